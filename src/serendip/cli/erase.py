@@ -59,7 +59,6 @@ def erase_items(
 def _erase(
     erase: Callable[[Eraser], Sequence[ErasureReceipt]], workspace: Path, json: bool
 ) -> None:
-    """Erase, remove the bytes, and show the receipts as they are then."""
     from serendip.engine.artefacts.erasure import Eraser
 
     terminal, opened = Terminal(json), open_workspace(workspace)

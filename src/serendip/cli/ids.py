@@ -44,7 +44,6 @@ def show(
 
 
 def _print_groups(terminal: Terminal, summary: Mapping[str, Any]) -> None:
-    """Print prefix, size and name of each group."""
     groups = summary["groups"]
     terminal.say(
         *(f"  {one['prefix']:<12} {one['items']:>7,} items  {one['name']}" for one in groups)
@@ -53,6 +52,5 @@ def _print_groups(terminal: Terminal, summary: Mapping[str, Any]) -> None:
 
 
 def _print_remaining(terminal: Terminal, count: int, noun: str) -> None:
-    """Print the number of things that are not listed, if any."""
     if count:
         terminal.say(f"  and {count:,} more {noun}")

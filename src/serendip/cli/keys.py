@@ -86,7 +86,6 @@ def _open_keys(workspace: Path) -> Iterator[ApiKeys]:
 
 
 def _describe(key: ApiKey, now: float) -> str:
-    """One line about a key."""
     end = "" if key.expires is None else f", until {_format_time(key.expires)}"
     name = f" {key.name!r}" if key.name else ""
     return f"{key.key_id}{name}: {key.state(now)}, {' '.join(sorted(key.scopes))}{end}"

@@ -85,7 +85,6 @@ def main() -> None:
 
 
 def _report(error: SerendipError) -> None:
-    """Print an error with its hint, with --json also as a document on stdout."""
     if "--json" in sys.argv:
         document = {"error": {"type": error.kind, "message": error.message, "hint": error.hint}}
         typer.echo(json.dumps(document, ensure_ascii=False))

@@ -95,7 +95,6 @@ def run(
 
 
 def _recommend(terminal: Terminal, workspace: Path, request: Request) -> None:
-    """Answer one request, and print the answer."""
     from serendip.engine.engine import Engine
 
     with closing(Engine.open(workspace)) as engine:
@@ -109,11 +108,6 @@ def _recommend(terminal: Terminal, workspace: Path, request: Request) -> None:
 
 
 def _print_batch(terminal: Terminal, summary: Mapping[str, Any]) -> None:
-    """Print what was written, and what the LLM did.
-
-    Raises:
-        Exit: the LLM did not answer all questions.
-    """
     told = summary.get("llm", {})
     if told and "state" not in told:
         cost = told["estimate"]

@@ -80,16 +80,10 @@ def serve_workspace(
 ) -> None:
     """Serve the published generation, and later ones once they are published, until interrupted.
 
-    Args:
-        workspace: folder of the workspace.
-        host: address to listen on.
-        port: 0 = a free one.
-        say: called with lines for people.
-        workers: number of processes that answer.
-        on_ready: called once the engine answers.
+    Port 0 is a free one; ``say`` gets lines for people, ``on_ready`` is called once the engine
+    answers.
 
-    Raises:
-        ConfigError: the folder is not a workspace.
+    Raises: ConfigError if the folder is not a workspace.
     """
     options = open_server_options(workspace, host, port, workers)
 
@@ -128,14 +122,9 @@ def serve_on_ray(
 ) -> None:
     """Serve by replicas on Ray Serve until interrupted.
 
-    Args:
-        workspace: folder of the workspace; each replica sees it under the same path.
-        host: address that the proxies listen on: at the head of the cluster and on each machine
-            with a replica.
-        port: their port; 0 = a free one of this machine, without a cluster's address.
-        say: called with lines for people.
-        replicas: number of processes that answer.
-        address: of the cluster; empty = one of this machine alone.
+    Each replica sees the workspace under the same path. Proxies listen at the head of the cluster
+    and on each machine with a replica; without a cluster's address, which is one of this machine
+    alone, port 0 is a free one.
 
     Raises:
         ConfigError: the folder is not a workspace, the cluster cannot be used, or only with another

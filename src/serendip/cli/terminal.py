@@ -36,12 +36,7 @@ EstimateOption = Annotated[bool, typer.Option("--estimate", help="Only estimate 
 
 
 def build_group(name: str, text: str) -> typer.Typer:
-    """A command of further commands.
-
-    Args:
-        name: of the group.
-        text: what it is for.
-    """
+    """A command of further commands."""
     return typer.Typer(name=name, help=text, no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -149,7 +144,8 @@ class Terminal:
         budget: str | None = None,
         on_engine: bool = False,
     ) -> Iterator[JobContext]:
-        """Context of a job that is shown while the ``with`` block runs.
+        """Context of a job that is shown while the ``with`` block runs, as are its stages with
+        their costs.
 
         Its stages are shown, too, and printed with their costs.
 

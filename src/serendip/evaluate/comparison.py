@@ -42,7 +42,6 @@ DETECTABLE_SHARE = 0.10
 """Relative difference that a comparison must be able to detect to show no difference."""
 
 _Z_POWER_80 = 0.8416212335729143
-"""Standard normal quantile at 0.8."""
 
 BETTER = "better"
 WORSE = "worse"
@@ -55,13 +54,8 @@ class Comparison:
     """Paired difference, system minus baseline, with its verdict.
 
     Args:
-        system: name of the system.
-        baseline: name of the baseline.
         metric: label, e.g. ``nDCG@10``.
         difference: mean over users; None without users.
-        low: lower end of the 95 % interval.
-        high: upper end of the 95 % interval.
-        n: number of users.
         verdict: better, worse, no difference shown, or too small to tell.
         minimum_detectable: difference that is detected with a power of 80 %.
     """
@@ -86,12 +80,8 @@ def estimate_systems(
 ) -> dict[str, dict[str, Estimate]]:
     """Estimate the metrics of several systems over the same requests: system -> label -> estimate.
 
-    Args:
-        values: system -> (T, M) values of its answers.
-        labels: M names of the metrics.
-        groups: (T,) user numbers.
-        seed: of the bootstrap.
-        highest: largest possible value.
+    ``values`` are system -> (T, M) values of its answers up to ``highest``, ``groups`` the users
+    (T,).
     """
     users = per_user(np.concatenate(list(values.values()), axis=1), groups)  # (U, S * M)
     estimated = iter(estimates(users, seed, support=(0.0, highest)) if labels else ())
@@ -105,14 +95,10 @@ def compare_systems(
     groups: Groups,
     seed: int,
 ) -> list[Comparison]:
-    """Compare a system with others over the same requests, by each metric.
+    """Compare a system with its baselines over the same requests, by each metric with a label.
 
-    Args:
-        values: system -> (T, M) values of its answers, each in 0 .. 1.
-        labels: names of the first metrics; the others are not compared.
-        systems: the system, and its baselines.
-        groups: (T,) user numbers.
-        seed: of the bootstrap.
+    ``values`` are system -> (T, M) values of its answers, each in 0 .. 1; of the M metrics the
+    first have labels. ``groups`` are the users (T,).
     """
     subject, baselines = systems
     users = {name: per_user(values[name], groups) for name in (subject, *baselines)}

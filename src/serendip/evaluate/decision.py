@@ -28,13 +28,8 @@ class Decision:
     """Whether something is used, or holds.
 
     Args:
-        name: of what was measured.
-        on: whether it is used, or holds.
         gain: what it gains; None = nothing was measured.
-        low: lower end of its interval.
-        high: upper end.
         n: number of users, queries or items.
-        reason: why it is used, or not.
         without: mean of the measure without it; None = nothing was compared.
         must: whether a generation is published only if it is on.
     """
@@ -88,13 +83,8 @@ def choose(
 ) -> Decision:
     """Whether values (T,) with something are better than without: the interval is above 0.
 
-    Args:
-        name: of what is chosen.
-        without: (T,) values of requests without it.
-        with_: (T,) values of the same requests with it.
-        users: who made each request, the sampling unit; empty = everybody made one.
-        tests: number of tests that the intervals hold for together, at 95 %.
-        fewest: users that are needed.
+    Users are the sampling unit, at least ``fewest`` of them; without users everybody made one
+    request. Intervals hold together, at 95 %, for a number of tests.
     """
     both = np.column_stack([without, with_])
     if users:

@@ -21,7 +21,6 @@ class Deletion:
     """Places that an item loses without the evidence of its reason.
 
     Args:
-        kind: of the reason.
         named: places lost without the items that it names; below 0 = places won.
         random: places lost without as many other items of the history.
     """
@@ -36,7 +35,6 @@ class KindFigures:
     """Figures of the reasons of one kind, or of all.
 
     Args:
-        reasons: number of them.
         named: median places lost without what the reason names; None without any.
         random: median places lost without other events.
         above: share of reasons whose evidence costs more places than other events.
@@ -70,7 +68,6 @@ class FaithfulnessFigures:
     """How true the reasons of a surface are.
 
     Args:
-        lists: number of lists.
         kinds_per_list: mean number of kinds of reasons among the first ten places.
         all: figures of the reasons that name items of the history.
         by_kind: the same for each kind of reason.
@@ -89,12 +86,10 @@ class FaithfulnessFigures:
 def summarise_deletions(
     deletions: Sequence[Deletion], kinds: Sequence[Sequence[str]], left_out: int = 0
 ) -> FaithfulnessFigures:
-    """Figures of the deletions.
+    """Figures of the deletions of reasons that name items of the history.
 
-    Args:
-        deletions: of reasons that name items of the history.
-        kinds: per list the kinds of the reasons of its first places.
-        left_out: number of reasons that were not tested.
+    ``kinds`` are per list those of the reasons of its first places, ``left_out`` the number of
+    reasons that were not tested.
     """
     every = [kind for listed in kinds for kind in listed]
     names = sorted(set(every), key=lambda name: (-every.count(name), name))

@@ -44,14 +44,7 @@ DIFFERENCE_RANGE: Support = (-1.0, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Mean over users with its 95 % interval.
-
-    Args:
-        value: the mean; None without users.
-        low: lower end of the interval.
-        high: upper end of the interval.
-        n: number of users.
-    """
+    """Mean over users with its 95 % interval; without users the mean is None."""
 
     value: float | None
     low: float | None
@@ -101,11 +94,8 @@ def bootstrap_ci(
 ) -> tuple[Values, Values]:
     """Bootstrap interval (low, high) of the means of values (U, M); normal above 50,000 users.
 
-    Args:
-        values: one row per user, 1 or more.
-        seed: of the draws.
-        resamples: R, number of draws.
-        skewed: columns (M,) whose percentiles are shifted for skewness; False for differences.
+    At least one user; ``skewed`` are the columns (M,) whose percentiles are shifted for skewness,
+    False for differences.
     """
     users = len(values)
     if users == 1:
@@ -138,14 +128,7 @@ def _tails(values: Values, skewed: BoolArray) -> tuple[Values, Values]:
 def estimates(
     values: Values, seed: int = 0, resamples: int = RESAMPLES, support: Support = UNIT_RANGE
 ) -> list[Estimate]:
-    """Estimate the mean of each column of values (U, M).
-
-    Args:
-        values: one row per user; finite.
-        seed: of the draws.
-        resamples: number of draws.
-        support: lowest and highest possible value of a user, for all columns or (M,) each.
-    """
+    """Estimate the mean of each column of finite values (U, M), one row per user."""
     users = len(values)
     if users == 0:
         return [Estimate(None, None, None, 0)] * values.shape[1]
@@ -172,9 +155,7 @@ def estimate(
 def estimate_difference(differences: Values, tests: int = 1) -> Estimate:
     """Estimate the mean of paired differences (U,), by Student's t.
 
-    Args:
-        differences: one per user.
-        tests: number of differences whose intervals hold together, at 95 % (Bonferroni).
+    Intervals hold together, at 95 %, for a number of tests (Bonferroni).
     """
     from scipy.special import stdtrit
 

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 
 _THRESHOLDS = tuple(1 / (1 + np.exp(np.linspace(6, -6, 49))))
-"""Probabilities that are tested as thresholds."""
 
 FOLDS = 5
 """Parts of the groups: a threshold is evaluated on one that was chosen by the others."""
@@ -179,7 +178,6 @@ class LabelledSlates:
 
 @lru_cache(maxsize=2)
 def _draw_groups(count: int, seed: int) -> NDArray[np.float64]:
-    """(D, G) how often each group is drawn."""
     random, shares = np.random.default_rng(seed), np.full(count, 1 / count)
     return random.multinomial(count, shares, RESAMPLES).astype(np.float64)
 

@@ -17,16 +17,7 @@ Goal = Literal["more", "less", "none"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """One measure, request by request.
-
-    Args:
-        group: what it is about, such as ``similar items``.
-        name: of the measure.
-        requests: (R,) what was asked, such as an item id or a text.
-        values: (R,) in [0, 1].
-        goal: whether more or less is better, or only 0 is right.
-        examples: titles of items that are wrong.
-    """
+    """One measure with a value in [0, 1] for each request, and titles of items that are wrong."""
 
     group: str
     name: str
@@ -54,11 +45,8 @@ class ListFigure:
 
 @dataclass(frozen=True, slots=True)
 class ShownList:
-    """A list as people see it.
-
-    Args:
-        asked: what it is for: a title, a text, or a user by what they chose; no id of one.
-        shown: titles, first to last.
+    """A list as people see it, by titles; what was asked is a title, a text, or what a user chose:
+    no id of one.
     """
 
     asked: str
@@ -70,8 +58,6 @@ class ListFigures:
     """What people see of one generation.
 
     Args:
-        generation: that answered.
-        figures: of all measures.
         lists: ``home``, ``similar`` and ``search`` -> some lists.
         suggested: kind -> number of suggested queries.
         missing: what was not measured, and why, one sentence each.

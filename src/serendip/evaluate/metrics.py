@@ -56,11 +56,7 @@ def grade(ranked: Sequence[Hashable], relevance: Mapping[Hashable, float]) -> Gr
 
 @dataclass(frozen=True, slots=True)
 class Metric(ABC):
-    """Metric with a cut-off.
-
-    Args:
-        k: number of first items that count; 1 or more.
-    """
+    """Metric of the first k items, 1 or more."""
 
     name: ClassVar[str]
     k: int
@@ -244,7 +240,6 @@ class Gini(ExposureMetric):
 
 
 def _mean_ranks(counts: Groups, catalogue_size: int) -> Values:
-    """1-based ascending ranks (D,) of counts (D,) in a catalogue whose other items have 0."""
     _, index, size = np.unique(counts, return_inverse=True, return_counts=True)
     last = np.cumsum(size) + (catalogue_size - len(counts))  # rank of the last of each tie
     return np.asarray((last - (size - 1) / 2.0)[index], dtype=np.float64)

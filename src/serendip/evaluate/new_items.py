@@ -71,10 +71,7 @@ class NewItemFigures:
     """Coverage and velocity of the items that appeared after a cut; see the module's docstring.
 
     Args:
-        days: length of the first days.
-        items: M, number of new items.
         too_late: number of items that appeared in the last days and are left out.
-        requests: T, number of requests of the replay.
         choices: interactions of an item by the log.
         chosen: share of the items that had one.
         logged: what the log says of the impressions; None = it has none.
@@ -99,12 +96,8 @@ def measure_new_items(
 ) -> NewItemFigures:
     """Estimate coverage and velocity of new items, by the log and by a replay.
 
-    Args:
-        dataset: that was split.
-        split: with a cut; new are the items that it does not train on and that appeared from the
-            cut on.
-        lists: system -> its lists (T, k) for all targets of the split.
-        seed: of the bootstrap.
+    New are the items that the split does not train on and that appeared from its cut on; a system
+    has lists (T, k) for all targets of the split.
     """
     candidates = np.arange(split.train.num_items, len(split.catalogue), dtype=np.int32)
     ids = split.catalogue.vocabulary.ids_of(candidates)
@@ -157,14 +150,9 @@ def _replay(
     starts: tuple[TimeArray, BoolArray],
     seed: int,
 ) -> Start:
-    """What lists would have done for the new items.
-
-    Args:
-        shown: (T, k) places of the shown items.
-        targets: (T,) places of the chosen items, and times of the requests.
-        starts: (M,) times at which items appeared by the log, and whether these are their own.
-        seed: of the bootstrap.
-    """
+    # What lists (T, k) would have done for the new items. Targets are the places (T,) of the chosen
+    # items and the times of the requests; starts the times (M,) at which items appeared by the log,
+    # and whether these are their own.
     (wanted, times), (begins, is_timed) = targets, starts
     rows, columns = np.nonzero(shown >= 0)
     first = np.full(len(begins), np.inf)
@@ -200,7 +188,6 @@ def _estimate_count(counts: Values, seed: int) -> Estimate:
 
 
 MOST_WEIGHT = 100.0
-"""Largest weight: that of an item that is drawn once in a hundred times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +195,8 @@ class ExplorationFigures:
     """What the log says of explored items; see the module's docstring.
 
     Args:
-        impressions: of items with a propensity.
         choices: impressions whose item was chosen from the same answer.
         clipped: impressions with the largest weight.
-        most_weight: the largest weight.
         rate: estimated share of new items that are chosen where they are shown.
     """
 
@@ -229,12 +214,7 @@ def measure_exploration(
 ) -> ExplorationFigures:
     """Estimate how often new items are chosen, from all explored impressions.
 
-    Requests without a propensity count nowhere.
-
-    Args:
-        requests: of the log.
-        seed: of the bootstrap.
-        most_weight: weights are clipped to it.
+    Requests without a propensity count nowhere; weights are clipped to ``most_weight``.
     """
     parts = [_explored_of(request) for request in requests if len(request.propensities)]
     if not sum(len(drawn) for drawn, _ in parts):
@@ -262,6 +242,5 @@ def measure_exploration(
 
 
 def _explored_of(request: LoggedRequest) -> tuple[Values, BoolArray]:
-    """Propensity of the explored items of a request, and whether they were chosen."""
     is_known = ~np.isnan(request.propensities)  # (S,)
     return request.propensities[is_known], np.isin(request.shown[is_known], request.chosen)

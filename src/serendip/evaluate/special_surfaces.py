@@ -36,14 +36,7 @@ from serendip.evaluate.runs import PADDING, Groups, Values
 
 @dataclass(frozen=True, slots=True)
 class SystemMessages:
-    """Messages of one system.
-
-    Args:
-        sent: share of users who get a message.
-        precision: share of the sent items that are chosen; over the messages that are sent.
-        useful: share of users who get a message with a chosen item.
-        items: mean number of items of a message that is sent; None = none is sent.
-    """
+    """Messages of one system; their shares are defined above, ``items`` is None if none is sent."""
 
     sent: Estimate
     precision: Estimate
@@ -56,11 +49,8 @@ def measure_messages(
 ) -> dict[str, SystemMessages]:
     """Measure the messages of all systems to the same users, the subject first.
 
-    Baselines send to everybody.
-
-    Args:
-        lists: system -> (T, k) sent items, padded with -1; a row of -1 is not sent.
-        relevant: T arrays of the items that the user chose afterwards.
+    Baselines send to everybody. Lists are (T, k) sent items, padded with -1; a row of -1 is not
+    sent. ``relevant`` has the items that each user chose afterwards.
     """
     return {name: _measure(sent, relevant) for name, sent in lists.items()}
 
@@ -104,16 +94,7 @@ class Sale:
 
 @dataclass(frozen=True, slots=True)
 class AuctionFigures:
-    """What was sold; see the module's docstring.
-
-    Args:
-        sold: share of the places for sale.
-        bid: mean of the sold places.
-        expected: per list.
-        earned: per list.
-        precision: of the sold places.
-        organic_precision: of the same places without a sale.
-    """
+    """What was sold; see the module's docstring. Sums are per list."""
 
     sold: Estimate
     bid: Estimate
@@ -124,13 +105,7 @@ class AuctionFigures:
 
 
 def measure_auction(sale: Sale, groups: Groups, seed: int = 0) -> AuctionFigures:
-    """Measure the sold places, per user.
-
-    Args:
-        sale: of T lists.
-        groups: (T,) user numbers from 0.
-        seed: of the bootstrap.
-    """
+    """Measure the sold places, per user of ``groups`` (T,)."""
     sold = sale.is_sold
     is_chosen, was_chosen = (  # (T, k)
         np.array(

@@ -54,11 +54,7 @@ def estimate_exposure(
 ) -> Estimate:
     """Metric of all lists, with the normal interval of its jackknife error, clipped to [0, 1].
 
-    Args:
-        exposure_metric: such as coverage or Gini.
-        lists: (T, L) item numbers, padded with -1.
-        groups: (T,) users from 0 to U - 1, the sampling unit.
-        catalogue_size: N.
+    Lists are (T, L), padded with -1; ``groups`` (T,) are users from 0 to U - 1, the sampling unit.
     """
     if not len(lists):
         return NO_ESTIMATE
@@ -73,11 +69,7 @@ def estimate_exposure(
 def estimate_new_items(lists: IntArray, groups: Groups, is_new: BoolArray, k: int) -> Estimate:
     """Share of the places of new items, over the users with a list that is not empty.
 
-    Args:
-        lists: (T, L) item numbers, padded with -1.
-        groups: (T,) users from 0 to U - 1, the sampling unit.
-        is_new: (N,) bool, items that nobody has chosen or rejected yet.
-        k: places of a list that count.
+    Lists are (T, L), padded with -1; ``groups`` (T,) are users from 0 to U - 1; ``is_new`` is (N,).
     """
     shares = mean_over_lists(lists, is_new.astype(np.float64), k)
     return estimate(_of_users(shares[:, None], groups)[:, 0])
@@ -123,20 +115,13 @@ K = 10
 RANKING: tuple[RankingMetric, ...] = (NDCG(K), Recall(K), MRR(K))
 _LABELS = tuple(metric.label for metric in RANKING)
 COMPARED = _LABELS[:2]
-"""Metrics of the comparisons with the baselines: nDCG@10 and Recall@10."""
-
 NEW_ITEMS, LIFT = f"NewItems@{K}", f"PopularityLift@{K}"
 ALL = "all"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slice:
-    """A part of the requests.
-
-    Args:
-        rows: (R,) of its requests.
-        relevant: R arrays of what is relevant to each of them there.
-    """
+    """A part of the requests: rows (R,), and R arrays of what is relevant to each of them there."""
 
     rows: NDArray[np.intp]
     relevant: Sequence[IntArray]
@@ -147,19 +132,14 @@ class SurfaceRuns:
     """Requests of one surface and the lists of all systems.
 
     Args:
-        surface: name.
         question: what is asked and what is relevant, as a sentence.
         relevant: T arrays of relevant items, none empty or with repeats.
         users: (T,) external ids; the sampling unit.
-        slices: parts of the requests, by name.
         lists: system -> (T, k) item numbers, best first, padded with -1; the subject first.
         counts: (N,) events of each item in training.
         is_new: (N,) bool, items that nobody has chosen or rejected yet.
         histories: T arrays of items that the user chose before; empty = not known.
-        baselines: systems that the subject is compared with.
         possible: number of requests that the T were sampled from.
-        message: figures of a surface that sends messages.
-        sale: of a surface that sells places.
         note: what a reader must know; empty = nothing.
 
     Raises:
@@ -206,13 +186,7 @@ class SurfaceRuns:
 
 @dataclass(frozen=True, slots=True)
 class SliceFigures:
-    """A part of the requests.
-
-    Args:
-        n_users: users with a request in the slice.
-        n_requests: its requests.
-        systems: system -> metric -> estimate.
-    """
+    """A part of the requests; systems: system -> metric -> estimate."""
 
     n_users: int
     n_requests: int
@@ -224,18 +198,11 @@ class SurfaceFigures:
     """What is known of the quality of one surface.
 
     Args:
-        surface: name.
-        question: what was asked and what is relevant.
-        n_users: users.
-        n_requests: requests.
         possible: requests that these were sampled from.
         catalogue_size: number of items that could have been shown.
         subject: the system that the others are baselines of; empty = nothing was measured.
         systems: system -> metric -> estimate.
         slices: slice -> its figures; ``all`` is ``systems``.
-        comparisons: of the subject with every baseline.
-        message: of a surface that sends messages.
-        auction: of a surface that sells places.
         note: what a reader must know; empty = nothing.
     """
 
@@ -255,12 +222,7 @@ class SurfaceFigures:
 
 
 def measure_surface(runs: SurfaceRuns, seed: int = 0) -> SurfaceFigures:
-    """Estimate all figures of a surface.
-
-    Args:
-        runs: its requests and lists.
-        seed: of the bootstrap.
-    """
+    """Estimate all figures of a surface."""
     groups = _number_users(runs.users)
     values = {name: value_lists(lists, runs.relevant) for name, lists in runs.lists.items()}
     systems = estimate_systems(values, _LABELS, groups, seed)

@@ -38,8 +38,7 @@ HARM = 0.01
 class TaskModels:
     """Results of models by the group of tasks on which they were trained; means over seeds.
 
-    Args:
-        rows: results of models, each on all tasks of its group and no others.
+    Each row is a model's, on all tasks of its group and no others.
     """
 
     def __init__(self, rows: Sequence[Row]) -> None:
@@ -73,7 +72,6 @@ class TaskModels:
         return best
 
     def _describe_split(self, split: Sequence[Group]) -> dict[str, Any]:
-        """Metrics and costs of a grouping, as JSON values."""
         members = [(group, task) for group in split for task in group]
         gains = {task: self._gain(group, task, f"valid_{MAIN}") for group, task in members}
         return {
@@ -96,7 +94,6 @@ class TaskModels:
 
 
 def _list_splits(tasks: Group) -> Iterator[list[Group]]:
-    """Yield all partitions of the tasks into groups."""
     if not tasks:
         yield []
         return
@@ -116,14 +113,9 @@ class TaskRanks:
     """Ranks of a model for the requests of one task.
 
     Args:
-        task: name of the task.
-        group: tasks on which the model was trained.
-        seed: of the training.
         ranks: (T,) ranks of the targets.
         users: (T,) user numbers, 0 .. U - 1.
         is_test: (T,) bool; False = validation.
-        cpu_s: CPU-seconds of the training.
-        params: number of parameters of the model.
     """
 
     task: str
@@ -163,13 +155,10 @@ class TaskRanks:
 
 
 def alignment_figures(answers: Sequence[TaskRanks]) -> dict[str, Any]:
-    """Compute the sections of the task transfer report.
-
-    These are ``rows``, ``models``, ``comparisons``, ``transfer``, ``grouping`` and
+    """Compute ``rows``, ``models``, ``comparisons``, ``transfer``, ``grouping``,
     ``recommendation``.
 
-    Args:
-        answers: of the unified model, of all pairs and of all specialists, at every seed.
+    Answers are those of the unified model, of all pairs and of all specialists, at every seed.
     """
     rows = [ranks.row() for ranks in answers]
     models = TaskModels(rows)
@@ -222,7 +211,6 @@ def recommendation(
 
 
 def _describe_comparison(comparison: Mapping[str, Any]) -> str:
-    """Sentence about the unified model and the specialist of a task."""
     low, high = (percent(comparison[f"relative_{end}"]) for end in ("low", "high"))
     return (
         f"{comparison['task']}: the unified model's nDCG@10 differs from its specialist's by "

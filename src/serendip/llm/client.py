@@ -44,11 +44,6 @@ class LlmRequest:
     """Question to an LLM.
 
     Args:
-        system: system message: role and rules.
-        user: user message: the question, with text of the catalogue or of users quoted as data.
-        schema_name: name of the answer's schema.
-        schema: JSON schema of the answer.
-        max_tokens: maximum length of the answer.
         data_id: id of the data that the answer must repeat.
         earlier: (answer, error message) of earlier attempts.
     """
@@ -64,11 +59,8 @@ class LlmRequest:
 
 @dataclass(frozen=True, slots=True)
 class LlmAnswer:
-    """Answer of an LLM.
-
-    Args:
-        text: text of the answer, not validated; it can be encoded as UTF-8.
-        sent, answered: input and output tokens as counted by the server; None = unknown.
+    """Answer of an LLM, not validated; it can be encoded as UTF-8. Tokens are as counted by the
+    server; None = unknown.
     """
 
     text: str
@@ -80,7 +72,6 @@ class LlmFailure(Exception):
     """Failed question. Is caught in ``serendip.llm``: failures become rows of the ledger.
 
     Args:
-        kind: class of the failure.
         message: description; control characters and line breaks are removed.
         retry_after: seconds to wait before a retry, as the server demands; None = no demand.
         answer: unusable answer that has a price all the same.
@@ -120,12 +111,7 @@ class Llm(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ScriptedLlm:
-    """Client that answers by a function of the request.
-
-    Args:
-        script: request -> text of the answer; may raise ``LlmFailure``.
-        model: name of the model.
-    """
+    """Client that answers by a function of the request, which may raise ``LlmFailure``."""
 
     script: Callable[[LlmRequest], str]
     model: str = "scripted"

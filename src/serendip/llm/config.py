@@ -20,20 +20,13 @@ Bill: TypeAlias = tuple[int | None, int | None, float | None]
 
 _MILLION = 1_000_000
 _TEMPLATE_TOKENS = 64
-"""Upper bound of the tokens that a chat template adds to a few messages."""
 
 _BYTES_PER_TOKEN = 4
-"""Average of English text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Prices of a million tokens.
-
-    Args:
-        sent: price of a million input tokens.
-        answered: price of a million output tokens.
-    """
+    """Prices of a million input tokens and of a million output tokens."""
 
     sent: float = 0.0
     answered: float = 0.0
@@ -55,11 +48,6 @@ class Prices:
         """Compute tokens and price of a call from the server's counts; None where unknown.
 
         Counts whose price exceeds the maximum price are wrong, and treated as unknown.
-
-        Args:
-            answer: answer of the call, usable or not; None = no answer.
-            failure: failure of the call; None = it succeeded.
-            max_price: maximum price of the call.
         """
         if failure is not None and failure.kind in UNBILLED:
             return 0, 0, 0.0
@@ -70,7 +58,6 @@ class Prices:
 
 
 def _count_bytes(request: LlmRequest) -> int:
-    """Bytes of all messages and of the schema."""
     texts = [request.system, request.user, json.dumps(request.schema), *sum(request.earlier, ())]
     return sum(len(text.encode()) for text in texts)
 

@@ -22,7 +22,6 @@ from serendip.data.store.schema import LLM_CALLS as CALLS
 from serendip.llm.config import Bill
 
 SENT, OK, FAILED = "sent", "ok", "failed"
-"""States of a call."""
 
 _KEYS_PER_QUERY = 500
 
@@ -53,15 +52,7 @@ _FAILURES = (
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Call of an LLM: a question of a job.
-
-    Args:
-        job: name of the job, which has the budget.
-        prompt: name of the prompt, with its version.
-        prompt_digest: hash of the prompt's text.
-        model: name of the model.
-        data: key of the question's data.
-    """
+    """Call of an LLM: a question of a job, which has the budget."""
 
     job: str
     prompt: str
@@ -96,15 +87,11 @@ class Ledger(AbstractContextManager["Ledger"]):
         self._database.close()
 
     def send(self, call: Call, price: float, budget: float) -> int | None:
-        """Record a call before it is sent, if the budget of its job allows it.
+        """Record a call with its maximum price before it is sent, if the budget of its job allows
+        it.
 
-        Args:
-            call: the call.
-            price: its maximum price.
-            budget: budget of the job, for all its calls.
-
-        Returns:
-            number of the row; None if the budget does not suffice, and then nothing is written.
+        Returns the number of the row; None if the budget does not suffice, and then nothing is
+        written.
         """
         values = {
             "state": SENT,
@@ -125,12 +112,8 @@ class Ledger(AbstractContextManager["Ledger"]):
     ) -> None:
         """Record the end of a call; one that has ended before does not change.
 
-        Args:
-            number: of the call's row.
-            answer: validated; "" = none.
-            seconds: duration.
-            bill: tokens and price; if unknown, the row keeps the maximum price.
-            failure: kind and message of the failure; "" = success.
+        The answer is validated, "" = none; the failure is "" after a success; of an unknown price
+        the row keeps the maximum.
         """
         sent, answered, price = bill
         ending = {

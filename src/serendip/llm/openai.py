@@ -16,10 +16,8 @@ if TYPE_CHECKING:
     from openai import APIStatusError
 
 _MAX_CHARS_PER_TOKEN = 16
-"""Upper bound of the characters per token; longer answers are invalid."""
 
 _OVERHEAD_BYTES = 2**20
-"""Room in a response body for reasoning and metadata."""
 
 _BYTES_PER_CHAR = 6
 """Longest form of a character in JSON. Responses longer than both allow are not read further."""
@@ -38,12 +36,7 @@ class EndpointLlm:
     A separate thread runs the connections, so that a request can be cancelled at any time while the
     server is still sending.
 
-    Args:
-        config: address, model and limits.
-
-    Raises:
-        ConfigError: address or model is missing.
-        ExtraMissing: the openai SDK is not installed.
+    Raises ConfigError without an address or a model, ExtraMissing without the openai SDK.
     """
 
     def __init__(self, config: LlmConfig) -> None:
@@ -96,7 +89,6 @@ class EndpointLlm:
             future.cancel()  # No effect unless the calling thread was interrupted.
 
     async def _send(self, request: LlmRequest) -> LlmAnswer:
-        """Send a request and classify its failures."""
         from openai import APIConnectionError, APIStatusError, OpenAIError
 
         try:
@@ -134,7 +126,6 @@ class EndpointLlm:
         return arguments
 
     def _classify_status(self, error: APIStatusError) -> LlmFailure:
-        """Classify an HTTP error; the API key is removed from its message."""
         wait = _parse_seconds(error.response.headers.get("retry-after"))
         message = str(error.message)
         if self._key:
@@ -151,12 +142,7 @@ class EndpointLlm:
 
 
 class _Hooks:
-    """Hooks of the HTTP client: remove headers of requests, limit the size of responses.
-
-    Args:
-        removed_headers: names of headers that are not sent.
-        max_bytes: maximum size of a response body.
-    """
+    """Hooks of the HTTP client: remove headers of requests, limit the size of responses."""
 
     def __init__(self, removed_headers: list[str], max_bytes: int) -> None:
         self._removed_headers, self._max_bytes = removed_headers, max_bytes
@@ -168,7 +154,6 @@ class _Hooks:
             request.headers.pop(name, None)
 
     async def limit(self, response: Any) -> None:
-        """Limit the number of bytes that can be read from a response."""
         from openai import OpenAIError
 
         coding = response.headers.get("Content-Encoding", "identity")
@@ -178,7 +163,6 @@ class _Hooks:
         response.stream = type(response)(response.status_code, content=limited).stream
 
     async def _limit_stream(self, stream: Any) -> AsyncIterator[bytes]:
-        """Yield the parts of a stream; raise ``OpenAIError`` if it is too long."""
         from openai import OpenAIError
 
         remaining = self._max_bytes
@@ -193,7 +177,6 @@ class _Hooks:
 
 
 def _parse_seconds(header: str | None) -> float | None:
-    """Parse a retry-after header; None if it is a date or missing."""
     try:
         return max(0.0, float(header or ""))
     except ValueError:
@@ -225,6 +208,5 @@ def read_completion(completion: Any, request: LlmRequest) -> LlmAnswer:
 
 
 def _read_count(usage: Any, name: str) -> int | None:
-    """Number of tokens in a usage object; None if missing or not plausible."""
     count = getattr(usage, name, None)
     return count if isinstance(count, int) and 0 <= count < _MAX_TOKENS else None

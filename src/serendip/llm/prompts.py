@@ -24,13 +24,7 @@ _ID_LENGTH = 12
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Prompt template.
-
-    Args:
-        name: name with version, that of the file.
-        system: system message: role and rules.
-        user: user message: the question, with a placeholder for the data.
-    """
+    """Prompt template: its name has a version, its user message a placeholder for the data."""
 
     name: str
     system: str
@@ -106,7 +100,6 @@ def quote_data(data: Mapping[str, Any]) -> str:
 
 
 def _escape(character: str) -> str:
-    """Escape a character as in JSON."""
     if character in "<>&":
         return f"\\u{ord(character):04x}"
     return json.dumps(character)[1:-1]

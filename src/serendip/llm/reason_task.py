@@ -71,7 +71,6 @@ NEGATIONS = frozenset(
     "couldnt shouldnt wouldnt hasnt havent hadnt aint 안 못 아닌 아니라 아니고 아닙니다 "
     "아니에요 아니면".split()
 )
-"""Words that turn what is said into its opposite."""
 
 NEGATED = ("않", "없", "못하", "못했", "싫")
 """Parts of Korean words that do the same."""
@@ -110,7 +109,6 @@ class WordedReason(TaskAnswer):
     prompt = "reason-1"
 
     sentence: Annotated[str, Field(min_length=8, max_length=MAX_LENGTH)]
-    """One sentence."""
 
     def find_problem(self, data: Mapping[str, Any]) -> str:
         """See ``TaskAnswer``."""
@@ -148,7 +146,6 @@ def _has_name(said: str, name: str) -> bool:
 
 
 def _keeps_kind(sentence: str, data: Mapping[str, Any]) -> bool:
-    """Whether a sentence claims what the reason does, and no other kind of evidence."""
     said, told = (normalise(_without_names(text, data)) for text in (sentence, data["reason"]))
     kind = next((kind for kind, words in KINDS.items() if re.search(words, told)), "")
     if not kind or not re.search(KINDS[kind], said):
@@ -161,7 +158,6 @@ def _negates(word: str) -> bool:
 
 
 def _may_name(word: str, is_first: bool) -> bool:
-    """Whether a word, by its look, may name something."""
     if any(sign.isdigit() for sign in word) or normalise(word) in NUMBERS:
         return True
     if any(unicodedata.category(sign) == "Lo" for sign in word):  # no capitals in its script
@@ -193,11 +189,8 @@ def _without_names(sentence: str, data: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NamedThings:
-    """What a catalogue names: values of attributes, and titles of two words or more.
-
-    Args:
-        keys: normal forms.
-        longest: largest number of words of one.
+    """What a catalogue names: normal forms of values of attributes, and titles of two words or
+    more.
     """
 
     keys: frozenset[str]

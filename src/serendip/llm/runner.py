@@ -50,13 +50,8 @@ class RunOptions:
     Args:
         job: name of the job; a run of the same name continues the last one.
         budget: of all runs of the job, in the currency of the prices; infinity = unlimited.
-        prices: prices of tokens.
-        concurrency: maximum number of concurrent requests.
-        attempts: maximum number of attempts per question.
-        max_tokens: maximum length of an answer.
         first_wait_s: wait before the second attempt, doubled before each further one; a wait that
             the server demands takes precedence.
-        progress: reports the questions.
 
     Raises:
         ConfigError: the budget is not a number >= 0.
@@ -83,7 +78,6 @@ class CostEstimate:
     """Estimate of a run's cost.
 
     Args:
-        questions: number of distinct questions.
         known: questions with a stored answer.
         price: expected price of the other questions.
         most: maximum price of the other questions, with one attempt each.
@@ -140,11 +134,7 @@ def ask_all(
     ledger: Ledger,
     options: RunOptions,
 ) -> Outcome[AnswerT]:
-    """Ask all questions without a stored answer.
-
-    Raises:
-        StorageError: the ledger cannot be written; nothing is sent without a row.
-    """
+    """Ask all questions without a stored answer; StorageError if the ledger cannot be written."""
     call = _build_call(task, llm.model, options)
     answers, unasked = _look_up(task, questions, call, ledger)
     run = _Run(task, call, ledger, options)
@@ -169,15 +159,14 @@ def ask_all(
 
 
 def _build_call(task: Task[AnswerT], model: str, options: RunOptions) -> Call:
-    """Call of the questions of a run, without data."""
     return Call(options.job, task.prompt.name, task.prompt.digest, model, "")
 
 
 def _look_up(
     task: Task[AnswerT], questions: Sequence[Mapping[str, Any]], call: Call, ledger: Ledger
 ) -> tuple[dict[str, AnswerT], dict[str, Mapping[str, Any]]]:
-    """Distinct questions by data key: stored answers that are valid by the current schema, and data
-    of the questions without one.
+    """Stored answers that are valid by the current schema, and data of the other distinct
+    questions.
     """
     distinct = {data_key(data): data for data in questions}
     answers = {}
@@ -188,8 +177,6 @@ def _look_up(
 
 
 class _Run(Generic[AnswerT]):
-    """State shared by the threads of a run: budget, pauses and the reason to stop."""
-
     def __init__(
         self, task: Task[AnswerT], call: Call, ledger: Ledger, options: RunOptions
     ) -> None:
@@ -200,18 +187,16 @@ class _Run(Generic[AnswerT]):
         self._spent = ledger.spent(options.job)
 
     def describe_spending(self) -> str:
-        """Spent part of the budget; calls in progress have their maximum price."""
+        # Calls in progress have their maximum price.
         return f"{self._spent:.4g} of {self.options.budget:.4g} spent"
 
     def stop(self, reason: str) -> None:
-        """End the run: nothing more is sent. The first reason is kept."""
         with self._changed:
             self.reason = self.reason or reason
             self._stopped.set()
             self._changed.notify_all()
 
     def ask(self, llm: Llm, data: Mapping[str, Any]) -> AnswerT | LlmFailure | None:
-        """Ask a question, with retries; None = the run ended before it was sent."""
         request = self.task.request(data, self.options.max_tokens)
         failure: LlmFailure | None = None
         for attempt in range(self.options.attempts):
@@ -230,7 +215,6 @@ class _Run(Generic[AnswerT]):
     def _attempt(
         self, llm: Llm, request: LlmRequest, data: Mapping[str, Any], attempt: int
     ) -> AnswerT | LlmFailure | None:
-        """Send a request once, recorded before and after; None = the run has ended."""
         max_price = self.options.prices.most(request)
         number = self._reserve(replace(self.call, data=data_key(data)), max_price)
         if number is None:
@@ -277,7 +261,6 @@ class _Run(Generic[AnswerT]):
         return None
 
     def _release(self, failure: LlmFailure | None, unspent: float) -> None:
-        """Release the unspent part of a call's price; stop the run if all others would fail."""
         with self._changed:
             self._in_progress -= 1
             self._spent -= unspent
@@ -288,20 +271,17 @@ class _Run(Generic[AnswerT]):
             self._changed.notify_all()
 
     def _pause(self, failure: LlmFailure | None, attempt: int) -> None:
-        """Pause all threads after a failure that concerns all questions, such as a rate limit."""
         if failure is not None and _pauses_all(failure):
             wait = compute_wait(failure, attempt, self.options.first_wait_s)
             with self._changed:
                 self._resumes_at = max(self._resumes_at, time.monotonic() + wait)
 
     def _wait(self, failure: LlmFailure, attempt: int) -> None:
-        """Wait before the next attempt, or until the run ends; not after the last attempt."""
         if attempt + 1 < self.options.attempts and not _pauses_all(failure):
             self._stopped.wait(compute_wait(failure, attempt, self.options.first_wait_s))
 
 
 def _pauses_all(failure: LlmFailure) -> bool:
-    """True if the server accepts no request at all for a while."""
     return failure.kind == "rate" or failure.retry_after is not None
 
 
@@ -312,7 +292,6 @@ def compute_wait(failure: LlmFailure, attempt: int, first: float) -> float:
 
 
 def _build_correction(failure: LlmFailure) -> tuple[str, str]:
-    """Beginning of an invalid answer, and the message that asks the model to correct it."""
     answer = failure.answer.text[:_QUOTED_CHARS] if failure.answer else ""
     message = (
         f"This is not what was asked for ({failure.message}). Answer with the JSON object alone."

@@ -1,11 +1,5 @@
 """LLM tasks: a prompt with the schema of its answers, which are validated and never executed.
 
-- ``Judgement`` labels a query and an item as good or bad, with a confidence;
-- ``WrittenQueries`` are queries for an item, as people type them who do not know its title;
-- ``WrittenSynonyms`` are used only after people accept them;
-- ``Enrichment``: a description, keywords and attributes for an item with little text;
-- ``AttributeValue``: the value of an attribute that an item lacks.
-
 Enrichments are validated before they are stored. An answer is refused as a whole if a length is
 wrong or a text has an address or unusual characters. A part is dropped if it only repeats the
 title, or if it is an attribute with words that the item does not have. The enrichment gate measures
@@ -38,7 +32,6 @@ class TaskAnswer(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     id: str
-    """Id of the data, see ``prompts.data_id``."""
 
     prompt: ClassVar[str]
     """Name and version of the prompt that is asked by default."""
@@ -57,12 +50,7 @@ class WrongAnswer(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Task(Generic[AnswerT]):
-    """Kind of question: a prompt and the schema of its answers.
-
-    Args:
-        prompt: template of the question.
-        answers: class of the answers, which defines their schema.
-    """
+    """Kind of question: a prompt and the schema of its answers."""
 
     prompt: Prompt
     answers: type[AnswerT]
@@ -97,7 +85,7 @@ class Task(Generic[AnswerT]):
         return answer
 
     def _describe_error(self, error: ValidationError) -> str:
-        """First validation error, without any text of the answer: it could be an injection."""
+        # Without any text of the answer: it could be an injection.
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else ""
         if name and name not in self.answers.model_fields:
@@ -106,15 +94,13 @@ class Task(Generic[AnswerT]):
 
 
 def _to_strict_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """Schema with all fields required, as strict servers demand, without title and description."""
-    required = list(schema["properties"])
+    required = list(schema["properties"])  # strict servers demand all
     fields = {key: value for key, value in schema.items() if key not in ("title", "description")}
     strict: dict[str, Any] = json.loads(json.dumps({**fields, "required": required}))
     return strict
 
 
 def _remove_fence(text: str) -> str:
-    """Remove a Markdown code fence around a text."""
     lines = text.strip().splitlines()
     if len(lines) > 2 and lines[0].startswith(_FENCE) and lines[-1].strip() == _FENCE:
         return "\n".join(lines[1:-1])
@@ -127,10 +113,8 @@ class Judgement(TaskAnswer):
     prompt = "judge-1"
 
     label: Literal["good", "bad"]
-    """``good`` = the item is relevant to the query."""
 
     confidence: Annotated[float, Field(ge=0, le=1)]
-    """Confidence in the label."""
 
 
 class WrittenQueries(TaskAnswer):
@@ -141,7 +125,6 @@ class WrittenQueries(TaskAnswer):
     queries: Annotated[
         list[Annotated[str, Field(max_length=80)]], Field(min_length=1, max_length=8)
     ]
-    """Queries as users type them."""
 
 
 class WrittenSynonyms(TaskAnswer):
@@ -150,7 +133,6 @@ class WrittenSynonyms(TaskAnswer):
     prompt = "synonyms-1"
 
     synonyms: Annotated[list[Annotated[str, Field(max_length=60)]], Field(max_length=6)]
-    """Terms that users type with the same meaning."""
 
 
 class AttributeValue(TaskAnswer):
@@ -185,7 +167,6 @@ class Enrichment(TaskAnswer):
     """Names that people use for such an item."""
 
     attributes: Annotated[list[Phrase], Field(max_length=6)]
-    """``name: value``."""
 
     def find_problem(self, data: Mapping[str, Any]) -> str:
         """See ``TaskAnswer``; all parts must be plain text."""
@@ -195,13 +176,10 @@ class Enrichment(TaskAnswer):
         return "" if all(map(is_plain, parts)) else "it holds signs that are no text"
 
     def texts(self, item: Mapping[str, Any]) -> dict[str, str]:
-        """Select the useful texts: field -> text.
+        """Select the useful texts of an item {"title", "description", "attributes"}: field -> text.
 
         A description or keyword that only repeats the title is left out, and so is an attribute
         whose value is not in the item's texts.
-
-        Args:
-            item: data of the question: {"title", "description", "attributes"}.
         """
         title = set(tokens(item.get("title", "")))
         item_words = set(tokens(" ".join(_list_texts(item))))
@@ -216,24 +194,19 @@ class Enrichment(TaskAnswer):
 
 
 def _adds_words(description: str, title: set[str]) -> bool:
-    """True if a description has enough words, some of them not in the title.
-
-    Scripts without spaces have no word counts: one new word is enough.
-    """
+    # Scripts without spaces have no word counts: one new word is enough.
     words = tokens(description)
     is_long = len(words) >= _MIN_WORDS and len(set(words) - title) >= _MIN_NEW_WORDS
     return is_long or (not description.isascii() and bool(set(words) - title))
 
 
 def _is_stated(attribute: str, item_words: set[str]) -> bool:
-    """True for ``name: value`` if all words of the value are words of the item."""
     name, _, value = attribute.partition(":")
     words = set(tokens(value))
     return bool(name.strip() and words) and words <= item_words
 
 
 def _list_texts(value: object) -> Iterator[str]:
-    """Yield all texts inside nested mappings."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

@@ -31,11 +31,7 @@ _MOST_CHARACTERS = 60
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChosenSearches(Artefact):
-    """The searches after which items were chosen; an item that is posted again keeps them.
-
-    Args:
-        texts: number of an item -> its searches.
-    """
+    """The searches after which items were chosen; an item that is posted again keeps them."""
 
     texts: Mapping[int, str] = field(default_factory=dict)
 
@@ -43,13 +39,8 @@ class ChosenSearches(Artefact):
     def of(
         cls, catalogue: Catalogue, requests: Sequence[LoggedRequest], min_users: int
     ) -> ChosenSearches:
-        """Read them from the log.
-
-        Args:
-            catalogue: N items.
-            requests: of the log.
-            min_users: people who chose an item after a search, at least; generated visitor ids are
-                nobody.
+        """Read the searches after which at least ``min_users`` people chose an item; generated
+        visitor ids are nobody.
         """
         texts = _without_slips(catalogue, find_searches(requests, min_users))
         return cls({number: ". ".join(some) for number, some in texts.items()})

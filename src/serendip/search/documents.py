@@ -66,13 +66,10 @@ class Document:
 
 
 def document_of(item: Item, fields: Sequence[str] | None = None, language: str = "") -> Document:
-    """Analyse an item.
+    """Analyse an item of a catalogue in a language, see ``stems.find_language``.
 
-    Args:
-        item: the item.
-        language: of the catalogue, see ``stems.find_language``.
-        fields: names of the body's fields; None = the description and every attribute, except
-            fractional numbers (a price is not a word) and paths of image and audio files.
+    ``fields`` are those of the body; None = the description and every attribute, except fractional
+    numbers (a price is not a word) and paths of image and audio files.
     """
     if fields is None:
         fields = ("description", *(name for name in item.attributes if _is_wordy(item, name)))
@@ -108,7 +105,6 @@ def id_terms(item_id: str) -> list[str]:
 
 
 def _parts_of(found: Sequence[str]) -> list[str]:
-    """The numbers that measures are made of."""
     split = (_MEASURE.split(word) for word in found if "x" in word)
     return [part for parts in split if len(parts) > 1 for part in parts]
 
@@ -175,7 +171,6 @@ def needed_terms(
 def _groups_of(
     word: str, fields: Sequence[str], language: str
 ) -> Iterator[tuple[tuple[str, str], ...]]:
-    """Groups of one word, see ``needed_terms``."""
     inside = query_grams(word)
     names = ("grams", GENERATED) if inside else WORD_FIELDS
     forms = stem_terms(word, language, fields)

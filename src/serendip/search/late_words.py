@@ -29,21 +29,12 @@ B = 0.75
 _ALL_FIELDS = (*FIELDS, GENERATED)
 
 Term: TypeAlias = tuple[str, str]
-"""(field, term)."""
-
 WeightedTerms: TypeAlias = tuple[Sequence[Term], Mapping[str, float]]
-"""Terms of a query and the weights of their fields."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """BM25 statistics of the built index.
-
-    Args:
-        num_documents: number of items.
-        lengths: field -> total number of terms of all items.
-        frequency: (field, term) -> number of items with the term.
-    """
+    """BM25 statistics of the built index; a term is that of a field."""
 
     num_documents: int
     lengths: Mapping[str, int]
@@ -131,7 +122,6 @@ class LateWords:
         return items, np.array([sums[item] for item in items.tolist()], np.float32)
 
     def _gains(self, term: Term, statistics: Statistics) -> tuple[IntArray, NDArray[np.float64]]:
-        """Items (H,) with a term, and its unweighted BM25 (H,)."""
         name, columns = term[0], self._columns.get(term)
         if columns is None:
             entries = self.postings[term].items()

@@ -67,7 +67,6 @@ class LexicalIndex:
     Args:
         fields: of the body; None = description and all attributes except fractional numbers.
         language: of the stems; empty = Hangul alone has stems.
-        statistics: of the built index.
         late: terms of late items; those of changed ones in the folder are outdated.
         deleted: item numbers that are never returned.
     """
@@ -143,19 +142,12 @@ class LexicalIndex:
         needs_all: bool = False,
         expansions: Sequence[Expansion] = (),
     ) -> ItemList:
-        """The k best items that have a word of ``text`` or an expansion term.
+        """The k best items that have a word of ``text`` or an expansion term, by BM25 > 0.
 
-        Args:
-            text: any text; without a letter or digit it finds nothing.
-            k: maximum number; below 1 gives none.
-            allowed: items that may be found; None = all that are not deleted.
-            beside: expansion terms; each has ``BESIDE`` of the weight of a word of ``text``.
-            needs_all: whether only items with every word of ``text`` are found.
-            expansions: terms whose synonyms count as their words then.
-
-        Returns:
-            items by BM25 > 0, highest first; equal scores in the fixed order of ``data.item_list``,
-            late items after built ones.
+        Terms ``beside`` have ``BESIDE`` of the weight of a word of ``text``. With ``needs_all``
+        only items with every word of it are found, or with the words of a synonym that an expansion
+        tells. Equal scores come in the fixed order of ``data.item_list``, late items after built
+        ones.
         """
         weighted_terms = self._weight_terms(text, beside)
         if not weighted_terms or k < 1:
@@ -211,7 +203,6 @@ class LexicalIndex:
     def _needed_terms(
         self, text: str, expansions: Sequence[Expansion] = ()
     ) -> list[tuple[tuple[str, str], ...]]:
-        """Groups of (field, term) pairs: an item with every word has a pair of each."""
         fields = tuple(self.statistics.lengths)
         return needed_terms(normalise(text), fields, self.language, expansions)
 
@@ -237,7 +228,6 @@ class LexicalIndex:
         k: int,
         allowed: AllowedItems | None,
     ) -> ItemList:
-        """The k best of what a query finds in the folder, and of some late items."""
         numbers, scores = self._built_hits(query, k, allowed)
         if len(late):
             is_shown = self.may_show(late, allowed)
@@ -275,11 +265,9 @@ class LexicalIndex:
         return tantivy.Query.term_query(self._schema, name, term, "freq")
 
     def _any_term(self, group: Sequence[tuple[str, str]]) -> tantivy.Query:
-        """Items with one of some (field, term) pairs."""
         return _any_of(self._term(name, term) for name, term in group)
 
     def _all_of(self, groups: Sequence[Sequence[tuple[str, str]]]) -> tantivy.Query:
-        """Items with a pair of each group."""
         clauses = [(tantivy.Occur.Must, self._any_term(group)) for group in groups]
         return tantivy.Query.boolean_query(clauses)
 
@@ -298,7 +286,6 @@ def are_allowed(numbers: IntArray, allowed: AllowedItems | None) -> BoolArray:
 
 
 def _is_in(numbers: IntArray, some: BitMap | LateWords) -> BoolArray:
-    """(H,) True for numbers of a set."""
     if not len(some):
         return np.zeros(len(numbers), np.bool_)
     return np.fromiter((number in some for number in numbers.tolist()), np.bool_, len(numbers))
@@ -328,7 +315,6 @@ def _write(
     fields: Sequence[str],
     folder: Path,
 ) -> dict[str, int]:
-    """Index all items: field -> total number of terms."""
     builder = tantivy.SchemaBuilder().add_integer_field("item", fast=True)
     for name in fields:
         builder.add_text_field(name, tokenizer_name="whitespace", index_option="freq")

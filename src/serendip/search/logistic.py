@@ -56,10 +56,8 @@ class LogisticModel(Artefact):
     def fit(self, requests: Sequence[RankingRows], strength: float) -> Self:
         """The weights that maximise likelihood x prior, where the prior is normal around these.
 
-        Args:
-            requests: the rows of each; without any, the model stays as it is.
-            strength: of the prior, in requests of evidence that move the weight of a standardised
-                feature about half of the way. An intercept that was not learned yet is free.
+        Its strength is in requests of evidence that move the weight of a standardised feature about
+        half of the way. An intercept that was not learned yet is free.
         """
         if not requests:
             return self

@@ -36,10 +36,7 @@ def function_words(texts: Iterable[str]) -> frozenset[str]:
     """Function words, in normal form, of the languages that texts are in, and of English.
 
     Function words make up a third to a half of running text. Besides the main language, one is of
-    the texts if many of their words are function words of it alone.
-
-    Args:
-        texts: the first 2,000 count.
+    the texts if many of their words are function words of it alone. The first 2,000 texts count.
     """
     counts = _count_words(texts)
     main = _languages()[_main_language(counts)]
@@ -49,10 +46,8 @@ def function_words(texts: Iterable[str]) -> frozenset[str]:
 
 
 def main_language(texts: Iterable[str]) -> str:
-    """The language whose function words are most of the words of texts; empty if they are few.
-
-    Args:
-        texts: the first 2,000 count.
+    """The language whose function words are most of the words of the first 2,000 texts; empty if
+    they are few.
     """
     counts = _count_words(texts)
     language = _main_language(counts)
@@ -65,23 +60,19 @@ def is_function_word(word: str, language: str) -> bool:
 
 
 def _count_words(texts: Iterable[str]) -> Counter[str]:
-    """Occurrences of the words of the first texts."""
     return Counter(token for text in islice(texts, _MOST_TEXTS) for token in words(normalise(text)))
 
 
 def _main_language(counts: Counter[str]) -> str:
-    """The language whose function words are most of the words."""
     return max(_languages(), key=lambda name: _share(counts, _languages()[name]))
 
 
 def _share(counts: Counter[str], listed: Set[str]) -> float:
-    """Share of some words among all."""
     return sum(counts[word] for word in listed & counts.keys()) / (counts.total() or 1)
 
 
 @cache
 def _languages() -> dict[str, frozenset[str]]:
-    """Language -> its function words in normal form."""
     from stop_words import AVAILABLE_LANGUAGES, get_stop_words
 
     others = [name for name in AVAILABLE_LANGUAGES if name != "english"]
@@ -95,12 +86,7 @@ def _languages() -> dict[str, frozenset[str]]:
 def phrases_of(text: str, without: frozenset[str] = ENGLISH) -> Iterator[str]:
     """Runs of up to three words that neither begin nor end with a function word or a number.
 
-    Args:
-        text: any text.
-        without: function words, see ``function_words``.
-
-    Yields:
-        normal forms.
+    They are yielded in normal form; for ``without`` see ``function_words``.
     """
     for sentence in _sentences(text):
         tokens = words(normalise(sentence))
@@ -123,7 +109,7 @@ def _sentences(text: str) -> list[str]:
 
 
 def _spell(chunk: str) -> list[tuple[str, str]]:
-    """The words between two blanks, each with its spelling; of several, the normal form."""
+    # Of several words between two blanks, the normal form is the spelling.
     tokens = words(normalise(chunk))
     if len(tokens) != 1:
         return [(token, token) for token in tokens]
@@ -131,7 +117,6 @@ def _spell(chunk: str) -> list[tuple[str, str]]:
 
 
 def _runs(tokens: Sequence[str], without: frozenset[str]) -> Iterator[tuple[int, int]]:
-    """Begin and end of the phrases among the words of a sentence."""
     is_end = [_is_end(token, without) for token in tokens]
     for begin in range(len(tokens)):
         for end in range(begin + 1, min(begin + _LONGEST_PHRASE, len(tokens)) + 1):
@@ -140,7 +125,6 @@ def _runs(tokens: Sequence[str], without: frozenset[str]) -> Iterator[tuple[int,
 
 
 def _is_end(word: str, without: frozenset[str]) -> bool:
-    """Whether a phrase may begin or end with a word."""
     is_long = len(word) >= _FEWEST_LETTERS or not word.isascii()
     return is_long and word not in without and not word[0].isdigit()
 

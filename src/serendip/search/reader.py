@@ -121,7 +121,6 @@ class QueryReader:
         return int(liked[0]) if liked else MISSING
 
     def _find_titled(self, title: str) -> list[int]:
-        """Items with a title, that begin with it, or with its correction."""
         found: list[int] = self.titles.exact(title).tolist() if title else []
         if not found and len(key := title_key(title)) >= _FEWEST_SIGNS:
             found = self.titles.completions(key, 1) or self.read(title).corrected.tolist()

@@ -84,8 +84,6 @@ class RewriteCandidate:
     """One possible rewrite.
 
     Args:
-        text: its normal form.
-        kind: ``broader`` or ``substitute``.
         gone: words of the query that it drops or replaces.
         likeness: similarity of the substitute; 0 without one.
         at_start, at_end: whether the dropped part was the first or the last one.
@@ -101,14 +99,7 @@ class RewriteCandidate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CatalogueMatcher:
-    """Counts matches of queries in the catalogue.
-
-    Args:
-        lexical: the lexical index.
-        counts: word -> number of items that have it.
-        pairs: bigram counts.
-        titles: index of whole titles.
-    """
+    """Counts matches of queries in the catalogue, of words and of their pairs."""
 
     lexical: LexicalIndex
     counts: Mapping[str, int]
@@ -166,7 +157,6 @@ def checked(
 
 
 def _parts(normal: str) -> list[str]:
-    """Split into words; a negation stays with the word after it."""
     parts: list[str] = []
     for word in words(normal):
         if parts and parts[-1] in NEGATIONS:
@@ -212,7 +202,6 @@ def _features(
     matcher: CatalogueMatcher,
     found: tuple[int, int, float],
 ) -> list[float]:
-    """``FEATURES``; ``found``: matches of the text and of the rewrite, and their overlap."""
     left, (now, matches, overlap) = words(change.text), found
     whole, gone = (sum(map(matcher.rarity, some)) for some in (words(normal), change.gone))
     return [
@@ -232,10 +221,7 @@ def _features(
 
 
 Near: TypeAlias = Mapping[str, tuple[tuple[str, float], ...]]
-"""Word -> nearest words, each with its cosine."""
-
 MOST = 3
-"""Maximum number of rewrites per query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,11 +262,7 @@ class RewriteTable(Artefact):
     ) -> tuple[Rewrite, ...]:
         """The rewrites of a query with few matches, the surest first; each has results now.
 
-        Args:
-            key: normal form of the query.
-            matcher: of the current catalogue.
-            synonyms: accepted ones, used as substitutes.
-            offer_from: minimum confidence.
+        Accepted synonyms are used as substitutes.
         """
         if not key or matcher.is_answered(key):
             return ()
@@ -333,11 +315,7 @@ def find_reformulations(
     """Normal form of a search without success -> its reformulations, those of most people first.
 
     Each is in its most frequent spelling, and its confidence is the share of these people among all
-    who chose nothing before, in (0, 1).
-
-    Args:
-        searches: by time.
-        min_people: of a reformulation; generated visitor ids are nobody.
+    who chose nothing before, in (0, 1). Searches come by time; generated visitor ids are nobody.
     """
     private = private_keys(search.text for search in searches)
     known = count_people(search.user_id for search in searches)

@@ -82,14 +82,11 @@ class SearchTables(Artefact):
     """What a search reads of the built items besides the lexical index.
 
     Args:
-        counts: words and the number of items that have them.
         edits: of these words.
         hangul: of the Korean ones, spelt out in letters.
         pairs: counts of words that follow each other.
         known: strings of items and of the language, which are not misspelt.
-        grammar: function words of the catalogue's languages.
         searches: after which the items were chosen.
-        titles: of the items.
         title_rows: (N,) int32 row of each item's title; -1 = it has none.
     """
 
@@ -111,7 +108,6 @@ def _grammar_of(catalogue: Catalogue) -> frozenset[str]:
 
 
 def _in_order(numbers: IntArray, order: IntArray) -> IntArray:
-    """Items in the order of a list, those that are not in it behind, as they are."""
     ahead = order[np.isin(order, numbers)]
     return np.concatenate([ahead, numbers[~np.isin(numbers, ahead)]])
 
@@ -126,7 +122,6 @@ def _take_covering(hits: ItemList, covering: ItemList) -> ItemList:
 
 
 def _first_of_each(levels: Mapping[float, IntArray], k: int) -> tuple[IntArray, FloatArray]:
-    """The first k items of lists by level, each once, and their levels."""
     numbers = np.concatenate([*levels.values()]).astype(np.int32)
     matches = np.repeat(np.array([*levels], np.float32), [len(one) for one in levels.values()])
     first = np.sort(np.unique(numbers, return_index=True)[1])[:k]
@@ -158,13 +153,11 @@ TABLES_FOLDER = "tables"
 _TEXTS, _FEWEST_LETTERS = ("title", "description"), 20_000
 MIN_COMPLETED = 3
 READINGS = 4_096
-"""Number of texts whose interpretation, and whose rewrites, are cached."""
 
 MOST_COMPLETE = 50_000
 """Items with all words of a text that are listed; of more, the best by the words."""
 
 _COMPLETE_TEXTS = 16
-"""Texts whose items with all words are kept."""
 
 _MUCH = 0.45
 """Share of a text, by how rare its words are: where an item says as much, others are no hits."""
@@ -186,10 +179,6 @@ class Searcher:
         titles: index of whole titles.
         speller: corrects words against the catalogue's vocabulary.
         num_items: number of items, including deleted ones: numbers are never reused.
-        synonyms: query expansion by accepted synonyms.
-        rewrites: rewrites for queries with few matches.
-        grammar: function words of the catalogue's languages.
-        values: of the attributes of the built items.
         late_values: normal forms by which late items are found.
         late_counts: number of new items with each value.
         searches: after which the built items were chosen.
@@ -307,8 +296,7 @@ class Searcher:
     def with_late(self, items: Mapping[int, Item]) -> Self:
         """A copy with late items by number; restores deleted ones.
 
-        Args:
-            items: those numbered from ``num_items`` on are new; of others the popularity stays.
+        Those numbered from ``num_items`` on are new; of others the popularity stays.
         """
         items = {number: self.searches.add_to(number, item) for number, item in items.items()}
         documents = {number: self.lexical.analyse(item) for number, item in items.items()}
@@ -340,11 +328,8 @@ class Searcher:
         )
 
     def read(self, text: str, literal: bool = False) -> Interpretation:
-        """Interpret a text by the catalogue's titles and words.
-
-        Args:
-            text: any text.
-            literal: whether to take it as typed, without corrections.
+        """Interpret a text by the catalogue's titles and words, or ``literal`` as typed, without
+        corrections.
         """
         return self.reader.read_literally(text) if literal else self._readings(text)
 
@@ -387,12 +372,8 @@ class Searcher:
         return self.reader.named_items(self.read(text))
 
     def find_held(self, text: str, item: Item, literal: bool = False) -> tuple[str, bool]:
-        """The words of a text that an item has, in any form, and whether these are all it asks for.
-
-        Args:
-            text: any text.
-            item: a hit of it.
-            literal: whether it is taken as typed.
+        """The words of a text that an item has, in any form, and whether these are all
+        it asks for.
         """
         needed = words(self.read(text, literal).content.needed)
         document = self.lexical.analyse(item)
@@ -423,18 +404,11 @@ class Searcher:
         allowed: AllowedItems | None = None,
         literal: bool = False,
     ) -> ItemList:
-        """The k best items for a text.
+        """The k best items for a text; a ``literal`` one is searched as typed, without corrections.
 
-        Args:
-            text: any text; blank finds nothing.
-            k: maximum number; below 1 gives none.
-            allowed: items that may be found; None = all that are not deleted.
-            literal: whether to search the text as typed, without corrections.
-
-        Returns:
-            items best first with the fields ``bm25`` (0 if the words did not find it), ``match``
-            (see ``understanding.EXACT``) and ``title_match`` (1 exact, .9 corrected, else .8 times
-            the similarity of the whole title). Scores strictly decrease.
+        Returns items best first with the fields ``bm25`` (0 if the words did not find it),
+        ``match`` (see ``understanding.EXACT``) and ``title_match`` (1 exact, .9 corrected, else .8
+        times the similarity of the whole title). Scores strictly decrease.
         """
         reading = self.read(text, literal)
         if k < 1 or not reading.key:
@@ -471,7 +445,6 @@ class Searcher:
     def _leading_levels(
         self, reading: Interpretation, completions: ItemList, allowed: AllowedItems | None, k: int
     ) -> dict[float, IntArray]:
-        """The items, by level, that come before those that have the words."""
         return {
             EXACT: reading.exact[are_allowed(reading.exact, allowed)],
             CORRECTED: reading.corrected[are_allowed(reading.corrected, allowed)],
@@ -486,14 +459,8 @@ class Searcher:
         reading: Interpretation,
         words: Sequence[ItemList],
     ) -> ItemList:
-        """Hits (H,) with the fields that explain them; scores tell their order.
-
-        Args:
-            numbers: (H,) best first.
-            matches: (H,) their levels.
-            reading: of the text.
-            words: hits of its words; an item that has a value and is in none has their mean BM25.
-        """
+        # Hits (H,), best first, with the fields that explain them; scores tell their order. An item
+        # that has a value and no word has the mean BM25 of the others.
         scores: dict[int, float] = {}
         for hits in words:
             scores.update(zip(hits.item_nums.tolist(), hits.scores.tolist(), strict=True))
@@ -542,13 +509,7 @@ class Searcher:
         allowed: AllowedItems | None,
         k: int,
     ) -> IntArray:
-        """At most k items that all keys find, best first, late ones last.
-
-        Args:
-            keys: normal forms; without any, all items are found.
-            allowed: items that may be found; None = all that are not deleted.
-            k: maximum number.
-        """
+        # Without keys, all items are found; late ones come last.
         some = self.lexical.late.having_all(needed_terms(" ".join(keys))).tolist()
         some = some if keys else sorted(self.late_values)
         late = [number for number in some if self.late_values[number].issuperset(keys)]
@@ -565,7 +526,6 @@ class Searcher:
         return np.array(found[:k], np.int32)
 
     def _find_complete(self, content: Content, literal: bool) -> ItemList:
-        """See ``find_complete``."""
         key, most = content.needed, MOST_COMPLETE
         also = [] if literal else self.synonyms.expand(key)
         beside = self.synonyms.beside(key) if also else ()
@@ -581,24 +541,18 @@ class Searcher:
     def find_complete(self, text: str, literal: bool = False) -> ItemList:
         """Items with every word of a text, by BM25, and those with all values that it is made of.
 
-        Those of the last few texts are kept, so that further pages of a list cost nothing.
-
-        Args:
-            text: any text; of both ``MOST_COMPLETE`` items at most.
-            literal: whether it is taken as typed, and synonyms of its words do not count.
+        There are ``MOST_COMPLETE`` of both at most. Those of the last few texts are kept, so that
+        further pages of a list cost nothing. Of a ``literal`` text synonyms do not count.
         """
         return self._complete(self.read(text, literal).content, literal)
 
     def with_match(
         self, hits: ItemList, text: str, literal: bool = False, most: int | None = None
     ) -> ItemList:
-        """Hits of all words of a text with the fields that ``search`` gives its own.
+        """Hits that have all words of a text, with the fields that ``search`` gives its own.
 
-        Args:
-            hits: in any order.
-            text: that they have all words of.
-            literal: whether it was taken as typed.
-            most: the number of the best that is returned, best first; None = all, as they are.
+        They may come in any order, and stay in it unless only the ``most`` best are returned, best
+        first.
         """
         reading, numbers = self.read(text, literal), hits.item_nums
         completions = self._complete_titles(reading.corrected_key, None)

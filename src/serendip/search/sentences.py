@@ -120,9 +120,7 @@ def without_speech(text: str, is_name: IsName) -> str:
     """The words of a sentence that say what is asked for, or ``ANYTHING``; empty of a short text
     that says nothing yet.
 
-    Args:
-        text: as typed.
-        is_name: names all of whose words stay.
+    All words of a name stay.
     """
     match = _ASKED_FOR.search(fold(text))
     if match and is_name(title := normalise(match[1])) and " " in title:
@@ -157,7 +155,6 @@ def find_wished(text: str, is_name: IsName) -> str:
 
 
 def _read(text: str) -> list[_Word]:
-    """The words that a sentence says of what is wanted, and those around them."""
     wanted = _REFUSED.sub(" ", _PHRASES.sub(" ", text))
     return [
         _Word(word, chunk[0].isupper() and word != "i")
@@ -171,7 +168,6 @@ def _is_speech(word: str, before: str) -> bool:
 
 
 def _first_name(said: Sequence[_Word], is_name: IsName) -> Sequence[_Word]:
-    """The longest name of several words that words begin with; empty = none."""
     for size in range(min(_LONGEST, len(said)), 1, -1):
         name = said[:size]
         says = size >= _FEWEST_OF_TITLE or not _SPEECH.issuperset(word.text for word in name)

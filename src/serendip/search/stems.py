@@ -31,11 +31,9 @@ _HANGUL = re.compile(f"([가-힣]{{2,}}?)(?:{'|'.join(_PARTICLES)})?")
 
 @lru_cache(100_000)
 def stem(word: str, language: str) -> str:
-    """The marked stem of a word; empty for words that have no other forms.
+    """The marked stem of a word in normal form; empty for words that have no other forms.
 
-    Args:
-        word: in normal form.
-        language: of the catalogue, see ``find_language``.
+    For the language see ``find_language``.
     """
     if hangul := _HANGUL.fullmatch(word):
         return MARK + hangul[1]
@@ -61,7 +59,6 @@ def find_language(texts: Iterable[str]) -> str:
 
 @cache
 def _analyser(language: str) -> Any:
-    """Raises ValueError for a language without a stemmer."""
     from tantivy import Filter, TextAnalyzerBuilder, Tokenizer
 
     stemmer = Filter.stemmer(language)

@@ -29,7 +29,6 @@ State = Literal["proposed", "accepted", "rejected"]
 
 COLUMNS = ("term", "also", "state", "confidence", "source")
 MOST_WORDS = 3
-"""Maximum number of words of a term."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,6 @@ class Synonym:
     Args:
         term: the typed term, in normal form.
         also: its synonym, in normal form.
-        state: only accepted ones are searched.
         confidence: of its source, in [0, 1].
         source: ``log``, ``vectors``, ``llm:<model>``, or the name of the author.
     """

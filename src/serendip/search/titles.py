@@ -35,7 +35,6 @@ _TIMES_LARGER = 8
 
 
 Popularity: TypeAlias = FloatArray | IntArray
-"""(N,) interactions per item."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,11 +153,9 @@ class TitleIndex:
 
     @classmethod
     def of(cls, items: Iterable[Item], popularity: Popularity) -> Self:
-        """Index the titles of items numbered from 0.
+        """Index the titles of items numbered from 0; those without a title are skipped.
 
-        Args:
-            items: those without a title are skipped.
-            popularity: (N,) interactions per item; orders equal titles and completions.
+        Popularity, (N,) interactions per item, orders equal titles and completions.
         """
         titles = Strings.of(item.title for item in items)
         table = TitleTable.of(
@@ -220,7 +217,6 @@ class TitleIndex:
         return sorted(alive, key=self._rank) if len(alive) > 1 else alive
 
     def _rank(self, item: int) -> tuple[float, int]:
-        """Sort key: most popular first, then by number."""
         return -self.popularity_of(item), item
 
     def exact(self, text: str) -> IntArray:
@@ -285,7 +281,6 @@ class TitleIndex:
         )
 
     def _most_popular(self, rows_by_table: Sequence[IntArray], k: int) -> list[int]:
-        """The k most popular items of some rows of each table, without deleted ones."""
         found: set[int] = set()
         for table, rows in zip(self._tables, rows_by_table, strict=True):
             found.update(self._bearers_of_best(table, rows, k))

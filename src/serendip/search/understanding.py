@@ -94,9 +94,7 @@ class Interpretation:
         exact: items with this title, best first.
         corrected_key: normal form of the searched text; equal to ``key`` without a correction.
         corrected: items with the corrected title, best first.
-        told_key: normal form of a suggested correction that is not searched; empty = none.
         unknown: words of the text that no item has, if it is searched as typed.
-        content: what the searched text asks for.
     """
 
     key: str
@@ -129,9 +127,7 @@ def find_wish(text: str, grammar: frozenset[str]) -> str:
 def asks_for_all(others: Sequence[str], rest: Sequence[str]) -> bool:
     """Whether words beside values ask for the best or newest of all, and for nothing else.
 
-    Args:
-        others: the words; "new" may be a function word of a catalogue.
-        rest: those of them that are no function words.
+    ``rest`` are those of the others that are no function words; "new" may be one of a catalogue.
     """
     return not _ASKED.isdisjoint(others) and _IN_GENERAL.issuperset(rest)
 

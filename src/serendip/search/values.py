@@ -68,11 +68,8 @@ class ValueTable(Artefact):
 
     @classmethod
     def of(cls, items: Iterable[Item], merits: FloatArray | None = None) -> ValueTable:
-        """Count and list the values of items.
-
-        Args:
-            items: N items.
-            merits: (N,) how good and popular they are; None = equally.
+        """Count and list the values of N items; merits (N,) say how good and popular they are, None
+        = equally.
         """
         counts: Counter[str] = Counter()
         having: defaultdict[str, list[int]] = defaultdict(list)
@@ -107,9 +104,7 @@ class ValueTable(Artefact):
     def starting(self, key: str, most: int | None = None) -> set[str]:
         """Values that contain a normal form as a prefix from one of their words on.
 
-        Args:
-            key: the normal form.
-            most: number of words of values that are looked at; None = all.
+        At most ``most`` words of values are looked at; None = all.
         """
         rows, _ = self.word_starts.starting(key)
         return set(self.index.strings.take(np.unique(rows[:most]).tolist()))

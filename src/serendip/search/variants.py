@@ -74,11 +74,8 @@ def find_variants(items: Iterable[Item]) -> IntArray:
 def number_late(item: Item, number: int, before: Item | None, shared: int) -> int:
     """The number that a late item shares with its variants; a new one has none before a training.
 
-    Args:
-        item: as it is now.
-        number: of the item.
-        before: as it was; None = it is new.
-        shared: its number among its variants before.
+    ``before`` is the item as it was, None = it is new; ``shared`` its number among its variants
+    then.
     """
     if is_untitled(item):
         return UNTITLED

@@ -24,15 +24,8 @@ _LINE = Markup('<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" class="{}"
 
 @dataclass(frozen=True, slots=True)
 class ChartBar:
-    """One bar of a chart.
-
-    Args:
-        name: left of it.
-        text: its value in words.
-        share: of the whole width.
-        low: lower end of its interval, as a share of the width; None = it has none.
-        high: upper end.
-        is_subject: whether it is highlighted.
+    """One bar of a chart, of a share of the whole width; so are the ends of its interval, if it has
+    one.
     """
 
     name: str
@@ -61,12 +54,8 @@ def draw_bars(title: str, bars: Sequence[ChartBar]) -> Markup:
 
 
 def draw_estimates(metric: str, systems: Mapping[str, Any], subject: str) -> Markup:
-    """Draw a bar with its interval per system.
-
-    Args:
-        metric: of the bars.
-        systems: name -> metric -> ``Estimate`` as in ``report.json``.
-        subject: system that is highlighted.
+    """Draw a bar with its interval per system: name -> metric -> ``Estimate`` as in
+    ``report.json``.
     """
     estimates = {name: metrics[metric] for name, metrics in systems.items()}
     ends = [found["high"] for found in estimates.values() if found["value"] is not None]

@@ -83,21 +83,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReportFigures:
-    """What a report tells; by default, nothing was measured.
-
-    Args:
-        protocols: figures of all next items, with costs.
-        data: counts and checks of the data.
-        split: the cut in time, and what was evaluated of it.
-        semantic_ids: quality of the codes.
-        surfaces: figures of every configured surface.
-        lists: what people see of the published generation.
-        exploration: what the log says of explored items.
-        new_items: coverage and velocity of new items.
-        reasons: surface -> whether the reasons on it are true.
-        decisions: what the training chose to use.
-        stages: cost of each stage.
-    """
+    """What a report tells; by default, nothing was measured."""
 
     protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -115,16 +101,9 @@ class ReportFigures:
 def build_report(
     figures: ReportFigures, *, created: str, code_version: str, seed: int = 0
 ) -> dict[str, Any]:
-    """Build the report.
+    """Build the document above; ``json.dumps(report, allow_nan=False)`` always succeeds.
 
-    Args:
-        figures: all parts.
-        created: ISO time of the report.
-        code_version: version of the engine.
-        seed: of the bootstrap; the same runs and seed give the same report.
-
-    Returns:
-        the document above; ``json.dumps(report, allow_nan=False)`` always succeeds.
+    The same runs and seed give the same report.
     """
     safe: dict[str, Any] = json_safe(figures)
     surfaces = {part["surface"]: part for part in safe["surfaces"]}
@@ -169,7 +148,6 @@ def setting_of(groups: list[list[str]]) -> str:
 
 
 def _render(template: str, **values: Any) -> str:
-    """Render a template of this folder; all values except ``Markup`` are escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     from serendip.evaluate.report import charts

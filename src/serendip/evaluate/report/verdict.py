@@ -42,7 +42,6 @@ def describe_report(report: Mapping[str, Any]) -> list[str]:
 
 
 def _describe_quality(section: Mapping[str, Any], split: Mapping[str, Any]) -> str:
-    """Recall of the subject with its interval, and what was not judged."""
     subject = section["subject"]
     recall = section["systems"][subject].get(FOUND)
     if recall is None or recall["value"] is None:
@@ -59,7 +58,6 @@ def _describe_quality(section: Mapping[str, Any], split: Mapping[str, Any]) -> s
 
 
 def _describe_order(section: Mapping[str, Any]) -> str:
-    """The baselines of each verdict in nDCG@10, in words."""
     groups: dict[str, list[str]] = {}
     for row in section["comparisons"]:
         if row["metric"] == ORDER:
@@ -118,5 +116,4 @@ def _describe_wrong_lists(lists: Mapping[str, Any] | None) -> str:
 
 
 def _join_names(names: Sequence[str]) -> str:
-    """Join names as "a, b and c"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

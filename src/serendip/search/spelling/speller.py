@@ -107,16 +107,12 @@ class Correction:
 
 
 _Choice: TypeAlias = tuple[float, str]
-"""Score and text of a candidate correction of a word; greater is better."""
 
 
 class _Change(NamedTuple):
-    """The best correction of a word; greater is more certain.
+    """The best correction of a word by its share in the total probability; greater is more certain.
 
-    Args:
-        confidence: its share in the total probability.
-        text: the correction.
-        is_meant: whether it is likelier than the word as typed.
+    It is meant if it is likelier than the word as typed.
     """
 
     confidence: float
@@ -129,12 +125,8 @@ class Speller:
     """Corrects words against the catalogue's own vocabulary.
 
     Args:
-        counts: word -> number of items that have it.
-        edits: index of the words by edit distance.
         hangul: the same of those in Hangul, spelt out.
-        pairs: counts of neighbouring words.
         language: word of the language -> its relative frequency in (0, 1).
-        titles: contains the normal forms of titles.
         stemmed: language of the stems.
         known: words of generated texts and stems; known, but never proposed as corrections.
         posted: the same of late items, with their words.
@@ -217,7 +209,6 @@ class Speller:
 
     @cached_property
     def _total(self) -> int:
-        """Total number of (item, word) pairs, at least ``MIN_TOTAL``."""
         return max(self.counts.total(), MIN_TOTAL)
 
     def _change(self, word: str, before: str, after: str) -> _Change | None:
@@ -261,16 +252,13 @@ class Speller:
         return not known or " " in meant or self._occurs_with(meant, known)
 
     def _occurs_with(self, word: str, others: Sequence[str]) -> bool:
-        """Whether an item has a word next to one of others."""
         count = self.pairs.count
         return any(count(other, word) or count(word, other) for other in others)
 
     def _is_word(self, typed: str) -> bool:
-        """Whether the catalogue or the language has a word."""
         return typed in self.counts or typed in self.language or self._is_other_form(typed)
 
     def _score_as_typed(self, word: str, before: str, after: str) -> float:
-        """log10 of the probability that a word was meant as typed."""
         if word in self.counts:
             return KNOWN + self._fit(word, before, after)
         new = NEW_WORD + NEW_LETTER * len(keys_of(word))
@@ -279,7 +267,7 @@ class Speller:
         return max(new, LANGUAGE + log10(self.language[word]))
 
     def _near_words(self, word: str, before: str, after: str) -> Iterator[_Choice]:
-        """Words of the catalogue one edit away, else two if the word is long and unknown."""
+        # Two edits if the word is long and unknown.
         edits, typed = (self.hangul, spell_out(word)) if is_hangul(word) else (self.edits, word)
         near = edits.near(typed, 1)
         if not near and len(typed) >= MIN_LENGTH_TWO_EDITS and word not in self.counts:
@@ -296,7 +284,6 @@ class Speller:
                 yield score + TITLE * (is_alone and other in self.titles), other
 
     def _split_words(self, word: str) -> Iterator[_Choice]:
-        """Two neighbouring words of the catalogue that were typed as one."""
         if word in self.counts:
             return
         for cut in range(1, len(word)):
@@ -318,7 +305,6 @@ class Speller:
 
 
 def _may_be_corrected(word: str) -> bool:
-    """Whether a word is in letters that are corrected, and long enough."""
     if is_hangul(word):
         return len(word) >= MIN_SYLLABLES
     return word.isascii() and word.isalpha() and len(word) >= MIN_LENGTH
@@ -330,7 +316,6 @@ def _differ_by_ending(left: str, right: str) -> bool:
 
 
 def _apply_changes(typed: Sequence[str], changes: Mapping[int, _Change]) -> str:
-    """The text with the changes at their positions."""
     return " ".join(
         changes[position].text if position in changes else word
         for position, word in enumerate(typed)

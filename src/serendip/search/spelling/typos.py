@@ -77,12 +77,8 @@ def keys_of(word: str) -> str:
 
 
 def log_typo_probability(typed: str, meant: str, distance: int) -> float:
-    """log10 P(``typed`` | ``meant``, a typo).
-
-    Args:
-        typed: keys of the word as typed.
-        meant: keys of another word.
-        distance: edits between them: 1 or 2.
+    """log10 P(``typed`` | ``meant``, a typo) of the keys of two words that are 1 or
+    2 edits apart.
     """
     if distance > 1:
         return TWO_SLIPS
@@ -109,7 +105,6 @@ def _share(typed: str, start: int, wrong: str, right: str) -> float:
 
 
 def _difference(typed: str, meant: str) -> tuple[int, str, str]:
-    """Index at which two words begin to differ, and the letters that differ in each."""
     from rapidfuzz.distance import Postfix, Prefix
 
     start = Prefix.similarity(typed, meant)
@@ -120,7 +115,6 @@ def _difference(typed: str, meant: str) -> tuple[int, str, str]:
 
 @cache
 def _near_keys() -> dict[str, str]:
-    """Letter -> letters on adjacent keys."""
     places = {
         letter: (column + row / 2, row)
         for row, letters in enumerate(_ROWS)

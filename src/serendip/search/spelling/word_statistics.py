@@ -29,12 +29,7 @@ from serendip.search.documents import Document
 
 
 class WordCounts(Mapping[str, int], Artefact):
-    """Number of items that have each word, read by memory map.
-
-    Args:
-        index: the words, ascending.
-        counts: (W,) int32 number of items with each word.
-    """
+    """Number of items (W,) that have each word, read by memory map; words are ascending."""
 
     __slots__ = ("counts", "index")
 

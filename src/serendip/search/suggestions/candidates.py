@@ -67,12 +67,8 @@ class Candidate:
     """A candidate query suggestion.
 
     Args:
-        text: as shown and searched.
-        kind: of the query, as shown in answers.
-        source: where it came from.
         items: (M,) int32 items that it was made from, ascending.
         users: number of distinct people who searched it.
-        searches: number of their searches.
     """
 
     text: str
@@ -177,10 +173,7 @@ def _find_spellings(
 ) -> dict[str, str]:
     """Normal form -> its most frequent spelling among the first texts that have it.
 
-    Args:
-        texts: of all items.
-        groups: normal form -> numbers of the texts that have it.
-        grammar: function words.
+    Groups are normal form -> numbers of the texts that have it.
     """
     numbers = {number for items in groups.values() for number in items[:_MOST_SPELLINGS]}
     spellings: dict[str, Counter[str]] = {phrase: Counter() for phrase in groups}
@@ -196,12 +189,9 @@ def logged_queries(
 ) -> list[Candidate]:
     """Complete queries by at least ``min_users`` distinct people, in their most frequent spelling.
 
-    A query is dropped if any of its spellings is private: its normal form reveals as much.
-
-    Args:
-        searches: in order of time.
-        min_users: minimum number of people; visitors with a generated id do not count.
-        dropped: test -> number of distinct queries that failed it; is added to.
+    Searches come in order of time; visitors with a generated id do not count. A query is dropped if
+    any of its spellings is private: its normal form reveals as much. What is dropped is added to
+    ``dropped``: test -> number of distinct queries that failed it.
     """
     dropped = Counter() if dropped is None else dropped
     is_prefix = is_prefix_of_next(searches, SAME_ATTEMPT_S)

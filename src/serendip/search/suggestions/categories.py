@@ -19,11 +19,9 @@ _YES_NO = {"true", "false", "yes", "no"}
 
 @dataclass(frozen=True)
 class Categories(Artefact):
-    """C categories: the values of one attribute.
+    """C categories: the values of one attribute, case-folded, at most 100.
 
-    Args:
-        name: of the attribute; empty if no attribute of the catalogue is suitable.
-        values: case-folded, at most 100.
+    The name is empty if no attribute of the catalogue is suitable.
     """
 
     name: str = ""
@@ -59,7 +57,6 @@ class Categories(Artefact):
         return np.array(masks, np.bool_).reshape(len(self), len(catalogue)).T
 
     def _find(self, words: Iterable[str]) -> list[int]:
-        """Numbers of those of some values that are categories, ascending."""
         numbers = {self._numbers.get(word.casefold(), -1) for word in words}
         return sorted(numbers - {-1})
 

@@ -112,7 +112,6 @@ def _built_in() -> frozenset[str]:
 def _drop_near_duplicates(
     passed: Sequence[tuple[Candidate, IntArray]], dropped: Counter[str]
 ) -> list[tuple[Candidate, IntArray]]:
-    """Keep one candidate per normal form, and one of those with nearly the same results."""
     kept: list[tuple[Candidate, IntArray]] = []
     forms: set[frozenset[str]] = set()
     lists_by_item: dict[int, list[frozenset[int]]] = {}
@@ -147,6 +146,6 @@ def _preference(candidate: Candidate) -> tuple[int, int, int, int, str]:
 def _near_lists(
     items: frozenset[int], lists_by_item: Mapping[int, Sequence[frozenset[int]]]
 ) -> set[frozenset[int]]:
-    """Kept lists that share one of this list's three rarest items, as any near-duplicate does."""
+    # Any near-duplicate shares one of this list's three rarest items.
     rarest = sorted(items, key=lambda item: (len(lists_by_item.get(item, ())), item))[:3]
     return {other for item in rarest for other in lists_by_item.get(item, ())}

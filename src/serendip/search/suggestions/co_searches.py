@@ -51,12 +51,9 @@ class CoSearches(Artefact):
     def of(
         cls, searches: Sequence[Search], rows_by_key: Mapping[str, int], min_people: int
     ) -> Self:
-        """Count the searches of people; generated visitor ids are nobody.
+        """Count the searches of people, which come by time; generated visitor ids are nobody.
 
-        Args:
-            searches: by time.
-            rows_by_key: normal form -> row of the table.
-            min_people: of a pair, and of a way out.
+        Rows are those of the table by normal form; ``min_people`` is of a pair, and of a way out.
         """
         known = count_people(search.user_id for search in searches)
         rows: dict[str, dict[int, None]] = {}

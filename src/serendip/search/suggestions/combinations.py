@@ -23,7 +23,6 @@ from serendip.data.items.attributes import AttributeValues
 from serendip.data.text import normalise, words
 
 LEAST_ITEMS, _FEWEST_ITEMS = 5, 2
-"""Items that a combination leads to, at least; the second of a small catalogue."""
 
 _ITEMS_OF_SMALL = 20
 """Items of a catalogue for each one that its combinations have to lead to."""
@@ -32,7 +31,6 @@ _HEADS_OF_VALUE = 3
 """Combinations of one brand or person: with the heads that go along with it the most."""
 
 _MAX_CHARACTERS = 40
-"""Longest value in a query."""
 
 _USUAL_CHARACTERS = 25
 """Median length of the values of an attribute above which these are texts rather than names."""
@@ -51,17 +49,11 @@ _SEVERAL = frozenset(",&/;+")
 well."""
 
 _FIRST_YEAR, _LAST_YEAR = 1930, 2029
-"""Years whose decades are searched by: 90s, 2010s."""
 
 
 @dataclass(frozen=True, eq=False)
 class ValueItems:
-    """Values or queries, and the items that have them.
-
-    Args:
-        texts: V of them.
-        items: (V, N) 1 where an item has the value.
-    """
+    """Values or queries (V), and the items that have them: (V, N) 1 where an item has the value."""
 
     texts: Sequence[str]
     items: csr_array
@@ -70,14 +62,7 @@ class ValueItems:
     def of(
         cls, names: Sequence[str], values: NDArray[np.integer], owners: NDArray[np.integer], n: int
     ) -> ValueItems:
-        """Build from pairs of a value and an item that has it.
-
-        Args:
-            names: V texts.
-            values: (T,) rows of ``names``.
-            owners: (T,) item numbers.
-            n: N.
-        """
+        """Build from pairs (T,) of a value, a row of ``names``, and an item that has it."""
         matrix = csr_array((np.ones(len(values), np.int32), (values, owners)), (len(names), n))
         matrix.data[:] = 1  # a value twice in one list counts once
         return cls(names, matrix)
@@ -150,12 +135,7 @@ def find_decades(values: AttributeValues) -> ValueItems | None:
 
 
 def single_values(catalogue: Catalogue, main: str) -> Iterator[ValueItems]:
-    """The values of the main attribute, and of each other one that holds names.
-
-    Args:
-        catalogue: N items.
-        main: name of the main attribute; empty = none.
-    """
+    """The values of the main attribute, and of each other one that holds names."""
     if main:
         yield find_values(catalogue, main)
     for name in catalogue.attribute_names:
@@ -168,13 +148,10 @@ def single_values(catalogue: Catalogue, main: str) -> Iterator[ValueItems]:
 def combined_values(
     catalogue: Catalogue, main: str
 ) -> Iterator[tuple[Literal["rule", "name"], ValueItems]]:
-    """The combinations with values of the main attribute as heads, and their kind.
+    """The combinations with values of the main attribute as heads, and their kind; none without
+    one.
 
     ``name`` has a value of another attribute, such as a person or a brand; all others are ``rule``.
-
-    Args:
-        catalogue: N items.
-        main: name of the main attribute; empty = no combinations.
     """
     if not main:
         return
@@ -196,10 +173,7 @@ def combined_values(
 def _combine(firsts: ValueItems, heads: ValueItems, most: int | None = None) -> ValueItems:
     """Values before heads, where enough items have both; none of a head that is a part of a value.
 
-    Args:
-        firsts: F values.
-        heads: H values.
-        most: combinations of one value, those that go along the most; None = all.
+    ``most`` combinations of one value, those that go along the most; None = all.
     """
     left, right, counts, lifts = _count_pairs(firsts, heads)
     kept = counts < _NESTED * heads.sizes[right]
@@ -226,7 +200,6 @@ def _pair(heads: ValueItems) -> ValueItems:
 def _count_pairs(
     firsts: ValueItems, heads: ValueItems
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], IntArray, NDArray[np.float64]]:
-    """Rows of the pairs that enough items have, their numbers of items, and log lifts."""
     num_items = firsts.items.shape[1]
     together = (firsts.items @ heads.items.T).tocoo()
     enough = together.data >= least_items(num_items)

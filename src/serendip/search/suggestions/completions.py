@@ -24,13 +24,8 @@ MAX_VALUES = 2
 def find_completions(searcher: Searcher, prefix: str, k: int = 8) -> list[Candidate]:
     """The k best completions of a text, without repetitions.
 
-    Args:
-        searcher: answers them; has the titles of all items, late ones too.
-        prefix: the text typed so far; blank gives the most popular titles.
-        k: maximum number; below 1 gives none.
-
-    Returns:
-        candidates with the item of their title, or the first items of their value.
+    A blank text gives the most popular titles. A candidate has the item of its title, or the first
+    items of its value.
     """
     key, titles = title_key(prefix), searcher.titles
     completing = chain(titles.completions(key, max(k, 0)), _inside(searcher, key, k))
@@ -40,7 +35,6 @@ def find_completions(searcher: Searcher, prefix: str, k: int = 8) -> list[Candid
 
 
 def _distinct(candidates: Iterable[Candidate], k: int) -> list[Candidate]:
-    """The first k candidates of different normal forms."""
     found: dict[str, Candidate] = {}
     for candidate in candidates if k > 0 else ():
         found.setdefault(title_key(candidate.text), candidate)

@@ -64,7 +64,6 @@ PRIOR: Mapping[str, float] = {
     "is title": 3.0,
     "is phrase": -1.0,
 }
-"""Prior weight by feature; 0 for the others."""
 
 FEW_PEOPLE = 100
 """People with searches from which on these say more of what is searched than choices of items do:
@@ -112,13 +111,9 @@ class SuggestionUser:
 def query_features(
     table: QueryTable, rows: NDArray[np.intp], user: SuggestionUser, typed: str = ""
 ) -> FloatArray:
-    """Features (R, F) float32 of some queries of a table.
+    """Features (R, F) float32 of some queries, rows (R,) of a table.
 
-    Args:
-        table: the queries.
-        rows: (R,) rows of it.
-        user: who asks.
-        typed: normal form of the text typed so far.
+    The text typed so far is in normal form.
     """
     items, choices = table.num_items[rows], table.choices
     popularity = np.log1p(table.num_choices[rows] + items)
@@ -187,10 +182,8 @@ def _prefix_features(
 
 
 def prior_ranker(people: int = 0) -> LogisticModel:
-    """The ranker that is used before any training.
-
-    Args:
-        people: who searched any query of the table.
+    """The ranker that is used before any training, of a table whose queries so many people
+    searched.
     """
     popularity = PRIOR["popularity"] * FEW_PEOPLE / (FEW_PEOPLE + people)
     return LogisticModel.prior(FEATURES, {**PRIOR, "popularity": popularity})

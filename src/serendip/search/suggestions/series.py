@@ -16,8 +16,6 @@ from serendip.data.text import normalise
 from serendip.search.phrases import most_frequent
 
 LEAST_ITEMS = 3
-"""Items of a series, at least."""
-
 _MAX_WORDS = 6
 _FEWEST_LETTERS = 3
 _COUNTED = frozenset("episode part vol volume chapter season book no nr issue".split())
@@ -45,9 +43,7 @@ class _Beginning:
 def find_series(titles: Sequence[str], grammar: Set[str]) -> dict[str, list[int]]:
     """Series, in their most frequent spelling -> ascending numbers of their titles.
 
-    Args:
-        titles: of all items.
-        grammar: function words in normal form.
+    Function words are in normal form.
     """
     found: dict[str, _Beginning] = defaultdict(_Beginning)
     for number, title in enumerate(titles):

@@ -50,16 +50,12 @@ class QueryTable(Artefact):
     """Q queries.
 
     Args:
-        texts: as shown.
-        kinds: kind of each.
-        sources: source of each.
         users: (Q,) int32 number of distinct people who searched it.
         searches: (Q,) int32 number of their searches.
         single: (Q,) int32 the item of a query about a single one, else -1.
         starts: (Q + 1,) int32 offsets of each query's items in ``items``.
         items: int32, items that each query was made from, and its results.
         results: (Q, 10) int32 first results, padded with -1.
-        categories: C of them.
         shares: (Q, C) float32 share of a query's results in each category.
         choices: of items.
         co_searches: what else the people searched who searched a query.
@@ -91,14 +87,8 @@ class QueryTable(Artefact):
         choices: ItemChoices = _UNKNOWN_CHOICES,
         results: IntArray | None = None,
     ) -> Self:
-        """Build from candidates.
-
-        Args:
-            candidates: Q queries.
-            catalogue: the items.
-            categories: of the results.
-            choices: of the items.
-            results: (Q, 10) first results of each; None = its own items stand in for these.
+        """Build from Q candidates; without first results (Q, 10) their own items stand in for
+        these.
         """
         found = np.full((len(candidates), 10), -1, np.int32) if results is None else results.copy()
         for row, candidate in enumerate(candidates):
@@ -178,7 +168,6 @@ class QueryTable(Artefact):
 
     @cached_property
     def _by_item(self) -> tuple[IntArray, IntArray]:
-        """The items of all queries, ascending, and the row of each."""
         rows = np.repeat(np.arange(len(self), dtype=np.int32), self.num_items)
         order = np.argsort(self.items, kind="stable")
         return self.items[order], rows[order]

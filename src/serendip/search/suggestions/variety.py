@@ -45,13 +45,7 @@ _OVER_SHARE = 1e3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Option:
-    """A query that can be selected.
-
-    Args:
-        text: of the query.
-        group: that it counts for.
-        score: log odds of being chosen, or higher.
-    """
+    """A query that can be selected; its score is the log odds of being chosen, or higher."""
 
     text: str
     group: Group
@@ -66,9 +60,7 @@ def select_varied(
 ) -> Iterator[OptionT]:
     """Yield the options, the best next one first.
 
-    Args:
-        options: to select from.
-        accepts: whether an option may be shown after those that were yielded; asked once for each.
+    Whether one may be shown after those that were yielded is asked once for each.
     """
     words = [_words(option.text) for option in options]
     groups = sorted({option.group for option in options})
