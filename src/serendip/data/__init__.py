@@ -1,10 +1,4 @@
-"""Data model shared by all layers: items, events, queries, datasets, and their store.
-
-``query.py`` has what a model is asked, ``dataset.py`` what it learns from, ``snapshot.py`` and
-``splits.py`` make datasets, ``item_list.py`` is an answer. The rest is in folders: ``items``,
-``events``, ``users``, and below them ``rows``, arrays that grow; ``log`` has events as columns,
-``store`` is the database.
-"""
+"""Data model shared by all layers: items, events, queries, datasets, and their store."""
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import Dataset, EventLog, QueryExamples

@@ -17,18 +17,10 @@ from typing import Final, Literal
 
 from serendip.errors import DataError
 
-READ: Final = "read"
-"""Answers: search, recommendations, suggestions, explanations, items."""
-
-WRITE: Final = "write"
-"""Events, items and attributes of users can be stored, items deleted."""
-
-READ_USERS: Final = "read:users"
-"""Personal data: lists of users, their histories and attributes."""
-
-ADMIN: Final = "admin"
-"""Operation: metrics and the quality report."""
-
+READ: Final = "read"  # answers: search, recommendations, suggestions, explanations, items
+WRITE: Final = "write"  # events, items and attributes of users are stored, items deleted
+READ_USERS: Final = "read:users"  # personal data: lists of users, their histories and attributes
+ADMIN: Final = "admin"  # operation: metrics and the quality report
 SCOPES: Final = (READ, WRITE, READ_USERS, ADMIN)
 
 _PREFIX = "serendip"
@@ -44,10 +36,7 @@ class ApiKey:
     """A key without its secret.
 
     Args:
-        key_id: shown in lists and logs.
-        name: for people.
         scopes: what it allows; none of them contains another.
-        hash: of its text.
         created: Unix seconds.
         expires: Unix seconds from which it is refused; None = never.
         revoked: Unix seconds at which it was; from then on it is refused, whatever a clock says.
@@ -89,11 +78,7 @@ def issue_key(
 ) -> IssuedKey:
     """Draw a new key.
 
-    Args:
-        name: for people.
-        scopes: of ``SCOPES``.
-        lifetime_s: seconds after which it expires; None = never.
-        now: Unix seconds; None = the clock's.
+    It expires after ``lifetime_s`` seconds; None = never.
 
     Raises:
         DataError: the name or a scope is wrong.

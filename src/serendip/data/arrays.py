@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 def take_rows(table: _Table, rows: NDArray[Any]) -> _Table:
     """A copy of a dataclass whose columns are arrays and lists, with some of their rows.
 
-    Args:
-        table: a column of no rows stays as it is.
-        rows: numbers (M,), or a mask.
+    ``rows`` are numbers (M,), or a mask; a column of no rows stays as it is.
     """
     columns = {field.name: getattr(table, field.name) for field in fields(table) if field.init}
     chosen: dict[str, Any] = {}
@@ -46,11 +44,7 @@ def take_rows(table: _Table, rows: NDArray[Any]) -> _Table:
 def take_ranges(
     starts: NDArray[np.integer], rows: NDArray[np.integer]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Select rows (M,) of entries that are stored one row after the other.
-
-    Args:
-        starts: (N + 1,) offsets of the rows.
-        rows: numbers of rows.
+    """Select rows (M,) of entries that are stored row after row, with offsets ``starts`` (N + 1,).
 
     Returns:
         (M + 1,) offsets of the selected rows, and the places of their entries.
@@ -61,11 +55,7 @@ def take_ranges(
 
 
 def rank_by_first(codes: IntArray, count: int) -> tuple[IntArray, IntArray]:
-    """Renumber codes by their first appearance.
-
-    Args:
-        codes: (E,) in [0, count).
-        count: number of different codes.
+    """Renumber codes (E,) in [0, ``count``) by their first appearance.
 
     Returns:
         (E,) the new codes, and the (P,) old codes by new one: only those that appear.

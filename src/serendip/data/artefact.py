@@ -26,11 +26,8 @@ from serendip.errors import require_readable
 VALUE_FILE = "value.json"
 
 _CLASSES: dict[str, type[Artefact]] = {}
-_INLINE = 32
-"""Longest column that is in the document itself."""
-
-_LONGEST = 60
-"""Characters of a value's place in the name of its file."""
+_INLINE = 32  # longest column that is in the document itself
+_LONGEST = 60  # characters of a value's place in the name of its file
 
 
 class Artefact:
@@ -38,8 +35,7 @@ class Artefact:
 
     __slots__ = ()
 
-    repair: ClassVar[str] = "Run `serendip train`."
-    """What to do if it cannot be read."""
+    repair: ClassVar[str] = "Run `serendip train`."  # what to do if it cannot be read
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -87,12 +83,9 @@ def open_value(folder: Path) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Writer:
-    """Writes arrays and bytes into a folder; all else becomes JSON."""
-
     folder: Path
     names: dict[int, str] = field(default_factory=dict)
-    kept: list[object] = field(default_factory=list)
-    """What ``names`` knows by its identity, which nothing else may get meanwhile."""
+    kept: list[object] = field(default_factory=list)  # what ``names`` knows by identity
 
     def encode(self, value: object, place: str) -> Any:
         if isinstance(value, Artefact):
@@ -144,8 +137,6 @@ class _Writer:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Reads what a ``_Writer`` wrote."""
-
     folder: Path
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
 
@@ -179,8 +170,7 @@ class _Reader:
         return self.arrays[name]
 
     def _path(self, name: str) -> Path:
-        """A file of the folder; a stored name leads nowhere else."""
-        return self.folder / Path(name).name
+        return self.folder / Path(name).name  # a stored name leads nowhere else
 
 
 def _config_class(name: str) -> type[Config]:
@@ -191,5 +181,4 @@ def _config_class(name: str) -> type[Config]:
 
 
 def _class_name(kind: type) -> str:
-    """Name that is stored: a class may move to another module."""
-    return kind.__qualname__
+    return kind.__qualname__  # a class may move to another module

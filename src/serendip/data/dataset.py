@@ -1,10 +1,6 @@
 """``Dataset``: an immutable snapshot of catalogue, events and features up to a cut.
 
 Trainers get a ``Dataset`` and nothing else, so data after the cut cannot leak into a model.
-
-``cooccurring_pairs`` turns histories into pairs of items.
-``AlignedProjection`` moves content vectors towards behaviour; it is learned in ``content``, and
-serving applies it to items that are posted later.
 """
 
 from __future__ import annotations
@@ -141,9 +137,7 @@ class UserCountries(Artefact):
     def of_part(self, users: IntArray, log: EventLog) -> UserCountries:
         """What was known of some users from a part of the log.
 
-        Args:
-            users: (V,) numbers of the users.
-            log: events of these users, which it numbers by their place in ``users``.
+        In ``log`` they have the numbers 0 to V - 1.
         """
         of_users = self.of_users[users]  # (V,)
         if self.given is None:

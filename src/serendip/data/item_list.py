@@ -83,11 +83,7 @@ class ItemList:
         return self.take(np.argsort(-keys, kind="stable"))
 
     def top(self, k: int) -> ItemList:
-        """The k best by score.
-
-        Raises:
-            DataError: k is negative.
-        """
+        """The k best by score; a negative k is a ``DataError``."""
         if k < 0:
             raise DataError(f"k = {k} is negative.", "Request 1 item or more.")
         best = self.sorted()
@@ -112,15 +108,7 @@ def _draw_order(size: int) -> IntArray:
 
 
 def top_k(scores: FloatArray, k: int) -> ItemList:
-    """The k items with the highest scores.
-
-    Args:
-        scores: (N,) float32; items with NaN or -inf are never returned.
-        k: maximum number of items; 0 or less gives none.
-
-    Returns:
-        items by score, highest first.
-    """
+    """The k items with the highest scores (N,), highest first; NaN or -inf is never returned."""
     usable = np.flatnonzero(scores > -np.inf)
     if 0 < k < len(usable):
         threshold = np.partition(scores[usable], len(usable) - k)[len(usable) - k]

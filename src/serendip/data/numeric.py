@@ -14,12 +14,10 @@ Doubles = NDArray[np.float64]
 
 
 def unit(vectors: NDArray[np.floating], shortest: float = 0.0) -> FloatArray:
-    """Vectors scaled to length 1 along the last axis, float32; a zero vector stays zero.
+    """Vectors (..., D) scaled to length 1, float32; a zero vector stays zero.
 
-    Args:
-        vectors: (..., D).
-        shortest: vectors shorter than this are divided by it, so that rounding residue is not
-            blown up to a direction.
+    Those shorter than ``shortest`` are divided by it, so that rounding residue is not blown up to a
+    direction.
     """
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     lengths = np.where(lengths > shortest, lengths, shortest or 1.0)

@@ -12,9 +12,7 @@ from collections.abc import Iterable
 
 from serendip.data.text import normalise
 
-VISITOR = "visitor-"
-"""Prefix of ids that the page generates for anonymous visitors; one person may have many."""
-
+VISITOR = "visitor-"  # ids that the page generates; one person may have many
 _LONGEST_NUMBER = 6
 _ADDRESS = re.compile(r"://|www\.|\S@\S|\b[\w-]+\.(com|net|org|io|co|biz|info)\b", re.IGNORECASE)
 _ODD_SIGNS = frozenset("<>{}")

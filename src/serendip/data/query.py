@@ -1,8 +1,5 @@
 """Requests and user histories in item numbers, and search in long histories (SIM).
 
-A ``Query`` holds everything known about a request. ``engine`` builds it once (it maps ids to
-numbers, fetches the history and encodes the text); from then on it is read-only.
-
 ``select_relevant_history`` reduces a long history to the newest events and the older ones that are
 relevant to the request: an event of long ago matters if its item is similar to what the request is
 about. Similarity is the length of the common prefix of semantic IDs.
@@ -36,22 +33,15 @@ from serendip.data.events.event import NO_SESSION
 from serendip.data.events.rejections import Rejected
 from serendip.data.items.attribute_test import AttributeTest
 
-RetrievalTask = Literal["home", "similar", "search"]
-"""Kinds of requests that retrievers learn apart."""
-
+RetrievalTask = Literal["home", "similar", "search"]  # those that retrievers learn apart
 RETRIEVAL_TASKS: tuple[RetrievalTask, ...] = ("home", "similar", "search")
 
-Task = Literal["home", "similar", "search", "cart", "thank_you"]
-"""Kinds of requests that rankers learn apart; every surface is answered as one."""
-
+Task = Literal["home", "similar", "search", "cart", "thank_you"]  # those that rankers learn apart
+# In the order of their numbers in training data.
 TASKS: tuple[Task, ...] = (*RETRIEVAL_TASKS, "cart", "thank_you")
-"""In the order of their numbers in training data."""
-
+# The task as which requests are answered where nothing was learned for theirs.
 NEAREST_TASK: Mapping[Task, Task] = {"cart": "similar", "thank_you": "similar"}
-"""Task -> the one as which its requests are answered where nothing was learned for it."""
-
-ITEM_TASKS: tuple[Task, ...] = ("similar", "cart", "thank_you")
-"""Tasks whose requests start from items."""
+ITEM_TASKS: tuple[Task, ...] = ("similar", "cart", "thank_you")  # their requests start from items
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,8 +122,6 @@ class UserPast:
     """A user's history and rejections at one moment.
 
     Args:
-        history: interactions, without items that they rejected since.
-        rejected: items that they do not want.
         country: of the user; empty = not known.
         groups: attribute -> value of the user, see ``data.user_groups``.
     """
@@ -241,15 +229,10 @@ class Query:
         )
 
 
-RECENT, RECALLED = 40, 10
-"""Number of newest events to keep, and of older ones to retrieve at most."""
-
+RECENT, RECALLED = 40, 10  # newest events to keep, and older ones to retrieve at most
+# Older events that are searched, the newest: a request costs no more with 100,000 events.
 SEARCHED = 20_000
-"""Number of older events among which those to retrieve are searched: the newest of them. So a
-request costs no more for a user with a hundred thousand events."""
-
-_CONTEXT_EVENTS = 10
-"""Number of newest events that describe a request, besides its own codes."""
+_CONTEXT_EVENTS = 10  # newest events that describe a request, besides its own codes
 
 
 def select_relevant_history(
@@ -273,8 +256,8 @@ def select_relevant_history(
             ``recent + recalled`` events is returned unchanged.
         codes: (N, L) semantic IDs, coarse to fine; L = 0 retrieves nothing.
         named: (A, L) codes of the request: of its source items and its text.
-        recent: number of newest events to keep.
-        recalled: maximum number of older events to retrieve.
+        recent: number of newest events.
+        recalled: maximum number of older ones.
 
     Returns:
         a history whose first ``History.recalled`` events were retrieved.

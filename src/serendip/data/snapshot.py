@@ -25,8 +25,7 @@ from serendip.data.store.tables.generated import Generated, with_generated
 from serendip.data.users.groups import group_users
 from serendip.data.vocabulary import MISSING, Vocabulary
 
-MOST_REQUESTED = 200_000
-"""Number of newest request events to read: a ranker learns from a few thousand requests."""
+MOST_REQUESTED = 200_000  # newest request events: a ranker learns from a few thousand requests
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +72,6 @@ def _digest_generated(store: Store) -> str:
 
 
 def _active(store: Store) -> list[Generated]:
-    """Texts and values in use."""
     return [*store.generated.active("text"), *store.generated.active("value")]
 
 
@@ -83,10 +81,6 @@ def take_snapshot(store: Store, rules: ActionRules) -> Dataset:
     Items are in order of first insertion, users in order of their first event, events in order of
     time and then of arrival. Negative events are kept in a log of their own. Items carry their
     active generated texts and values.
-
-    Args:
-        store: to read.
-        rules: which events are interactions, likes or negative.
     """
     return read_snapshot(store, rules).dataset
 
@@ -150,12 +144,8 @@ def _with_countries(
     event without a country has what was known of its user then, as a request would: that of the
     attributes, else that of the newest event before, so that no event tells of its future.
 
-    Args:
-        dataset: with the events ``rows`` of the log.
-        columns: the log.
-        heard: (A,) bool, which events of the log count for the country of a user.
-        rows: (E,) rows of the interactions.
-        of_users: country of users by id, from their attributes.
+    Of the log, ``heard`` (A,) says which events count for the country of a user, and ``rows`` (E,)
+    which are the dataset's.
     """
     if columns.countries is None and not of_users:
         return dataset
@@ -181,12 +171,7 @@ def _with_countries(
 
 
 def _carry_forward(users: IntArray, codes: IntArray) -> IntArray:
-    """(E,) code of each event or, without one (-1), that of the same user's newest event before.
-
-    Args:
-        users: (E,) users of events in order of time.
-        codes: (E,) int32, -1 = not known.
-    """
+    """(E,) code of each event or, without one (-1), that of the same user's newest event before."""
     order = np.argsort(users, kind="stable")
     ordered, places = codes[order], np.arange(len(users))
     starts = np.append(True, users[order][1:] != users[order][:-1])[: len(users)]
@@ -204,15 +189,6 @@ def _negative_log(
     feedback: Feedback,
     user_nums: IntArray,
 ) -> NegativeLog:
-    """The negative events among the usable ones, with the times at which they were revoked.
-
-    Args:
-        columns: the log.
-        usable: (E,) bool.
-        item_nums: (E,) int32.
-        feedback: classes of the E events.
-        user_nums: number of each user of the log; -1 = a user without interactions.
-    """
     is_negative = usable & (feedback.exclusions >= 0)
     if not is_negative.any():
         return NegativeLog()
@@ -232,7 +208,7 @@ def _negative_log(
 
 
 def _impression_log(columns: LogColumns, item_nums: IntArray) -> ImpressionLog:
-    """The impressions of known items, of which (E,) are the numbers, -1 = not known."""
+    """The impressions of known items (E,), -1 = not known."""
     if IMPRESSION not in columns.action_names:
         return ImpressionLog()
     code = columns.action_names.index(IMPRESSION)
@@ -241,7 +217,6 @@ def _impression_log(columns: LogColumns, item_nums: IntArray) -> ImpressionLog:
 
 
 def _strengths(actions: IntArray, names: Sequence[str], rules: ActionRules) -> FloatArray | None:
-    """(E,) weight of each event's action; None if all weights are equal."""
     if not rules.strengths:
         return None
-    return np.array([rules.strengths.get(name, 1.0) for name in names], np.float32)[actions]
+    return np.array([rules.strengths.get(name, 1.0) for name in names], np.float32)[actions]  # (E,)

@@ -6,9 +6,6 @@ item or a user that did not exist before the cut.
 Items are renumbered: train items come first in catalogue order, then ``new_items``;
 ``Split.catalogue`` is the numbering of targets and histories, and its beginning is the numbering of
 ``train``. Features and query examples of the dataset are dropped: they may contain the future.
-
-``Targets`` are the events to predict, with what was known of their users at request time. Those of
-a split are first choices; ``next_choices`` adds items that came again.
 """
 
 from __future__ import annotations
@@ -46,7 +43,6 @@ class Targets:
     rejected items are never recommended, so they cannot be targets.
 
     Args:
-        dataset: that was split.
         numbers: (N,) int32 number in ``Split.catalogue`` of each of its items.
         rejections: user number -> rejections over time, items numbered as in ``Split.catalogue``.
         people: (P,) int32 numbers of the users of all targets of the split, ascending.
@@ -173,9 +169,7 @@ class Targets:
     def queries(self, task: Task = "home", repeats: Repeats | None = None) -> list[Query]:
         """One query per target; items chosen or rejected before are excluded from the answer.
 
-        Args:
-            task: of the queries.
-            repeats: when items may be shown again, by their numbers; None = never.
+        ``repeats`` say when items may be shown again; None = never.
         """
         result = []
         for row in range(len(self)):
@@ -227,7 +221,6 @@ class Targets:
         return self._past(self._user(row), int(self.known[row]), float(self.times[row]))
 
     def _past(self, user: int, known: int, time: float) -> UserPast:
-        """The first ``known`` events of a user, without items rejected at a time."""
         history, home = self._history(user).first(known), self._home(user, known)
         past = UserPast(history, country=home, groups=groups_of(self.dataset.user_groups, user))
         if user not in self.rejections:
@@ -236,10 +229,9 @@ class Targets:
         return replace(past, history=history.without(rejected.item_nums), rejected=rejected)
 
     def _home(self, user: int, known: int) -> str:
-        """Country of a user after the first ``known`` events; empty = not known."""
         log, countries = self.dataset.events, self.dataset.countries
         if countries is None:
-            return ""
+            return ""  # not known
         if countries.given is None or countries.given[user] or log.countries is None:
             return _name_of(countries.of_users, user, countries.names)
         rows = log.by_user.of(user)[:known]
@@ -247,7 +239,6 @@ class Targets:
 
 
 def _name_of(codes: IntArray | None, row: int, names: Sequence[str]) -> str:
-    """The name of a code, empty where there is none."""
     return "" if codes is None or codes[row] < 0 else names[codes[row]]
 
 
@@ -264,8 +255,6 @@ class Split:
 
     Args:
         name: such as ``temporal@0.8``.
-        train: the training data.
-        targets: the test targets.
         new_items: items unknown to the training data, in catalogue order.
         catalogue: the items of ``train``, then ``new_items``.
         cut: Unix seconds; train is strictly before it, targets are not.
@@ -332,13 +321,7 @@ def next_choices(dataset: Dataset, split: Split, repeats: Repeats) -> Targets:
     A choice from the cut on of an item that its user had chosen before is a target if the item was
     due: if a service that knows these repeats could have shown it then.
 
-    Args:
-        dataset: that was split.
-        split: of the dataset.
-        repeats: learned from its training part, with all items of its catalogue.
-
-    Returns:
-        the split's own targets if nothing came again.
+    Without one, these are the split's own targets.
     """
     if not repeats.is_on:
         return split.targets
@@ -379,7 +362,6 @@ def _train_part(dataset: Dataset, in_train: BoolArray, numbers: IntArray, cut: f
 def _find_targets(
     dataset: Dataset, numbers: IntArray, rows: Rows, also: BoolArray | None = None
 ) -> Targets:
-    """Turn events, given by row of the log, into targets: first choices, and ``also`` (E,)."""
     log = dataset.events
     rows = rows[np.lexsort((rows, log.users[rows]))]
     rejections = dataset.negatives.of_users(numbers)
@@ -393,7 +375,6 @@ def _find_targets(
 def _are_rejected(
     log: EventLog, rows: Rows, numbers: IntArray, rejections: Mapping[int, Rejections]
 ) -> BoolArray:
-    """Which of some events (R,) are of an item that their user had rejected before."""
     rejected = np.zeros(len(rows), np.bool_)
     of_rejecting = np.isin(log.users[rows], list(rejections)) if rejections else rejected
     for place in np.flatnonzero(of_rejecting).tolist():
@@ -403,8 +384,7 @@ def _are_rejected(
     return rejected
 
 
-def _moment(times: TimeArray, fraction: float) -> int:
-    """Row of the first event at or after a fraction of all, moved to the first of equal time."""
+def _moment(times: TimeArray, fraction: float) -> int:  # moved to the first event of equal time
     row = math.floor(fraction * len(times))
     return row if row >= len(times) else int(np.searchsorted(times, times[row], side="left"))
 
@@ -429,8 +409,7 @@ def _history_indices_of_moments(log: EventLog) -> Rows:
     return places
 
 
-def _is_first_choice(log: EventLog) -> BoolArray:
-    """(E,) True for the first event of a user with an item."""
+def _is_first_choice(log: EventLog) -> BoolArray:  # (E,)
     width = int(log.items.max(initial=0)) + 1
     first = np.unique(log.users.astype(np.int64) * width + log.items, return_index=True)[1]
     is_first = np.zeros(len(log), np.bool_)
@@ -439,12 +418,7 @@ def _is_first_choice(log: EventLog) -> BoolArray:
 
 
 def _are_due(log: EventLog, after: FloatArray) -> BoolArray:
-    """(E,) True for choices of an item whose time to come again had passed.
-
-    Args:
-        log: the events.
-        after: (N,) seconds after the last choice of an item; infinite = never.
-    """
+    """(E,) True for choices of an item whose time to come again (N,) had passed."""
     width = int(log.items.max(initial=0)) + 1
     pairs = log.users.astype(np.int64) * width + log.items
     order = np.argsort(pairs, kind="stable")  # of one pair in order of time
@@ -458,7 +432,6 @@ def _are_due(log: EventLog, after: FloatArray) -> BoolArray:
 
 
 def _first_of_users(rows: Rows, users: IntArray) -> Rows:
-    """The first ``MAX_TARGETS_PER_USER`` of the rows of each user; rows are in order of users."""
     kept = _history_indices(users[rows]) < MAX_TARGETS_PER_USER
     return rows[kept]
 

@@ -27,9 +27,8 @@ from typing import Any
 MAX_CHARACTERS = 10_000
 MAX_TOKEN = 64
 _LAST = "\U0010ffff"
+# The words after them are not wanted.
 NEGATIONS = frozenset(("without", "not", "no", "non", "sin", "sans", "ohne", "senza", "sem"))
-"""Negations: the words after them are not wanted."""
-
 _APOSTROPHES = frozenset("'`\u00b4\u2018\u2019\u201b\u02bc\u02b9\u2032\uff07")
 _LETTERS = {
     "\u00e6": "ae",
@@ -71,8 +70,6 @@ _TOKEN = re.compile(f"[{_UNSPACED}]+|[^ {_UNSPACED}]+")
 
 
 class _CharacterMap(dict[int, str | None]):
-    """Code point -> its replacement, for ``str.translate``; filled lazily."""
-
     def __init__(self, replace: Callable[[str], str | None]) -> None:
         super().__init__()
         self._replace = replace
@@ -101,14 +98,10 @@ _FOLDED, _WITHOUT_SIGNS = _CharacterMap(_fold_character), _CharacterMap(_drop_si
 
 
 def fold(text: str) -> str:
-    """Fold a text to the form in which it is read; its signs stay.
+    """Fold a text to the form in which it is read; only its first 10,000 characters count.
 
-    Args:
-        text: any text; only its first 10,000 characters count.
-
-    Returns:
-        compatibility-folded, case-folded text without accents and invisible characters, its words
-        separated by single spaces. Folding twice changes nothing.
+    Compatibility-folded, case-folded, without accents and invisible characters, its words separated
+    by single spaces; its signs stay. Folding twice changes nothing.
     """
     text = text[:MAX_CHARACTERS]
     if text.isascii():
@@ -123,12 +116,8 @@ def fold(text: str) -> str:
 def normalise(text: str) -> str:
     """Normalise a text to words separated by single spaces, the form in which titles are compared.
 
-    Args:
-        text: any text; only its first 10,000 characters count.
-
-    Returns:
-        the folded text without punctuation; apostrophes join (``don't`` -> ``dont``), ``&``
-        becomes ``and``, ``2 x 4`` ``2x4``. Empty if no letter or digit is left.
+    Only the first 10,000 characters count. Folded, without punctuation; apostrophes join (``don't``
+    -> ``dont``), ``&`` becomes ``and``, ``2 x 4`` ``2x4``. Empty without a letter or digit.
     """
     plain = _join_measures(fold(text)).translate(_WITHOUT_SIGNS)
     if not plain.isascii():
@@ -236,7 +225,6 @@ def looks_like_library_style(titles: Iterable[str]) -> bool:
 
 
 def _plain_aside(text: str) -> str:
-    """Convert the text of one pair of brackets; "a.k.a." stays in front of the name."""
     known_as = re.match(r"(a\.k\.a\.\s+)(.*)$", text, re.DOTALL)
     if known_as:
         return known_as[1] + _move_article_to_front(known_as[2])

@@ -84,11 +84,7 @@ class Vocabulary(Artefact):
         return np.fromiter(map(find, names), dtype=np.int32)
 
     def id(self, number: int) -> str:
-        """The id of a number.
-
-        Raises:
-            IndexError: the number is negative or too large.
-        """
+        """The id of a number; an ``IndexError`` if it is negative or too large."""
         if not 0 <= number < len(self):
             raise IndexError(f"item number {number} is not one of {len(self)}")
         first = len(self._base)
@@ -99,11 +95,7 @@ class Vocabulary(Artefact):
         return [self.id(int(number)) for number in numbers]
 
     def extended(self, names: Iterable[str]) -> Vocabulary:
-        """A new vocabulary with ids appended; existing numbers stay.
-
-        Raises:
-            DataError: an id is in the vocabulary already, or appears twice.
-        """
+        """A new vocabulary with ids appended, which must be new; existing numbers stay."""
         new = list(names)
         known = [name for name in new if name in self]
         if known or len(set(new)) < len(new):

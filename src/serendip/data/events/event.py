@@ -1,7 +1,4 @@
-"""Events and action rules: which events are interest, likes or negative feedback.
-
-``EventColumns`` holds events as columns, such as the past of one user.
-"""
+"""Events and action rules: which events are interest, likes or negative feedback."""
 
 from __future__ import annotations
 
@@ -69,9 +66,7 @@ def session_code(session_id: str) -> int:
 
 
 Exclusion = Literal["nowhere", "seen", "recommendations", "everywhere"]
-EXCLUSIONS: tuple[Exclusion, ...] = get_args(Exclusion)
-"""Where a rejected item is excluded for its user, in ascending order of reach."""
-
+EXCLUSIONS: tuple[Exclusion, ...] = get_args(Exclusion)  # in ascending order of reach
 _DISLIKED: Exclusion = "recommendations"
 
 _NEGATIVE: Mapping[str, Exclusion] = MappingProxyType(
@@ -161,8 +156,7 @@ class ActionRules(Config):
 
 
 def _is_given(value: float | None) -> TypeGuard[float]:
-    """False for None and for NaN, the missing value in columns."""
-    return value is not None and value == value
+    return value is not None and value == value  # NaN is the missing value in columns
 
 
 _NAMES = ("user_id", "item_id", "timestamp", "action", "value", "country")
@@ -198,8 +192,7 @@ class EventColumns:
     def of_rows(cls, rows: Sequence[Sequence[Any]]) -> Self:
         """Build from rows in order of time.
 
-        Args:
-            rows: user, item, timestamp, action, value, country, ``session_code``, and others.
+        They have user, item, timestamp, action, value, country, ``session_code``, and others.
         """
         users, items, times, actions, values, countries, sessions, *_ = (
             zip(*rows, strict=True) if rows else ((),) * 7

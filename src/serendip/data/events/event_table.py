@@ -24,16 +24,12 @@ TEXTS = (
     *("user_id", "item_id", "action", "query", "request_id", "surface", "session_id"),
     *("event_id", "country", "device"),
 )
-"""Columns of texts."""
-
 NUMBERS = {
     **{"timestamp": "float64", "value": "float64", "position": "int32"},
     "propensity": "float64",
 }
-"""Columns of numbers, with their types."""
-
+# Never dropped; only a stored event has ``seq``.
 REQUIRED = ("user_id", "item_id", "timestamp", "action", "seq")
-"""Columns that are never dropped; ``seq``, the sequence number, only a stored event has."""
 
 
 def tabulate_events(events: Iterable[Event]) -> pa.Table:
@@ -44,9 +40,7 @@ def tabulate_events(events: Iterable[Event]) -> pa.Table:
 def tabulate_rows(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> pa.Table:
     """Build a table from rows of values, in their order.
 
-    Args:
-        names: of the columns; also others than those of events, which become integers.
-        rows: one value per column.
+    Columns that events do not have become integers.
     """
     types = {name: TEXT_CODES if name in TEXTS else NUMBERS.get(name, "int64") for name in names}
     return unify([tabulate(rows, types)])

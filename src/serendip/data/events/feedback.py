@@ -42,14 +42,7 @@ class Feedback:
     def of_actions(
         cls, actions: IntArray, names: Sequence[str], values: TimeArray, rules: ActionRules
     ) -> Feedback:
-        """Classify E events.
-
-        Args:
-            actions: (E,) int32 indices into ``names``.
-            names: kinds of interaction.
-            values: (E,) float64, NaN where an event has none.
-            rules: which events are interactions, likes or negative.
-        """
+        """Classify events by actions (E,), indices into ``names``, and values (E,), NaN = none."""
         # Negative by the name of the action; other actions may be negative by their value.
         by_name = [rules.exclusion(name, None) for name in names]
         codes = [-1 if reach is None else EXCLUSIONS.index(reach) for reach in by_name]
@@ -79,14 +72,7 @@ class Feedback:
 def build_user_past(
     item_nums: IntArray, timestamps: TimeArray, feedback: Feedback, sessions: NDArray[np.int64]
 ) -> UserPast:
-    """A user's history after all their events, without the items that they rejected since.
-
-    Args:
-        item_nums: (T,) of the events.
-        timestamps: (T,) non-decreasing.
-        feedback: of the T events.
-        sessions: (T,) ``session_code``.
-    """
+    """A user's history after all their T events, without the items that they rejected since."""
     rejected, kept = Rejected(), feedback.interest
     rejects = feedback.rejects
     if rejects.any():

@@ -14,13 +14,11 @@ from serendip.data.arrays import IntArray, TimeArray
 UTC_ZONE = "UTC"
 
 _HOUR, _DAY = 3_600, 86_400
-_THURSDAY = 3
-"""Weekday of 1 January 1970."""
+_THURSDAY = 3  # weekday of 1 January 1970
 
 
 @lru_cache(4_096)
-def _offset(zone: str, hour: int) -> int:
-    """Seconds that a zone is ahead of UTC, in an hour since 1970."""
+def _offset(zone: str, hour: int) -> int:  # seconds ahead of UTC in an hour since 1970
     if zone == UTC_ZONE:
         return 0
     moment = datetime.fromtimestamp(hour * _HOUR, UTC).astimezone(ZoneInfo(zone))
@@ -40,11 +38,7 @@ def is_zone(name: str) -> bool:
 
 
 def local_hours(times: TimeArray, zone: str) -> tuple[IntArray, IntArray]:
-    """Local hours and weekdays of moments in one zone.
-
-    Args:
-        times: (E,) Unix seconds.
-        zone: IANA name.
+    """Local hours and weekdays of moments (E,), Unix seconds, in a zone with an IANA name.
 
     Returns:
         (E,) int32 hours, 0 to 23, and (E,) int32 weekdays, 0 = Monday.

@@ -78,11 +78,7 @@ class LogColumns:
 
     @classmethod
     def of_table(cls, table: pa.Table) -> Self:
-        """Read a log in order of time.
-
-        Args:
-            table: see ``event_table``, with ``seq``, and ``session`` in place of ``session_id``.
-        """
+        """Read a log in order of time: an ``event_table`` with ``seq``, and ``session`` codes."""
         if not len(table):
             return cls(*(np.empty(0, np.int32),) * 3, *(np.empty(0),) * 2, (), (), ())
         times = np.asarray(table["timestamp"])

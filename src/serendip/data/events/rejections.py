@@ -22,15 +22,12 @@ from serendip.data.arrays import (
 )
 from serendip.data.events.event import EXCLUSIONS, Exclusion
 
-ExclusionArray: TypeAlias = NDArray[np.int8]
-"""Indices into ``EXCLUSIONS``; -1 = the event is not negative."""
-
+ExclusionArray: TypeAlias = NDArray[np.int8]  # into ``EXCLUSIONS``; -1 = the event is not negative
 SEEN = EXCLUSIONS.index("seen")
 _RECOMMENDATIONS = EXCLUSIONS.index("recommendations")
 
+# The newest rejected items, whose like is lowered: a request costs the same whatever was rejected.
 MOST_UNWANTED = 32
-"""Number of rejected items, the newest, whose like is lowered; so that a request costs the same
-whatever a user has rejected."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,10 +50,7 @@ class Rejected:
 
     @classmethod
     def of(cls, item_nums: IntArray, exclusions: ExclusionArray) -> Rejected:
-        """Build from the negative events in force, oldest first.
-
-        Per item the widest exclusion counts.
-        """
+        """Build from the negative events in force, oldest first; the widest exclusion counts."""
         items, inverse = np.unique(item_nums, return_inverse=True)
         widest = np.zeros(len(items), np.int8)
         np.maximum.at(widest, inverse.reshape(-1), exclusions)
@@ -103,13 +97,7 @@ def taken_back_at(
 ) -> TimeArray:
     """(E,) time of the next event of the same user and item that revokes earlier rejections.
 
-    Args:
-        pairs: (E,) number of the (user, item) pair of each event, in order of time.
-        takes_back: (E,) bool, whether the event revokes.
-        timestamps: (E,) non-decreasing.
-
-    Returns:
-        infinity where there is no such event.
+    Infinity where there is none. ``pairs`` (E,) are numbers of (user, item), in order of time.
     """
     order = np.argsort(pairs, kind="stable")
     ordered, count = pairs[order], len(pairs)

@@ -33,11 +33,9 @@ from serendip.runtime.budget import parse_duration
 
 NEVER = "never"
 
-_DAY = 86_400.0
-"""A choice within a day of the one before is the same occasion, not a repeat."""
-
+_DAY = 86_400.0  # a choice within a day of the one before is the same occasion, not a repeat
+# Pairs, and repeats, at the mean of the whole log that are added to those of each category.
 _PRIOR = 20.0
-"""Pairs, and repeats, at the mean of the whole log that are added to those of each category."""
 
 
 class RepeatConfig(Config):
@@ -67,7 +65,6 @@ class RepeatConfig(Config):
 
 
 def _seconds(text: str) -> float:
-    """Seconds of a duration; infinite for ``never``."""
     return math.inf if text == NEVER else parse_duration(text)
 
 
@@ -93,12 +90,7 @@ class Repeats(Artefact):
         return len(self.after) > 0
 
     def due(self, history: History, time: float) -> IntArray:
-        """Items (A,) of a history, ascending, that may come again at ``time``.
-
-        Args:
-            history: T events, their items in the numbers of the catalogue.
-            time: Unix seconds; NaN = none is due.
-        """
+        """Items (A,) of a history, ascending, that may come again at ``time``; none at NaN."""
         if not self.is_on or not len(history) or math.isnan(time):
             return NO_ITEMS
         items, since = last_choices(history)
@@ -154,13 +146,7 @@ def categories_of(items: Sequence[Item], codes: IntArray, attribute: str) -> lis
 
 
 def learn_repeats(dataset: Dataset, codes: IntArray, config: RepeatConfig) -> Repeats:
-    """Learn when items come again.
-
-    Args:
-        dataset: N items and their events.
-        codes: (N, L) semantic IDs of the items.
-        config: the category, the least share, and times that are set.
-    """
+    """Learn when the N items of a dataset come again, with their semantic IDs (N, L)."""
     pairs = _count_pairs(dataset.events, dataset.num_items)
     if not len(pairs.gaps) and not config.after:
         return Repeats()
@@ -217,13 +203,7 @@ def _count_pairs(log: EventLog, num_items: int) -> _Pairs:
 def _summarise(
     pairs: _Pairs, of_items: NDArray[np.intp], count: int
 ) -> tuple[FloatArray, FloatArray]:
-    """Shares of repeats (C + 1,) and median gaps (C + 1,), shrunk to those of all, which are last.
-
-    Args:
-        pairs: with at least one.
-        of_items: (N,) category of each item.
-        count: C.
-    """
+    """Shares of repeats (C + 1,) and median gaps (C + 1,), shrunk to those of all, the last."""
     from scipy import ndimage
 
     if not len(pairs.gaps):

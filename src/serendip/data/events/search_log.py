@@ -30,11 +30,9 @@ class LoggedRequest(Artefact):
     """One logged request, in item numbers.
 
     Args:
-        user_id: of the user.
         timestamp: Unix seconds of its first event.
         ended: Unix seconds of its last event.
         surface: as logged; if missing, ``search`` with a query and ``home`` without.
-        text: the search text.
         shown: (S,) int32 shown or chosen items, ascending; empty = impressions not logged.
         chosen: (C,) int32 chosen items, ascending.
         liked: (C,) bool, which of them were liked.
@@ -85,12 +83,9 @@ class LoggedRequest(Artefact):
 def logged_requests(
     events: Iterable[Event], vocabulary: Vocabulary, rules: ActionRules
 ) -> list[LoggedRequest]:
-    """Group events into requests, in order of time.
+    """Group events into requests, in order of time; events on other items are dropped.
 
-    Args:
-        events: with a ``request_id`` or a query, oldest first.
-        vocabulary: the items; events with others are dropped.
-        rules: which events are interactions, likes or negative.
+    The events are those with a ``request_id`` or a query, oldest first.
     """
     requests = (_build_request(group, vocabulary, rules) for group in _by_request(events))
     return sorted(
@@ -100,21 +95,16 @@ def logged_requests(
 
 
 def _by_request(events: Iterable[Event]) -> Iterable[list[Event]]:
-    """The events of each request; the same request id for another user is another request."""
     groups: dict[tuple[str, str], list[Event]] = {}
     for row, event in enumerate(events):
+        # The same id for another user is another request.
         key = (event.user_id, event.request_id or f"\0{row}")
         groups.setdefault(key, []).append(event)
     return groups.values()
 
 
 def choices_of(events: Iterable[Event], rules: ActionRules) -> list[Event]:
-    """The interactions of one request, without those on items that were rejected afterwards.
-
-    Args:
-        events: of the request, oldest first.
-        rules: which events are interactions, and which negative.
-    """
+    """The interactions of one request, without those on items that were rejected afterwards."""
     chosen: dict[str, list[Event]] = {}
     rejected: set[str] = set()
     for event in events:
@@ -166,10 +156,7 @@ def _build_request(
 def _propensities(
     events: Sequence[Event], shown: Sequence[int], vocabulary: Vocabulary
 ) -> TimeArray:
-    """(S,) propensity of each shown item by its first impression; empty = none was drawn.
-
-    Those of later events do not count: only what was chosen would have one.
-    """
+    # Later events do not count: only what was chosen would have one.
     found: dict[int, float | None] = {}
     for event in events:
         if event.action == IMPRESSION:
@@ -179,10 +166,7 @@ def _propensities(
 
 
 SUGGESTED = "suggest"
-"""Surface of events on suggested queries."""
-
 SIMILAR = "similar"
-"""Surface of events on similar items."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,9 +174,7 @@ class Search:
     """One search.
 
     Args:
-        user_id: of the user.
         timestamp: Unix seconds of its first event.
-        text: as typed.
         key: its normal form.
         chosen: (C,) int32 chosen items, ascending; empty = none or unknown.
     """
@@ -209,11 +191,8 @@ class SuggestedQuery:
     """An impression of a suggested query.
 
     Args:
-        user_id: of the user.
         timestamp: Unix seconds of the impression.
-        request_id: of the answer that contained it.
         key: normal form of the query.
-        clicked: whether it was clicked.
     """
 
     user_id: str
@@ -226,12 +205,9 @@ class SuggestedQuery:
 def read_searches(
     events: Iterable[Event], vocabulary: Vocabulary, rules: ActionRules
 ) -> list[Search]:
-    """Group events into searches, in order of time.
+    """Group events into searches, in order of time; choices of other items are dropped.
 
-    Args:
-        events: with a ``request_id`` or a query, oldest first.
-        vocabulary: the items; choices of others are dropped.
-        rules: which events are interactions.
+    The events are those with a ``request_id`` or a query, oldest first.
     """
     searches = []
     for group in _by_request(event for event in events if event.surface != SUGGESTED):
@@ -247,9 +223,7 @@ def read_searches(
 def read_suggested(events: Iterable[Event], rules: ActionRules) -> list[SuggestedQuery]:
     """Read the impressions of suggested queries, in order of time; each once per answer.
 
-    Args:
-        events: with a ``request_id`` or a query, oldest first.
-        rules: which actions are clicks; values of these events are no ratings.
+    Values of these events are no ratings.
     """
     shown: dict[tuple[str, str, str], Event] = {}
     clicked: set[tuple[str, str, str]] = set()
@@ -281,12 +255,7 @@ def similar_choices(events: Iterable[Event], rules: ActionRules) -> dict[str, li
 
 
 def is_prefix_of_next(searches: Sequence[Search], within_s: float) -> list[bool]:
-    """Per search, whether it is a prefix of the same user's next search: typing went on.
-
-    Args:
-        searches: in order of time.
-        within_s: seconds within which the next search continues this one.
-    """
+    """Per search, whether the same user's next one continues it within so many seconds."""
     result = [False] * len(searches)
     last: dict[str, int] = {}
     for row, search in enumerate(searches):

@@ -16,15 +16,9 @@ from serendip.errors import DataError
 
 Sign = Literal["=", "!=", ">=", "<="]
 
-OR = "|"
-"""Separates the values of a test of which an item needs one."""
-
-MAX_VALUES = 100
-"""Values of all tests of a request."""
-
-_LEVELS = re.compile("[/>›»→]")
-"""Between the levels of a path, which an item has in a list."""
-
+OR = "|"  # separates the values of a test of which an item needs one
+MAX_VALUES = 100  # of all tests of a request
+_LEVELS = re.compile("[/>›»→]")  # between the levels of a path, which an item has in a list
 _WRITTEN = re.compile(r"(.+?)(!=|>=|<=|=)(.*)", re.DOTALL)
 _HELP = "Write one as genres=Comedy|Drama, brand!=Acme, year>=1990 or year<=2010."
 
@@ -34,7 +28,6 @@ class AttributeTest:
     """One test; upper and lower case are the same.
 
     Args:
-        attribute: its name.
         sign: ``=`` one of the values is the attribute, or in its list, as are all levels of a path
             of categories; ``!=`` none is, or there is
             no attribute; ``>=`` and ``<=`` the attribute is a number in this range.
@@ -47,11 +40,7 @@ class AttributeTest:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a written test.
-
-        Raises:
-            DataError: it is none.
-        """
+        """Read a written test; what is none is a ``DataError``."""
         found = _WRITTEN.fullmatch(text)
         if found is None:
             raise DataError(f"filter {text[:80]!r} is no test of an attribute.", _HELP)
@@ -92,10 +81,6 @@ class AttributeTest:
 
 def parse_tests(texts: Iterable[str], catalogue: Catalogue) -> tuple[AttributeTest, ...]:
     """Read the tests of a request; an item has to pass all.
-
-    Args:
-        texts: as written.
-        catalogue: whose items have the attributes.
 
     Raises:
         DataError: one is no test, no item has the attribute, or it is compared with a number and is
@@ -140,7 +125,6 @@ def require_numbers(names: Iterable[str], catalogue: Catalogue) -> None:
 
 
 def _number(text: str) -> float:
-    """The finite number that a text spells; NaN without one."""
     try:
         number = float(text)
     except ValueError:

@@ -1,7 +1,6 @@
 """One attribute of all items as columns, so that a filter costs a few comparisons, and only once.
 
-``AttributeValues`` are the values of some items; ``AttributeColumn`` joins those of a generation
-with those of late items. Masks of the generation's part are cached.
+Masks of the generation's part are cached.
 """
 
 from __future__ import annotations
@@ -25,24 +24,14 @@ from serendip.data.rows.strings import Strings
 Attribute: TypeAlias = str | float | tuple[str, ...]
 AttributeKind: TypeAlias = Literal["list", "number", "text"]
 
-MISSING_TEXT = 0
-"""Code of an item without a text; row 0 of ``texts`` is unused."""
-
+MISSING_TEXT = 0  # row 0 of ``texts`` is unused
+# Last words of the names of attributes that hold ids or codes.
 _CODE_NAMES = frozenset(("id", "ids", "sku", "ean", "gtin", "isbn", "asin", "upc", "mpn", "code"))
-"""Last words of the names of attributes that hold ids or codes."""
-
-_LEAST_CODES = 20
-"""Distinct texts from which on those with digits are ids or codes, and no sizes."""
-
-_MOST_CODES = 1_000
-"""Distinct texts that are looked at."""
-
+_LEAST_CODES = 20  # distinct texts from which on those with digits are ids or codes, and no sizes
+_MOST_CODES = 1_000  # distinct texts that are looked at
 _NAME_WORDS = re.compile(r"[A-Z]*[a-z]+|[A-Z]+")
-_ADDRESS = re.compile(r"\S+://\S+|\S*/\S+\.\w{2,5}")
-"""An address, or the path of a file."""
-
-_CACHED_MASKS = 64
-"""Masks kept per attribute: those of the values that requests filter by."""
+_ADDRESS = re.compile(r"\S+://\S+|\S*/\S+\.\w{2,5}")  # an address, or the path of a file
+_CACHED_MASKS = 64  # kept per attribute
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +199,6 @@ class AttributeValues:
 
 
 def _fold(names: Sequence[str], first: int) -> dict[str, list[int]]:
-    """Case-folded name -> rows that have it, from row ``first`` on."""
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(names):
         if row >= first:

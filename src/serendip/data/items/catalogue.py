@@ -1,8 +1,4 @@
-"""Items and the catalogue: numbers, ids, texts and attributes of everything that can be shown.
-
-A catalogue is a table in columns, memory-mapped in the service, and the late items in a dict beside
-it (see ``data.rows.late_rows``).
-"""
+"""The catalogue: a table in columns, memory-mapped in the service, and late items in a dict."""
 
 from __future__ import annotations
 
@@ -28,15 +24,14 @@ from serendip.data.vocabulary import Vocabulary
 
 __all__ = ["Attribute", "AttributeColumn", "Catalogue", "Item"]
 
+# Files of a catalogue that tasks of an executor map.
 _CATALOGUE, _ITEMS = "catalogue.arrow", "items"
-"""Files of a catalogue that tasks of an executor map."""
 
 
 class Catalogue(Sequence[Item]):
     """Items by number, and their vocabulary.
 
     Attributes:
-        vocabulary: ids <-> numbers.
         available_from: (N,) Unix seconds from which items may be shown, -inf = always.
     """
 

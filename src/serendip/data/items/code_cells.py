@@ -20,15 +20,9 @@ from serendip.data.arrays import FloatArray, IntArray, take_ranges
 from serendip.data.artefact import Artefact
 from serendip.data.items.semantic_ids import Codebooks
 
-MIN_ITEMS = 20_000
-"""Smaller catalogues are compared as a whole, which is as fast there."""
-
-NUM_COMPARED = 1_000
-"""Items of the nearest cells that a new item is compared with."""
-
-NUM_NEAR = 100
-"""The nearest of these, among which models search neighbours of their own."""
-
+MIN_ITEMS = 20_000  # smaller catalogues are compared as a whole, which is as fast there
+NUM_COMPARED = 1_000  # items of the nearest cells that a new item is compared with
+NUM_NEAR = 100  # the nearest of these, among which models search neighbours of their own
 _SPARE_CELLS = 64
 
 
@@ -37,7 +31,6 @@ class CodeCells(Artefact):
     """Items by the cell of their first codes.
 
     Args:
-        codebooks: of the codes.
         cells: (U,) int32 numbers of the cells that have items, ascending: ``first * K + second``.
         starts: (U + 1,) int32 offsets of the cells' items.
         items: (N,) int32 items by cell.
@@ -76,7 +69,6 @@ class CodeCells(Artefact):
         return near
 
     def _of_nearest_cells(self, vector: FloatArray) -> IntArray:
-        """``NUM_COMPARED`` items or more of the cells with centres nearest to a vector (D,)."""
         products = -2.0 * (self.codebooks.centroids[:2] @ vector)  # (2, K)
         distances = self._lengths
         for level, codes in zip(products, self._levels, strict=True):
@@ -92,14 +84,12 @@ class CodeCells(Artefact):
 
     @cached_property
     def _levels(self) -> Sequence[IntArray]:
-        """(U,) codes of each cell, of one level or two."""
         if self.codebooks.num_levels == 1:
-            return [self.cells]
+            return [self.cells]  # (U,) codes of each cell, of one level or two
         return np.divmod(self.cells, np.int32(self.codebooks.codebook_size))
 
     @cached_property
     def _lengths(self) -> FloatArray:
-        """(U,) squared length of each cell's centre."""
         centroids, levels = self.codebooks.centroids[:2], self._levels
         squares = (centroids**2).sum(2)  # (2, K)
         lengths = np.sum([one[codes] for one, codes in zip(squares, levels, strict=True)], axis=0)

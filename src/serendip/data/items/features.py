@@ -50,18 +50,10 @@ class ModalityVectors:
 
 
 _STEP = re.compile(" [/>] ")
-_MOST_STEPS = 8
-"""Maximum depth of an attribute path; longer texts are not used to group items."""
-
-_LONGEST_STEP = 8
-"""Words of a step above which an attribute is a text, which no two items share, and no value."""
-
-TEXT = 0
-"""Kind of words of titles, descriptions and other texts."""
-
-WORD_OF_VALUE = 1
-"""Kind of words that an item has in attribute values only."""
-
+_MOST_STEPS = 8  # depth of an attribute path; longer texts are not used to group items
+_LONGEST_STEP = 8  # words of a step; with more, an attribute is a text, which no two items share
+TEXT = 0  # words of titles, descriptions and other texts
+WORD_OF_VALUE = 1  # words that an item has in attribute values only
 _KIND_BITS = 32
 
 
@@ -173,7 +165,6 @@ def _hash(token: str) -> int:
 
 
 def _read_paths(value: Attribute) -> list[str]:
-    """Prefixes of the paths of an attribute; none of a number or a long text."""
     if isinstance(value, float):
         return []
     parts = (value,) if isinstance(value, str) else value
@@ -256,7 +247,6 @@ class ItemFeatures(Artefact):
 
 
 def _mask(features: ItemFeatures, other: ItemFeatures) -> BoolArray:
-    """``features.present``; if it is None, all True with the other's number of modalities."""
     if features.present is not None:
         return features.present
     assert other.present is not None

@@ -1,7 +1,5 @@
 """Query-independent item quality: rating, conversion, popularity, freshness, each in [0, 1].
 
-Ratings and their number come from the log, and from the catalogue if it has columns of them.
-
 Shapes: N items, Q = 4 columns in the order of ``QUALITIES``.
 """
 
@@ -16,20 +14,16 @@ from serendip.data.items.catalogue import Catalogue
 
 QUALITIES = ("rating", "conversion", "popularity", "freshness")
 
-UNKNOWN = np.array([0.5, 0.5, 0.0, 1.0], np.float32)
-"""Quality of a new item without events."""
+UNKNOWN = np.array([0.5, 0.5, 0.0, 1.0], np.float32)  # a new item without events
 
 PRIOR_EVENTS = 10.0
 """Bayesian shrinkage: each item's mean includes this many events at the catalogue's mean, so that
 a single rating weighs little."""
 
-HALF_LIFE_DAYS = 180.0
-"""Age at which freshness is 0.5."""
-
+HALF_LIFE_DAYS = 180.0  # age at which freshness is 0.5
 _DAY = 86_400.0
 
-_MOST = 1e9
-"""Larger ratings and numbers of reviews count as this one."""
+_MOST = 1e9  # larger ratings and numbers of reviews count as this one
 
 
 class QualityConfig(Config):
@@ -55,9 +49,7 @@ def item_quality(dataset: Dataset, config: QualityConfig | None = None) -> Float
     that is more. Freshness is 2^(-age / 180 days), with the age from ``available_from``, else from
     the item's first event, to the last event of the log; an item without events is fresh.
 
-    Args:
-        dataset: catalogue and events.
-        config: columns of the catalogue; None = none are read.
+    Without a config no columns of the catalogue are read.
     """
     log, negatives, counts = dataset.events, dataset.negatives, dataset.item_counts()
     items = np.concatenate([log.items, negatives.items])
@@ -114,17 +106,15 @@ def catalogue_prior(dataset: Dataset) -> FloatArray:
 
 
 def _share_of_largest(counts: np.ndarray) -> TimeArray:
-    """(N,) log(1 + count) relative to the largest."""
-    logs = np.log1p(counts)
+    logs = np.log1p(counts)  # (N,)
     shares: TimeArray = logs / max(1.0, float(logs.max(initial=0)))
     return shares
 
 
 def _reviews(catalogue: Catalogue, config: QualityConfig) -> TimeArray:
-    """(N,) number of reviews of each item; NaN = not known."""
     if not config.reviews:
         return np.full(len(catalogue), np.nan)
-    return np.clip(catalogue.column(config.reviews).numbers, 0.0, _MOST)
+    return np.clip(catalogue.column(config.reviews).numbers, 0.0, _MOST)  # (N,), NaN = not known
 
 
 def _add_ratings(
@@ -136,12 +126,7 @@ def _add_ratings(
 ) -> None:
     """Move the ranks (N,) of the log's ratings to those of the catalogue, by numbers of ratings.
 
-    Args:
-        ranks: changed in place.
-        known: (N,) number of ratings in the log.
-        catalogue: has the ratings.
-        config: names their attribute.
-        reviews: (N,); where it is NaN, a rating counts as ``PRIOR_EVENTS`` reviews.
+    Where ``reviews`` (N,) is NaN, a rating counts as ``PRIOR_EVENTS`` reviews.
     """
     if not config.rating:
         return
@@ -175,7 +160,6 @@ def _percentile_ranks(values: TimeArray, is_ranked: BoolArray) -> TimeArray:
 
 
 def _freshness(dataset: Dataset) -> TimeArray:
-    """(N,) exponential decay with age: 1 for an item as new as the last event of the log."""
     log = dataset.events
     if not len(log):
         return np.ones(dataset.num_items)

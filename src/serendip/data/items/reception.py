@@ -20,11 +20,8 @@ from serendip.data.dataset import Dataset
 from serendip.data.items.starts import DAY_S
 from serendip.data.rows.late_rows import put_rows
 
-MOST_IMPRESSIONS = 20
-"""Impressions without a choice after which an item is no longer new."""
-
-MOST_DAYS = 30.0
-"""Days by which a new item may have become available before the newest of them."""
+MOST_IMPRESSIONS = 20  # without a choice, after which an item is no longer new
+MOST_DAYS = 30.0  # by which a new item may have become available before the newest of them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,12 +69,7 @@ class Reception(Artefact):
         return is_new
 
     def are_rejected(self, items: IntArray, counts: IntArray) -> BoolArray:
-        """Which of some items (C,) more people rejected than chose.
-
-        Args:
-            items: their numbers.
-            counts: (N,) int32 interactions.
-        """
+        """Which of some items (C,) more people rejected than chose, (N,) times each."""
         is_rejected: BoolArray = self.rejections[items] > counts[items]
         return is_rejected
 
@@ -89,13 +81,7 @@ class Reception(Artefact):
         )
 
     def with_events(self, items: IntArray, shown: BoolArray, rejected: BoolArray) -> Self:
-        """A copy after further events.
-
-        Args:
-            items: (E,) int32 their items.
-            shown: (E,) bool, which are impressions.
-            rejected: (E,) bool, which are negative.
-        """
+        """A copy after E further events, of which masks say what is an impression or negative."""
         numbers, of_events = np.unique(items, return_inverse=True)
         numbers, of_events = numbers.astype(np.int32), of_events.reshape(-1)
         changed = (

@@ -16,8 +16,7 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.artefact import Artefact
 from serendip.errors import DataError
 
-ASSIGN_BLOCK = 1024
-"""Vectors per matrix product: their distances to 1,000 centroids fit the CPU cache."""
+ASSIGN_BLOCK = 1024  # vectors whose distances to 1,000 centroids fit the CPU cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +72,7 @@ def first_codes(codes: IntArray) -> IntArray:
 
 
 class Level:
-    """One level of the codebooks, prepared for nearest-centroid look-ups.
-
-    Args:
-        centroids: (K, D) float32.
-    """
+    """Centroids (K, D) of one level of the codebooks, prepared for nearest-centroid look-ups."""
 
     def __init__(self, centroids: FloatArray) -> None:
         self.centroids = centroids

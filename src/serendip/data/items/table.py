@@ -28,9 +28,7 @@ from serendip.data.rows.arrow import to_arrow
 from serendip.data.rows.strings import Strings
 from serendip.errors import require_readable
 
-_CACHED_WORDS = 16_384
-"""Items whose words are kept: those that requests show."""
-
+_CACHED_WORDS = 16_384  # items whose words are kept: those that requests show
 _TEXTS = ("item_id", "title", "description", "generated_text")
 
 _Layout: TypeAlias = tuple[
@@ -91,7 +89,6 @@ class ItemTable:
         available_from: (N,) Unix seconds, -inf = always.
         layouts: distinct layouts, as JSON.
         layout_codes: (N,) int32 row of each item's layout.
-        attributes: name -> values of all items.
     """
 
     def __init__(
@@ -271,7 +268,6 @@ def _kind(value: Attribute) -> AttributeKind:
 
 
 def _to_arrow(strings: Sequence[str]) -> Any:
-    """A column of strings, as an Arrow array that shares its memory."""
     import pyarrow as pa
 
     column = strings if isinstance(strings, Strings) else Strings.of(strings)
@@ -280,7 +276,6 @@ def _to_arrow(strings: Sequence[str]) -> Any:
 
 
 def _of_arrow(array: Any) -> Strings:
-    """The strings of an Arrow array, which share its memory."""
     _, starts, text = array.buffers()
     count = len(array) + 1 if starts else 0
     offsets = _of_buffer(starts, np.int64, array.offset, count) if count else np.zeros(1, np.int64)
@@ -288,7 +283,7 @@ def _of_arrow(array: Any) -> Strings:
 
 
 def _of_buffer(buffer: Any, kind: Any, begin: int = 0, count: int = -1) -> NDArray[Any]:
-    """Values of an Arrow buffer, without a copy; ``to_numpy`` of Arrow would import pandas."""
+    # ``to_numpy`` of Arrow would import pandas.
     if buffer is None:
         return np.empty(0, kind)
     values = np.frombuffer(buffer, kind)
@@ -296,7 +291,6 @@ def _of_buffer(buffer: Any, kind: Any, begin: int = 0, count: int = -1) -> NDArr
 
 
 def _of_numbers(array: Any, kind: Any) -> NDArray[Any]:
-    """Values of an Arrow array of numbers without missing ones."""
     return _of_buffer(array.buffers()[1], kind, array.offset, len(array))
 
 

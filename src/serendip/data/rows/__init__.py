@@ -1,4 +1,1 @@
-"""Arrays with one row per item: memory-mapped, growing, packed or aligned; strings in columns.
-
-``row_array.py`` has what they have in common.
-"""
+"""Arrays with one row per item: memory-mapped, growing, packed or aligned; strings in columns."""

@@ -26,7 +26,6 @@ class AlignedRows(RowArray, Artefact):
     """Aligned unit vectors (N, C) float32 of content vectors; rows of zeros stay zeros.
 
     Args:
-        projection: of content towards behaviour.
         content: (N, C) rows.
         lengths: (N,) float32 lengths of the projected rows, 1 where they are zero.
     """
@@ -85,8 +84,7 @@ class AlignedRows(RowArray, Artefact):
         return {"projection": self.projection, "content": content, "lengths": self.lengths}
 
 
-def _lengths(projection: AlignedProjection, content: FloatArray) -> FloatArray:
-    """Lengths (N,) of projected rows (N, C), 1 where they are zero."""
+def _lengths(projection: AlignedProjection, content: FloatArray) -> FloatArray:  # (N,), 1 for zeros
     lengths = np.empty(len(content), np.float32)
     for begin in range(0, len(content), ROWS_PER_BLOCK):
         block = slice(begin, begin + ROWS_PER_BLOCK)

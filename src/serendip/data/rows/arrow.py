@@ -19,17 +19,11 @@ if TYPE_CHECKING:
 
 _CHUNK = 50_000
 
-TEXT_CODES = "codes"
-"""Type of a column of texts that has each of them once."""
+TEXT_CODES = "codes"  # a column of texts that has each of them once
 
 
 def tabulate(rows: Iterable[Sequence[Any]], types: Mapping[str, str]) -> pa.Table:
-    """Build a table from rows of values, in their order; a part of it has many rows.
-
-    Args:
-        rows: one value per column.
-        types: of the columns, ``TEXT_CODES`` or one of Arrow, by name.
-    """
+    """Build a table from rows of values, in their order; types are ``TEXT_CODES`` or Arrow's."""
     import pyarrow as pa
 
     codes = pa.dictionary(pa.int32(), pa.string())

@@ -21,8 +21,8 @@ from serendip.data.artefact import Artefact
 from serendip.data.rows.row_array import ROWS_PER_BLOCK, RowArray
 
 _LARGEST = 127
+# Of the 24 binary digits of a float32; an 8-bit number times the other 16 is exact.
 _DROPPED_BITS = 8
-"""Of the 24 binary digits of a float32; an 8-bit number times the other 16 is exact."""
 
 
 class PackedRows(RowArray, Artefact):
@@ -93,7 +93,6 @@ def round_rows(rows: FloatArray) -> FloatArray:
 
 
 def _pack(rows: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
-    """Numbers (M, D) int8 and scales (M,) of rows (M, D); a row with NaN gets the scale NaN."""
     largest = np.abs(rows).max(axis=1, initial=0.0)  # (M,)
     # Rounded up: the largest number stays within 127.
     bits = (largest / np.float32(_LARGEST)).view(np.uint32)

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray
 
-ROWS_PER_BLOCK = 8_192
-"""Rows that are copied at once by what reads all of them."""
+ROWS_PER_BLOCK = 8_192  # copied at once by what reads all of them
 
 
 class RowArray(NDArrayOperatorsMixin, ABC):
@@ -62,10 +61,9 @@ class RowArray(NDArrayOperatorsMixin, ABC):
         return self.shape[0]
 
     def __getattr__(self, name: str) -> Any:
-        """Whatever else an array has, of a copy of all rows."""
         if name.startswith("_"):
             raise AttributeError(name)
-        return getattr(np.asarray(self), name)
+        return getattr(np.asarray(self), name)  # a copy of all rows
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, int | np.integer):

@@ -20,8 +20,7 @@ from serendip.data.arrays import IntArray
 from serendip.data.artefact import Artefact
 from serendip.errors import ArtefactError
 
-_PART = 65_536
-"""Strings that are decoded at once in a loop over a column."""
+_PART = 65_536  # decoded at once in a loop over a column
 
 
 class Strings(Sequence[str], Artefact):
@@ -133,11 +132,7 @@ def _hash(string: str) -> int:
 
 
 def map_array(path: Path) -> NDArray[Any]:
-    """Map an npy file into memory, read-only.
-
-    Raises:
-        ArtefactError: the file is missing or damaged.
-    """
+    """Map an npy file into memory, read-only."""
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError, EOFError) as error:

@@ -29,15 +29,11 @@ _log = logging.getLogger(__name__)
 
 Dialect: TypeAlias = Literal["sqlite", "postgresql"]
 
-PATIENT_S = 60.0
-"""How long a command waits for other writers."""
-
+PATIENT_S = 60.0  # how long a command waits for other writers
+# Option of a connection whose transactions take the write lock when they begin.
 WRITES = "serendip_writes"
-"""Execution option of a connection whose transactions take the write lock when they begin."""
-
+# Option of one that writes and may be silent for long between two statements.
 MAY_PAUSE = "serendip_may_pause"
-"""Execution option of one that writes and may be silent for long between two statements."""
-
 _POLL_S = 0.1
 
 
@@ -46,8 +42,6 @@ class Database(ABC):
 
     Args:
         name: for messages, which may reach clients: without a folder, a server or a password.
-        failure: base class of the errors of its driver.
-        busy_timeout_s: how long a write waits for other writers.
     """
 
     dialect: ClassVar[Dialect]
@@ -56,10 +50,8 @@ class Database(ABC):
     scrubbed: ClassVar[str]
     """What has no bytes of deleted rows after ``scrub``, for people."""
     _read_options: ClassVar[Mapping[str, Any]] = {}
-    _begin_read: ClassVar[str]
-    """First statement of a read transaction of the driver."""
-    _read_commits: ClassVar[str]
-    """Selects what changes with every commit."""
+    _begin_read: ClassVar[str]  # first statement of a read transaction of the driver
+    _read_commits: ClassVar[str]  # selects what changes with every commit
     _last_number: ClassVar[str]
     _set_last_number: ClassVar[tuple[str, ...]]
     """Statements with the parameters ``table``, ``column`` and ``number``."""
@@ -79,11 +71,7 @@ class Database(ABC):
 
     @contextmanager
     def read(self, within: Connection | None = None) -> Iterator[Connection]:
-        """Open a read transaction: all selects in the block see the same snapshot.
-
-        Args:
-            within: an open transaction that is read in instead.
-        """
+        """Open a read transaction, or use ``within``: all selects see the same snapshot."""
         if within is not None:
             yield within
             return
@@ -138,9 +126,7 @@ class Database(ABC):
         just before what it does takes effect. A loss that is seen after the block is only logged,
         as what was done is done.
 
-        Args:
-            name: of what is done.
-            wait_s: how long to wait for another process.
+        Waits ``wait_s`` for another process.
 
         Raises:
             LockedError: another process does it.
@@ -232,18 +218,11 @@ class Database(ABC):
 
         Returns:
             False if this is no file; then nothing is done.
-
-        Raises:
-            StorageError: the copy cannot be written.
         """
         return False
 
     def _require_same(self) -> None:  # noqa: B027 - a server knows which database it is
-        """Check that this is still the database that was opened.
-
-        Raises:
-            StorageError: it is not; a write would be lost.
-        """
+        """Check that this is still the database that was opened, else a write would be lost."""
 
     def _find_damage(self, connection: Connection) -> list[str]:
         """A server checks its own files (``pg_amcheck``, data checksums)."""

@@ -10,13 +10,10 @@ from pydantic import Field, field_validator
 
 from serendip.config import Config
 
-DATABASE_FILE = "serendip.db"
-"""Name of the SQLite file in the folder of a workspace."""
-
+DATABASE_FILE = "serendip.db"  # in the folder of a workspace
 SCHEME = "postgresql+psycopg"
 
-DatabasePlace: TypeAlias = str | Path
-"""Of a database: path of a SQLite file, or URL of a PostgreSQL database, which nobody shows."""
+DatabasePlace: TypeAlias = str | Path  # SQLite file, or secret URL of a PostgreSQL database
 
 
 class StoreConfig(Config):
@@ -35,9 +32,5 @@ class StoreConfig(Config):
         return url
 
     def place(self, folder: Path) -> DatabasePlace:
-        """The database of a workspace.
-
-        Args:
-            folder: of the workspace.
-        """
+        """The database of a workspace in this folder."""
         return self.url or folder / DATABASE_FILE

@@ -15,13 +15,7 @@ from serendip.errors import StorageError
 def open_database(
     place: DatabasePlace, create: bool = False, busy_timeout_s: float = PATIENT_S
 ) -> Database:
-    """A database, of which nothing is read yet.
-
-    Args:
-        place: path of a SQLite file, or URL of a PostgreSQL database.
-        create: whether to create a missing SQLite file.
-        busy_timeout_s: how long a write waits for other writers.
-    """
+    """A database, of which nothing is read yet."""
     if "://" in str(place):
         from serendip.data.store.postgres import PostgresDatabase
 

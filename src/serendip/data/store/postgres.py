@@ -39,20 +39,14 @@ from serendip.errors import (
 LEAST_VERSION = 15
 _POOL, _MORE = 4, 12
 
+# How long either side of a connection waits for the other one to confirm what it was sent.
 SILENCE_S = 15
-"""How long either side of a connection waits for the other one to confirm what it was sent."""
-
+# A connection without traffic is probed after, every, and so many times without a reply.
 _PROBE_AFTER_S, _PROBE_EVERY_S, _PROBES = 10, 5, 3
-"""A connection without traffic is probed after, every, and so many times without a reply."""
-
+# An attempt to connect that fails after more seconds than the first has met a silent server, which
+# keeps waiting who connects; for the second all others then fail at once, until a next one ends.
 SILENT_S, REST_S = 1.0, 2.0
-"""An attempt to connect that fails after more seconds than the first has met a silent server, which
-keeps waiting who connects; for the second all others then fail at once, and until a next one ends.
-"""
-
-IDLE_S = 30
-"""How long a write may be silent between two statements, unless the server says another time."""
-
+IDLE_S = 30  # how long a write may be silent between two statements, by default
 _OPTIONS: Mapping[str, Any] = {
     "connect_timeout": 10,
     "keepalives_idle": _PROBE_AFTER_S,
@@ -61,12 +55,8 @@ _OPTIONS: Mapping[str, Any] = {
     "tcp_user_timeout": SILENCE_S * 1000,
     "client_encoding": "utf8",
     "application_name": "serendip",
-}
-"""Parameters of libpq; those of the URL come before them."""
-
-_WRITE_LOCK, _NAME_LOCK = 0x5345524E, 0x5345524F
-"""First halves of the keys of the advisory locks; the second is a hash of schema and name."""
-
+}  # those of the URL come before them
+_WRITE_LOCK, _NAME_LOCK = 0x5345524E, 0x5345524F  # the second halves are hashes of names
 _TAKE_WRITE_LOCK = f"SELECT pg_advisory_xact_lock({_WRITE_LOCK}, hashtext(current_schema()))"
 _LIMIT_IDLE = f"""set_config('idle_in_transaction_session_timeout',
     CASE current_setting('idle_in_transaction_session_timeout') WHEN '0' THEN '{IDLE_S}s'
@@ -100,13 +90,10 @@ _BUSY_STATES: Mapping[str, tuple[str, str]] = {
         "Raise max_connections, or use fewer workers.",
     ),
     "25P03": (": its server ended a write that was silent for too long", "Send it again."),
-}
-"""State of an error that another writer or reader causes -> what it means, and what to do."""
-
+}  # what it means, and what to do
 _LOST_STATES = ("08", "57P")
+# There is no state yet.
 _NOT_CONNECTED = ("connection failed", "connection is bad", "connection timeout")
-"""How messages of the driver begin before there is a connection, without a state."""
-
 _ERASABLE = (
     "events",
     "pack_rows",
@@ -115,15 +102,12 @@ _ERASABLE = (
     "users",
     "generated_rows",
 )
-"""The tables that an erasure removes rows of."""
-
 _OLDEST_READER = """
 SELECT min(pg_snapshot_xmax(pg_current_snapshot())::text::bigint - age(backend_xmin))
 FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_xmin IS NOT NULL
 """
-READERS_S = 10.0
-"""How long a scrub waits for readers of an older state."""
+READERS_S = 10.0  # how long a scrub waits for readers of an older state
 
 
 class PostgresDatabase(Database):
@@ -131,7 +115,6 @@ class PostgresDatabase(Database):
 
     Args:
         url: ``postgresql+psycopg://...``; it is never shown.
-        busy_timeout_s: how long a write waits for other writers.
 
     Raises:
         ConfigError: the URL cannot be read.
@@ -143,9 +126,9 @@ class PostgresDatabase(Database):
     scrubbed = "rows and free pages; the server's own log and backups have them until they go"
     _read_options = MappingProxyType({"isolation_level": "REPEATABLE READ"})
     _begin_read = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+    # Two equal snapshots see the same rows. Other databases of the server change them, too: then
+    # the reader reads once for nothing.
     _read_commits = "SELECT pg_current_snapshot()::text"
-    """Two equal snapshots see the same rows. Other databases of the server change them, too: then
-    the reader reads once for nothing."""
     _last_number = (
         "SELECT pg_sequence_last_value(pg_get_serial_sequence(:table, :column)::regclass)"
     )
@@ -192,7 +175,6 @@ class PostgresDatabase(Database):
         return engine
 
     def _prepare(self, connection: Any, record: Any) -> None:
-        """Set up a new connection of the driver, or refuse it."""
         connection.autocommit = True
         schema, *_ = connection.execute(_PREPARE, (self._lock_timeout,)).fetchone()
         connection.autocommit = False
@@ -281,7 +263,6 @@ class PostgresDatabase(Database):
 
     @contextmanager
     def _named_lock(self, name: str) -> Iterator[tuple[Callable[[], bool], Callable[[], None]]]:
-        """An advisory lock, which the server takes back when this process ends."""
         with closing(self._connect()) as connection:
 
             def take() -> bool:
@@ -305,14 +286,12 @@ class PostgresDatabase(Database):
                     connection.execute(_RELEASE_NAME_LOCK, (name,))
 
     def _connect(self) -> Any:
-        """A connection of the driver in autocommit mode, which the caller closes."""
         connection = self._open_connection()
         self._prepare(connection, None)
         connection.autocommit = True
         return connection
 
     def _open_connection(self) -> Any:
-        """A connection of the driver as the URL says, which nothing has set up yet."""
         import psycopg
 
         with self._retry_lock:

@@ -10,8 +10,6 @@ service without their secrets. ``generated_rows`` has what an LLM or a rule wrot
 from the catalogue's own columns, and ``llm_calls`` every request to an LLM. ``erased_users`` knows
 by digests who was erased; ``copies`` names the backups that were made, and the files with users or
 items.
-
-``item_row`` and ``event_row`` convert values to rows.
 """
 
 from __future__ import annotations
@@ -52,8 +50,8 @@ FROM_FILE: Final = "file"
 FROM_API: Final = "api"
 
 METADATA = MetaData()
+# Compares by its bytes: the same order on both.
 TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
-"""A text that compares by its bytes, so that every order is the same on both."""
 
 
 def name_type(length: int) -> TypeEngine[str]:
@@ -210,8 +208,7 @@ META = Table(
 )
 
 _CONTENT = ("title", "description", "attributes", "available_from")
-EVENT_NAMES = tuple(name for name in EVENTS.c.keys() if name != "seq")
-"""Columns that ``event_row`` fills."""
+EVENT_NAMES = tuple(name for name in EVENTS.c.keys() if name != "seq")  # filled by ``event_row``
 _EVENT_VALUES = attrgetter(*EVENT_NAMES)
 
 FROM_FILES = select(ITEMS.c.item_id).where(not_(ITEMS.c.deleted), ITEMS.c.origin == FROM_FILE)
@@ -227,10 +224,6 @@ def upsert_items(dialect: str, origin: str) -> Insert:
 
     The API always replaces and restores a deleted item. A file replaces only rows that a file
     wrote.
-
-    Args:
-        dialect: of the database.
-        origin: who writes.
     """
     insert = insert_into(dialect, ITEMS, ITEMS.c.keys())
     new = insert.excluded

@@ -31,9 +31,8 @@ from serendip.errors import BusyError, DiskFullError, StorageError
 _POOL = 16
 _ROOM = 1 << 20
 _AGAIN_S = 0.01
+# Attempts to empty the write-ahead log, and how long each waits for readers.
 _CHECKPOINTS, _CHECKPOINT_MS = 4, 500
-"""Attempts to empty the write-ahead log, and how long each waits for readers."""
-
 _NO_ROOM, _LOCKED = ("SQLITE_IOERR", "SQLITE_FULL"), ("SQLITE_BUSY", "SQLITE_LOCKED")
 
 
@@ -41,7 +40,6 @@ class SqliteDatabase(Database):
     """One SQLite file.
 
     Args:
-        path: of the file.
         create: whether to create a missing one.
         busy_timeout_s: how long a write waits for other writers.
     """
@@ -166,11 +164,10 @@ class SqliteDatabase(Database):
         raise StorageError(f"database {self.name} {happened}.", hint)
 
     def _file_identity(self) -> tuple[int, int] | None:
-        """Device and inode of the path; None if there is no file."""
         try:
             status = os.stat(self._path)
         except OSError:
-            return None
+            return None  # no file
         return status.st_dev, status.st_ino
 
     def commit_number(self) -> int | None:
@@ -209,7 +206,6 @@ class SqliteDatabase(Database):
         return ""
 
     def _is_writable(self) -> bool:
-        """Whether the file and its folder are writable; for a missing file, the folder."""
         places = [self._path.parent, *([self._path] if self._path.exists() else [])]
         return all(os.access(place, os.W_OK) for place in places)
 
@@ -258,7 +254,6 @@ class SqliteDatabase(Database):
 
     @contextmanager
     def _named_lock(self, name: str) -> Iterator[tuple[Callable[[], bool], Callable[[], None]]]:
-        """A file beside the database, whose lock the system takes back when this process ends."""
         path = self._path.with_name(f"{self.name}-{name}.lock")
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
 

@@ -81,9 +81,7 @@ class ImportCounts:
     """Counts of an import.
 
     Args:
-        items: distinct items.
         events: events stored, without those whose event_id was stored already.
-        users: distinct users with attributes.
         erased_events: events left out, as their users were erased after them.
         deleted_items: of earlier imports, which are not read again.
     """
@@ -113,7 +111,6 @@ class ItemChanges:
     """What happened to the items of a store since a version.
 
     Args:
-        after: the version.
         version: of the last change.
         items: that changed, those that are deleted now included.
         deleted: ids of those that are deleted now.
@@ -146,11 +143,7 @@ class ItemCounts:
 
 
 class Store(AbstractContextManager["Store"]):
-    """Items and events in one database; a ``with`` block closes it.
-
-    Args:
-        database: with the tables of ``schema``.
-    """
+    """Items and events in one database; a ``with`` block closes it."""
 
     def __init__(self, database: Database) -> None:
         self.database, self.log = database, LogReader(database)
@@ -187,10 +180,6 @@ class Store(AbstractContextManager["Store"]):
     def open(cls, place: DatabasePlace, busy_timeout_s: float = PATIENT_S) -> Self:
         """Open an existing database; writes nothing, so a full or read-only disk is enough.
 
-        Args:
-            place: of the database.
-            busy_timeout_s: how long a write waits for other writers.
-
         Raises:
             StorageError: the database or a table is missing, or it cannot be opened.
         """
@@ -205,9 +194,6 @@ class Store(AbstractContextManager["Store"]):
 
     def put_items(self, items: Iterable[Item]) -> ItemChanges:
         """Add or replace items; restores deleted ones. The last of equal ids counts.
-
-        Returns:
-            what ``item_changes`` says of this write alone.
 
         Raises:
             DataError: an item is invalid; none is stored.
@@ -225,11 +211,7 @@ class Store(AbstractContextManager["Store"]):
         return ItemChanges(version, version + len(rows), stored)
 
     def delete_item(self, item_id: str) -> bool:
-        """Delete an item permanently: only ``put_items`` restores it, no import does.
-
-        Returns:
-            whether it existed.
-        """
+        """Delete an item permanently, if there is one; only ``put_items`` restores it."""
         if id_problem(item_id):
             return False
 
@@ -268,9 +250,6 @@ class Store(AbstractContextManager["Store"]):
         """Append events; an event whose ``event_id`` is already stored is skipped.
 
         So is one that happened before its user was erased.
-
-        Returns:
-            number of new events.
 
         Raises:
             DataError: an event is invalid; none is stored.
@@ -326,9 +305,7 @@ class Store(AbstractContextManager["Store"]):
     def import_all(self, items: Iterable[Item], events: Iterable[Event]) -> ImportCounts:
         """Replace everything that earlier imports wrote; see ``import_tables``.
 
-        Raises:
-            DataError: an item or event is invalid; nothing changes.
-            StorageError: the database or the log cannot be written to; nothing changes.
+        An invalid item or event is a ``DataError``, with which nothing changes.
         """
         return self.import_tables(
             lambda: tabulate_items(require_valid(items, item_problem, "an item")),
@@ -374,7 +351,6 @@ class Store(AbstractContextManager["Store"]):
         return ImportCounts(len(items), stored, num_users, erased, left_out)
 
     def _changed_items(self, items: pa.Table) -> list[dict[str, Any]]:
-        """Distinct items of files that are not stored as they are, as rows."""
         stored = _ITEMS_IN_ORDER.where(ITEMS.c.origin == FROM_FILE)
         with self.database.read() as connection:
             known = {row[0]: tuple(row) for row in connection.execute(stored).yield_per(FETCHED)}
@@ -386,7 +362,6 @@ class Store(AbstractContextManager["Store"]):
     def _replace_imported_items(
         self, connection: Connection, ids: set[str], changed: Sequence[dict[str, Any]]
     ) -> int:
-        """Write items of files, within a write transaction; how many are not in the files."""
         insert, version = upsert_items(connection.dialect.name, FROM_FILE), _max_version(connection)
         for number, row in enumerate(changed, version + 1):
             row.update(number=number, version=number)
@@ -408,10 +383,6 @@ class Store(AbstractContextManager["Store"]):
 
         What happened until now is never stored again, by an import or the API, nor is what was
         erased of clocks that are ahead. The bytes are gone after ``remove_erased``.
-
-        Args:
-            user_id: external id.
-            moment: Unix seconds; None = the clock's.
 
         Returns:
             the erasure, and the number of events removed. Each call is an erasure of its own, also
@@ -516,9 +487,7 @@ class Store(AbstractContextManager["Store"]):
         Readers that number unknown items in this order agree on the numbers, however often each of
         them reads.
 
-        Args:
-            after: a version, as ``max_version`` returns it.
-            with_imports: whether to include what an import changed.
+        ``with_imports`` adds what an import changed.
         """
         with self.database.read() as connection:
             origins = [FROM_API, FROM_FILE] if with_imports else [FROM_API]
@@ -530,11 +499,9 @@ class Store(AbstractContextManager["Store"]):
         return ItemChanges(after, version, items, frozenset(row[0] for row in rows if row[-1]))
 
     def posted_after(self, version: int, most: int) -> list[tuple[Item, int]]:
-        """Items that the API wrote since a version and did not delete, and their versions.
+        """Items that the API wrote since a version and did not delete, with their versions.
 
-        Args:
-            version: as ``max_version`` returns it.
-            most: maximum number; those changed first.
+        Those changed first, ``most`` at most.
         """
         is_posted = ITEMS.c.version > version, ITEMS.c.origin == FROM_API, not_(ITEMS.c.deleted)
         posted = select(*_ITEM, ITEMS.c.version).where(*is_posted).order_by(ITEMS.c.version)
@@ -551,9 +518,6 @@ class Store(AbstractContextManager["Store"]):
 
         Returns:
             item_id -> new version, of the others.
-
-        Raises:
-            StorageError: the database cannot be written to.
         """
         touched = {}
         with self.database.write() as connection:
@@ -651,7 +615,6 @@ def _max_version(connection: Connection) -> int:
 
 
 def _delete(connection: Connection, item_ids: Sequence[str], writer: str) -> int:
-    """Mark items as deleted, within a write transaction; how many were not."""
     version = _max_version(connection)
     rows = [
         {"id": item_id, "new_version": version + step, "writer": writer}

@@ -17,10 +17,7 @@ Order: TypeAlias = Callable[[Mapping[str, Any]], Any]
 def insert_into(dialect: str, table: Table, names: Sequence[str] = ()) -> Insert:
     """An INSERT that takes ``on_conflict_do_update`` and ``on_conflict_do_nothing``.
 
-    Args:
-        dialect: of the database.
-        table: to insert into.
-        names: of the columns of the rows of ``insert_rows``; empty = of the rows that are executed.
+    ``names`` are the columns of the rows of ``insert_rows``; empty = of the rows that are executed.
     """
     if dialect != "postgresql":
         insert = sqlite.insert(table)
@@ -40,13 +37,9 @@ def upsert(
     rows: Sequence[Mapping[str, Any]],
     if_changed: Sequence[str] = (),
 ) -> None:
-    """Insert rows, or replace those of the same primary key.
+    """Insert rows, at least one and with all columns, or replace those of the same primary key.
 
-    Args:
-        connection: in a write transaction.
-        table: to write to.
-        rows: with all columns, at least one.
-        if_changed: columns of which one must differ; a row is else left as it is.
+    A row is left as it is unless one of the columns ``if_changed`` differs.
     """
     insert = insert_into(connection.dialect.name, table)
     new = insert.excluded
@@ -79,10 +72,7 @@ def insert_rows(
 
     A server takes all of them as one array per column: one statement, whatever their number.
 
-    Args:
-        connection: in a write transaction.
-        statement: an INSERT that names the columns.
-        rows: values by name of the column, at least one.
+    The values, at least one row, are by name of the column.
     """
     if connection.dialect.name == "postgresql":
         arrays = {name: [row[name] for row in rows] for name in rows[0]}

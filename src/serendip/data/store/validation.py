@@ -56,11 +56,9 @@ def id_problem(name: str) -> str:
 
 
 def item_problem(item: Item, columns: Mapping[str, str] = _SAME_NAMES) -> str:
-    """Why an item is invalid; empty if it is valid.
+    """Why an item of any length is invalid; empty if it is valid.
 
-    Args:
-        item: of any length.
-        columns: field or attribute -> its name in the source (the file column).
+    ``columns`` has the name of a field or attribute in the source, such as a file's column.
     """
     if problem := id_problem(item.item_id) or _ending_problem(item.item_id):
         return _wrong("item_id", item.item_id, columns, problem)
@@ -110,11 +108,6 @@ def user_problem(user: User, columns: Mapping[str, str] = _SAME_NAMES) -> str:
 def require_valid(values: Iterable[T], find_problem: Callable[[T], str], name: str) -> Iterator[T]:
     """Yield values unchanged.
 
-    Args:
-        values: items, say.
-        find_problem: such as ``item_problem``.
-        name: of one of them, such as ``an item``.
-
     Raises:
         DataError: one is invalid.
     """
@@ -129,13 +122,11 @@ def _wrong(name: str, value: str, columns: Mapping[str, str], problem: str) -> s
 
 
 def _in_column(name: str, columns: Mapping[str, str]) -> str:
-    """The source's column name in brackets, if it differs from the field name."""
-    column = columns.get(name, name)
+    column = columns.get(name, name)  # of the source
     return f" (column {column!r})" if column != name else ""
 
 
 def _name_problem(name: str) -> str:
-    """Why a string that may be empty is not a valid id."""
     size = len(name) if name.isascii() else len(name.encode("utf-8", "surrogatepass"))
     if size > MAX_ID_BYTES:
         return f"has {size:,} bytes; an id has at most {MAX_ID_BYTES}"

@@ -20,11 +20,8 @@ from serendip.data.artefact import Artefact
 from serendip.data.users.user import User
 from serendip.data.vocabulary import Vocabulary
 
-MOST_GROUPS = 256
-"""Values of an attribute, at most."""
-
-MOST_ATTRIBUTES = 16
-"""Attributes, at most: those that most users have."""
+MOST_GROUPS = 256  # values of an attribute, at most
+MOST_ATTRIBUTES = 16  # at most: those that most users have
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,8 +41,7 @@ class Groups(Artefact):
         return Groups(self.names, self.of_users[users])
 
 
-UserGroups: TypeAlias = Mapping[str, Groups]
-"""Attribute -> groups."""
+UserGroups: TypeAlias = Mapping[str, Groups]  # by attribute
 
 
 def group_users(vocabulary: Vocabulary, users: Iterable[User]) -> dict[str, Groups]:

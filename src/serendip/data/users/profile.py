@@ -22,9 +22,7 @@ from serendip.data.query import History
 
 _DAY = 86_400.0
 
-VISIT_GAP = 1_800.0
-"""Seconds without an event after which the next one begins another visit."""
-
+VISIT_GAP = 1_800.0  # seconds without an event after which the next one begins another visit
 ACTIVITY = (
     "days since the last event",
     "days since the first event",
@@ -36,25 +34,13 @@ ACTIVITY = (
     "events",
     "share of likes",
 )
-"""Names of the A numbers of ``measure_activity``."""
-
-MOST_VALUES = 64
-"""Attribute values in a profile, at most: those that most items have."""
-
-NEWEST = 20
-"""Events that count as the newest ones."""
-
-PARTS = ("all", "liked", "newest")
-"""Parts of a history of which the shares are computed, in order."""
+MOST_VALUES = 64  # attribute values in a profile: those that most items have
+NEWEST = 20  # events
+PARTS = ("all", "liked", "newest")  # of a history, whose shares are computed in this order
 
 
 def measure_activity(history: History, now: float) -> FloatArray:
-    """Compute (A,) float32: recency, frequency and rhythm of a user, see ``ACTIVITY``.
-
-    Args:
-        history: events of the user, oldest first.
-        now: Unix seconds up to which days are counted; 0 days for later events.
-    """
+    """Compute (A,): recency, frequency and rhythm of a user until ``now``; see ``ACTIVITY``."""
     if not len(history):
         return np.zeros(len(ACTIVITY), np.float32)
     times = history.timestamps

@@ -1,9 +1,4 @@
-"""Rows of a log by user.
-
-A log of many users has one array of row numbers, and no objects per user.
-
-Shapes: E events, U users with events.
-"""
+"""Rows of a log by user: one array of row numbers, and no objects per user."""
 
 from __future__ import annotations
 
@@ -14,11 +9,7 @@ from serendip.data.arrays import IntArray
 
 
 class UserRows:
-    """The rows of each user's events, in order of time.
-
-    Args:
-        users: (E,) int32 user numbers of the events, which are in order of time.
-    """
+    """The rows of each user's events, given as user numbers (E,) in order of time."""
 
     __slots__ = ("_bounds", "_order", "_users")
 

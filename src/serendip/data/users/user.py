@@ -8,8 +8,8 @@ from typing import Final
 
 from serendip.data.items.attributes import Attribute
 
+# A request without a country is taken to come from there.
 COUNTRY: Final = "country"
-"""Attribute with the country of a user; a request without a country is taken to come from there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,31 +61,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ERASED_BYTES_KEY = "deleted rows"
-"""Key of the meta table whose value is not empty while the database may have bytes of erased rows.
-"""
-
-TRIES = 5
-"""Times that a pack is written again, as users were erased or its events posted meanwhile."""
-
+ERASED_BYTES_KEY = "deleted rows"  # of the meta table: empty without bytes of erased rows
+TRIES = 5  # to write a pack, as users were erased or its events posted meanwhile
+# Packing merges a pack that has at most this many times the events that it writes anyway: the
+# number of packs then grows with the logarithm of the number of events.
 _MERGE_FACTOR = 4
-"""Packing merges a pack that has at most this many times the events that it writes anyway: the
-number of packs then grows with the logarithm of the number of events."""
-
-_MOST_MOVED = 20_000
-"""Events of the tail that one transaction moves, so that other writers wait for half a second."""
-
-_AT_ONCE = 5_000
-"""Rows of a pack in one transaction, so that other writers never wait for long."""
+_MOST_MOVED = 20_000  # events of the tail in one transaction: others wait for half a second
+_AT_ONCE = 5_000  # rows of a pack in one transaction, so that other writers never wait for long
 
 
 class PackWriter:
-    """Writes the packs of one database.
-
-    Args:
-        log: that is written.
-        users: of the database; an erasure removes what they have of the user.
-    """
+    """Writes the packs of one database."""
 
     def __init__(self, log: LogReader, users: Users) -> None:
         self._log, self._database, self._users = log, log.database, users
@@ -97,9 +83,6 @@ class PackWriter:
     @contextmanager
     def exclusive(self, wait_s: float = 0.0) -> Iterator[None]:
         """Be the only writer of packs; removes rows that nobody sees, before and after.
-
-        Args:
-            wait_s: how long to wait for another one.
 
         Raises:
             LockedError: another process is writing packs.
@@ -116,10 +99,6 @@ class PackWriter:
 
         Left out is what repeats an event of the API or of the files, as both have the same
         ``event_id``, and what happened before its user was erased.
-
-        Args:
-            events: of the files, in order.
-            bring: writes what else is imported, in the same transaction.
 
         Returns:
             the result of ``bring``, and the numbers of events that are stored, and that are left
@@ -167,8 +146,7 @@ class PackWriter:
                     return moved
 
     def _move_piece(self) -> int | None:
-        """Move the oldest events of the tail; how many, None = somebody was erased meanwhile."""
-        with self._database.read() as connection:
+        with self._database.read() as connection:  # None = somebody was erased meanwhile
             before = self._log.position(connection)
             tail = self._log.tail(connection, most=_MOST_MOVED)
             merged = _merged(self._log.packs(connection), len(tail))
@@ -269,9 +247,9 @@ class PackWriter:
 
         Args:
             older: packs that the table has all events of.
-            table: with ``seq``, read at a position or later.
+            table: with ``seq``, read at the position ``before`` or later.
             origin: of the new pack.
-            before: the position.
+            before: a position of the log.
             until: number of the last event of the tail in the table; 0 = none is.
 
         Returns:
@@ -363,7 +341,7 @@ def _has_any(events: pa.Table, event_ids: Sequence[str]) -> bool:
 def _is_new(events: pa.Table, known: NDArray[np.uint64], is_late: BoolArray) -> BoolArray:
     """(E,) True for events without an ``event_id``, or with one that nobody had before.
 
-    False for late ones, given as (E,), which have no say about others.
+    False for late ones (E,), which have no say about others.
     """
     if "event_id" not in events.column_names:
         return ~is_late

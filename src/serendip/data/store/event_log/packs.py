@@ -31,15 +31,11 @@ from serendip.data.rows.arrow import to_arrow
 if TYPE_CHECKING:
     import pyarrow as pa
 
+# Texts that repeat: codes in the array, names in the pack.
 CODED = ("item_id", "action", "surface", "country", "device")
-"""Columns of texts that repeat: codes in the array, names in the pack."""
-
+# Other texts: a BLOB for each user who has any.
 TEXTS = ("query", "request_id", "session_id", "event_id")
-"""Columns of other texts; in the database a BLOB for each user who has any."""
-
-SESSION = "session"
-"""Column of the array, the ``session_code`` of events."""
-
+SESSION = "session"  # the ``session_code`` of events
 _NUMBERS = ("value", "position", "propensity")
 _DEFAULTS: Mapping[str, Any] = {**dict.fromkeys(_NUMBERS), SESSION: NO_SESSION}
 """What an event has of a column that no event of the pack fills; of the others "" for no text."""
@@ -85,11 +81,9 @@ class PackedEvents:
 
     @classmethod
     def of_table(cls, table: pa.Table, arrivals: NDArray[np.integer[Any]]) -> Self:
-        """Pack a table of events, at least one; see ``event_table``.
+        """Pack a table of events, at least one, whose ``arrivals`` (E,) are distinct, from 0.
 
-        Args:
-            table: without columns that no event fills.
-            arrivals: (E,) distinct, from 0.
+        See ``event_table``; columns that no event fills are left out.
         """
         users, user_names = _rank(*_dense(*read_codes(table, "user_id")))
         times = read_numbers(table, "timestamp")
@@ -127,10 +121,7 @@ class PackedEvents:
     ) -> Self:
         """Read rows of the table ``pack_rows``.
 
-        Args:
-            shared: by the events of the pack.
-            rows: user id, number of events, array, and the texts that were asked for.
-            texts: names of these, in their order.
+        They have a user id, number of events, array, and the texts with these names.
         """
         sizes = np.array([row[1] for row in rows], np.int64)
         content = b"".join(row[2] for row in rows)
@@ -263,7 +254,6 @@ def _split_texts(texts: pa.LargeStringArray, ends: Iterable[int]) -> Iterator[by
 
 
 def _join_texts(blobs: Sequence[bytes | None], sizes: Sequence[int]) -> pa.LargeStringArray:
-    """Join what ``_split_texts`` made of the texts of some users."""
     import pyarrow as pa
 
     pairs = list(zip(blobs, sizes, strict=True))

@@ -49,28 +49,20 @@ if TYPE_CHECKING:
 
     from serendip.data.store.base import Database
 
+# Of the meta table: number of imports, and of erasures that found anything.
 REMOVALS_KEY = "event removals"
-"""Key of the meta table: number of imports, and of erasures that found anything."""
-
-EVENT_IDS = "event_id"
-"""Name, among those of a pack, of the hashes of the ids that senders gave."""
-
+EVENT_IDS = "event_id"  # name, among those of a pack, of the hashes of the ids that senders gave
 MOST = 2**31 - 1
 
-_MORE = 50
-"""Rows of a history that are fetched beyond twice as many as are wanted."""
-
-FETCHED = 10_000
-"""Rows of a large result that are fetched at once."""
-
+_MORE = 50  # rows of a history that are fetched beyond twice as many as are wanted
+FETCHED = 10_000  # rows of a large result that are fetched at once
 _EVENT = (*(field.name for field in fields(Event)), "seq")
 _LOG_ROW = ("user_id", "item_id", "timestamp", "action", "value", "country", SESSION, "seq")
 _NUMBERS = (*_LOG_ROW, "device")
 
 
 def _columns(names: Sequence[str]) -> list[ColumnElement[Any]]:
-    """Columns of the tail; a session has no number there yet."""
-    given: Mapping[str, ColumnElement[Any]] = {
+    given: Mapping[str, ColumnElement[Any]] = {  # a session has no number there yet
         "event_id": func.coalesce(EVENTS.c.event_id, literal_column("''")).label("event_id"),
         SESSION: EVENTS.c.session_id,
     }
@@ -133,9 +125,6 @@ class LogReader:
     Rows are only appended, except by an import or an erasure, which remove rows; ``LogPosition``
     shows both kinds of change. ``within`` is the transaction that something is read in, to be of
     one moment with what else is read there; None = one of its own.
-
-    Args:
-        database: of the log.
     """
 
     def __init__(self, database: Database) -> None:
@@ -179,14 +168,7 @@ class LogReader:
     def _parts(
         self, connection: Connection, pack: Row[Any], texts: Sequence[str] = (), *conditions: Any
     ) -> Iterator[PackedEvents]:
-        """Events of a pack, users by the thousand.
-
-        Args:
-            connection: in a transaction.
-            pack: of the events.
-            texts: names of those that are read.
-            conditions: on rows of the table of packs.
-        """
+        """Events of a pack, users by the thousand, with the texts of these names."""
         columns = [PACK_ROWS.c[name] for name in texts]
         statement = _RECORDS.add_columns(*columns).where(PACK_ROWS.c.pack == pack.pack)
         for rows in connection.execute(statement.where(*conditions)).partitions(FETCHED):
@@ -224,11 +206,7 @@ class LogReader:
     ) -> tuple[LogPosition, EventColumns]:
         """Events of all users appended after number ``seq``, in order of time.
 
-        Args:
-            seq: number of an event.
-            most: if more were appended, none are read: it is cheaper to read the needed histories
-                anew.
-            with_imports: whether to read what an import brought.
+        If more than ``most`` were appended, none are read: reading histories anew is cheaper.
 
         Returns:
             position of the log, and the events.
@@ -249,11 +227,7 @@ class LogReader:
     ) -> list[Event]:
         """The last ``limit`` events of a user, without the given actions, oldest first.
 
-        Args:
-            user_id: external id.
-            limit: maximum number of events.
-            without: actions that are left out.
-            since: Unix seconds; earlier events are left out.
+        Without those before ``since``.
         """
         most, parts = max(limit, 0), []
         for rows in (2 * most + _MORE, MOST):  # seldom are more of them left out
@@ -275,7 +249,6 @@ class LogReader:
         of_packs: Select[Any],
         texts: Sequence[str] = (),
     ) -> tuple[list[Any], list[PackedEvents]]:
-        """What the tail and the packs have of a user, the latter with some texts."""
         if id_problem(values["user"]):
             return [], []
         while True:
@@ -337,7 +310,6 @@ class LogReader:
     def _joined(
         self, connection: Connection, names: Sequence[str], texts: Sequence[str] = (), *which: Any
     ) -> pa.Table:
-        """Columns of packs and tail; see ``_parts``."""
         parts = [
             part.table(names)
             for pack in self.packs(connection)
@@ -400,13 +372,7 @@ class LogReader:
 def _in_columns(
     tail: Iterable[Sequence[Any]], packed: Iterable[PackedEvents], without: Sequence[str] = ()
 ) -> EventColumns:
-    """Events of the tail, given as rows of ``_LOG_ROW``, and packed ones in order of time.
-
-    Args:
-        tail: some rows.
-        packed: other events.
-        without: actions that are left out.
-    """
+    """Rows of ``_LOG_ROW`` of the tail, and packed events, by time and without some actions."""
     numbered = [(*row[:-2], session_code(row[-2]), row[-1]) for row in tail]
     rows = _in_order(numbered, packed, _LOG_ROW)
     return EventColumns.of_rows([row for row in rows if row[3] not in without])
@@ -415,9 +381,8 @@ def _in_columns(
 def _in_order(
     tail: Iterable[Sequence[Any]], packed: Iterable[PackedEvents], names: Sequence[str]
 ) -> list[Sequence[Any]]:
-    """Rows of columns, of which the third is the time and the last the number, by both."""
     rows = [*tail, *(row for part in packed for row in part.rows(names))]
-    return sorted(rows, key=lambda row: (row[2], row[-1]))
+    return sorted(rows, key=lambda row: (row[2], row[-1]))  # time and number
 
 
 def _newest(
@@ -428,7 +393,6 @@ def _newest(
 
 
 def _is_asked(part: PackedEvents) -> NDArray[np.bool_]:
-    """(E,) True for events with a request id or a query."""
     import pyarrow.compute as pc
 
     texts = (part.texts.get(name) for name in ("query", "request_id"))

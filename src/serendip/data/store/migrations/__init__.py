@@ -15,18 +15,13 @@ from serendip.errors import StorageError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+# Here so that a service needs no Alembic to see that there is nothing to do.
 HEAD = "2"
-"""The last revision, here so that a service needs no Alembic to see that there is nothing to do."""
-
 VERSION_TABLE = "serendip_version"
 
 
 def migrate(connection: Connection, name: str) -> None:
     """Make the tables of a new database, or run the revisions that it lacks, within a write.
-
-    Args:
-        connection: to the database.
-        name: of the database.
 
     Raises:
         StorageError: another version of this code made it.

@@ -32,7 +32,6 @@ class KeySnapshot:
     """All keys of a workspace at one moment.
 
     Args:
-        keys: by id, those that are refused included.
         secret: of the workspace, for digests and signatures; empty before the first key.
         ended_sessions: id of a key -> how often its sessions were ended.
     """

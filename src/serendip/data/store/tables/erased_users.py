@@ -40,7 +40,6 @@ class UserErasure:
     """One erasure.
 
     Args:
-        digest: of the user's id.
         moment: Unix seconds at which it was asked for.
         removals: number of removals of the log with which it took effect; a generation that was
             trained on a log with fewer may have learned from the user.

@@ -42,16 +42,10 @@ class Generated:
     """One row.
 
     Args:
-        kind: of what was written.
-        item_id: the item that it is about.
         name: kind of text (``keywords``), attribute, or the query in normal form.
-        source: an LLM, the queries that one wrote, or rules.
-        value: what was written.
-        model: name of the generator.
         prompt: name and version of the prompt; for rules, their version.
         digest: hash of the item text it was written from (``text_digest``); "" = it is used
             whatever the item's text becomes.
-        active: whether it is used.
     """
 
     kind: Kind
@@ -98,7 +92,7 @@ class GeneratedTable:
         erased meanwhile are left out.
 
         Args:
-            rows: to store.
+            rows: new or changed ones.
             replaced: earlier rows, which are deleted unless a row has their key.
             unanswered: ids of items whose earlier rows stay.
 
@@ -194,7 +188,6 @@ def with_generated(items: Sequence[Item], rows: Sequence[Generated]) -> Sequence
 
 
 def _find_listed(items: Iterable[Item], names: set[str]) -> set[str]:
-    """The attributes that are lists of the first item that has them."""
     listed, left = set[str](), set(names)
     for item in items:
         for name in left & item.attributes.keys():
@@ -247,12 +240,7 @@ def without_generated(items: Iterable[Item]) -> list[Item]:
 
 
 def keep_generated(item: Item, before: Item) -> Item:
-    """What was generated for an item, carried over to it if its texts are still the same.
-
-    Args:
-        item: as it is now, from the store.
-        before: the same item as it is served.
-    """
+    """What was generated for an item as it was before, if its texts are still the same."""
     generated = {name: before.attributes[name] for name in before.generated_attributes}
     if (not generated and not before.generated_text) or text_digest(item) != text_digest(before):
         return item

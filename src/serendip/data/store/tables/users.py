@@ -58,9 +58,7 @@ class Users:
     def put(self, user: User) -> None:
         """Add a user, or replace all attributes of theirs.
 
-        Raises:
-            DataError: the id or an attribute is invalid; nothing is stored.
-            StorageError: the database cannot be written to.
+        An invalid id or attribute is a ``DataError``; nothing is stored.
         """
         if problem := user_problem(user):
             raise DataError(f"a user cannot be stored: {problem}.")
