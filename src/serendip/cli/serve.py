@@ -83,7 +83,8 @@ def serve_workspace(
     Port 0 is a free one; ``say`` gets lines for people, ``on_ready`` is called once the engine
     answers.
 
-    Raises: ConfigError if the folder is not a workspace.
+    Raises:
+        ConfigError: the folder is not a workspace.
     """
     options = open_server_options(workspace, host, port, workers)
 

@@ -29,15 +29,8 @@ MAX_VALUE = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """Result of one check.
-
-    Args:
-        name: of the check.
-        status: PASS, WARN (usable) or FAIL (not usable).
-        message: one sentence for people.
-        count: number of affected rows.
-        total: number of checked rows.
-        examples: up to ten affected rows.
+    """Result of one check: PASS, WARN (usable) or FAIL (not usable), and up to ten
+    affected rows.
     """
 
     name: str
@@ -53,9 +46,7 @@ class Check:
     """One look at items and events.
 
     Args:
-        name: of the check.
         tolerated: share of the rows that may be affected.
-        message: what the affected rows are.
         affected: SQL of pairs of an example and the number of affected rows that it stands for.
         rows: SQL of what is looked at, behind FROM.
         is_fatal: whether it is a failure if all rows are affected.
@@ -167,11 +158,8 @@ CHECKS = (
 
 
 def run_checks(store: Store, now: float | None = None) -> list[CheckResult]:
-    """Run every check.
-
-    Args:
-        store: whose items and events are checked.
-        now: Unix seconds, later events are in the future; None = the current time.
+    """Run every check on items and events; later events than ``now``, None = the clock, are in the
+    future.
     """
     items, events = store.columns()
     note = json.loads(store.meta(IMPORT_KEY) or "{}")
@@ -194,7 +182,7 @@ def run_checks(store: Store, now: float | None = None) -> list[CheckResult]:
 
 
 def _sizes(items: int, events: int, users: int) -> Iterator[CheckResult]:
-    """Yield what there is at all: no catalogue is a failure, one of one item hardly one."""
+    # No catalogue is a failure, one of one item hardly one.
     status: Status = "WARN" if items == 1 else "PASS" if items else "FAIL"
     yield CheckResult("catalogue", status, f"{items:,} items", items, items)
     alone = "no events: search, similar items, and a home of the best rated work"
@@ -218,7 +206,6 @@ def _count(connection: DuckDBPyConnection, rows: str) -> int:
 
 
 def _conclude(check: Check, count: int, total: int, examples: Iterable[str]) -> CheckResult:
-    """A result that is no pass if more than a tolerated share of the rows is affected."""
     share = f" ({count / total:.1%})" if count and total else ""
     status: Status = "WARN" if count > check.tolerated * total else "PASS"
     if check.is_fatal and count == total > 0:

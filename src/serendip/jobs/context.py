@@ -38,9 +38,6 @@ class Log:
     """Logged queries, in the item numbers of a snapshot.
 
     Args:
-        dataset: the snapshot.
-        searches: by time.
-        suggested: shown suggestions, by time.
         similar: user -> times of the choices on the surface ``similar``.
     """
 
@@ -57,9 +54,6 @@ class JobContext:
     All steps therefore see items and events as they were at the first read; ``query_log`` and what
     a gate asks are read when they are needed.
 
-    Args:
-        workspace: paths and settings.
-        options: seed, progress, device and executor.
         clock: measures the stages.
         budget: time of the job, from its beginning.
     """
@@ -80,13 +74,8 @@ class JobContext:
     ) -> JobContext:
         """Read the settings of a folder.
 
-        Args:
-            folder: of the workspace.
-            options: seed, progress and device.
-            clock: measures the stages.
-            budget: time of trainings, such as ``10m``; None = that of the settings.
-            on_engine: whether tasks run where ``[engine]`` says; else the executor is that of the
-                options.
+        ``budget`` is the time of trainings, such as ``10m``, None = that of the settings. Tasks run
+        where ``[engine]`` says if ``on_engine``, else on the executor of the options.
 
         Raises:
             ConfigError: ``serendip.toml`` is missing, or a key or value in it is wrong, or the

@@ -39,7 +39,6 @@ def check_workspace(workspace: Workspace, progress: Progress | None = None) -> l
 
 
 def _check_integrity(store: Store) -> CheckResult:
-    """Check the pages of the database file."""
     name = "database integrity"
     if damage := store.database.integrity():
         message = f"places in the database file are damaged: {_RESTORE}"
@@ -51,7 +50,6 @@ def _check_integrity(store: Store) -> CheckResult:
 
 
 def _check_version(store: Store) -> CheckResult:
-    """Check that this version and its settings keep what was acknowledged."""
     version = store.database.version()
     name = version.split()[0]
     if weaknesses := store.database.weaknesses():
@@ -61,7 +59,6 @@ def _check_version(store: Store) -> CheckResult:
 
 
 def _check_generation(workspace: Workspace) -> CheckResult:
-    """Check the files of the published generation against its manifest."""
     name = "generation"
     try:
         found = open_current(workspace.generations)

@@ -36,11 +36,6 @@ def import_files(workspace: Workspace, allow_loss: bool = False) -> dict[str, An
 
     Bytes of erased users and items that are left are removed at the end.
 
-    Args:
-        workspace: whose files are imported.
-        allow_loss: whether more than a tenth of the items or events of the import before may be
-            missing, as they are in a file that was cut.
-
     Returns:
         ``items`` and ``events``: number of rows in the database; ``users``: of the users file,
         if there is one; ``deleted_items``: of the import before, which the files have no more, and

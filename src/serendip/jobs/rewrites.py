@@ -71,12 +71,8 @@ def find_near_words(
 ) -> Near:
     """Nearest catalogue words of the most frequent catalogue words and of words of queries.
 
-    Args:
-        counts: word -> number of items that have it.
-        queries: normal forms of queries that enough people have searched.
-        encoder: text encoder.
-        cache: of word vectors.
-        options: progress and seed.
+    Counts are word -> number of items that have it; queries are normal forms of those that enough
+    people have searched.
     """
     minable = [word for word, count in counts.items() if is_minable(word, count)]
     frequent = sorted(minable, key=lambda word: (-counts[word], word))[:MAX_NEAR_WORDS]
@@ -106,13 +102,7 @@ def build_rewrite_table(
 ) -> tuple[RewriteTable, dict[str, Any]]:
     """Build the table for a log, and its report.
 
-    Args:
-        searcher: over the catalogue.
-        queries: verified suggestions.
-        near: word -> its nearest words.
-        searches: by time.
-        config: minimum number of people, and unsafe words.
-        options: progress, and seed of the generated training texts.
+    Suggestions are verified, searches come by time.
     """
     progress, unsafe = options.progress, Blocklist.of(config.unsafe_words)
     near = {
@@ -146,13 +136,7 @@ def build_scorer_rows(
     """Features and success of the candidate rewrites of each text with few results.
 
     A rewrite succeeds if it finds at least as many of the items as the text itself, and at least
-    one.
-
-    Args:
-        searcher: over the catalogue.
-        near: word -> its nearest words.
-        texts: normal form -> items that it should find.
-        progress: of the texts.
+    one. Texts are normal form -> items that it should find.
     """
 
     def count_hits(text: str, items: frozenset[int]) -> int:

@@ -33,12 +33,10 @@ class _Groups:
     names: Mapping[str, str]
 
     def find_members(self, prefix: Sequence[int]) -> IntArray:
-        """Rows of the items whose codes begin with a prefix."""
         codes = self.codes[:, : len(prefix)]
         return np.flatnonzero((codes == np.array(prefix, np.int32)).all(1)).astype(np.int32)
 
     def find(self, prefix: Sequence[int]) -> dict[str, Any]:
-        """A group with its name and size."""
         name = code_name(prefix)
         size = len(self.find_members(prefix))
         return {"prefix": name, "name": self.names.get(name, ""), "items": size}
@@ -99,7 +97,6 @@ def describe(workspace: Workspace, name: str) -> dict[str, Any]:
 
 
 def _parse_prefix(name: str, levels: int) -> list[int]:
-    """Parse a prefix such as ``12-7``; empty if it is not a prefix."""
     parts = name.removesuffix("-").split("-")
     is_prefix = all(part.isdecimal() and len(part) < 9 for part in parts)
     return [int(part) for part in parts] if is_prefix and len(parts) <= levels else []

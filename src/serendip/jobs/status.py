@@ -31,9 +31,6 @@ class InForce:
     """The published generation.
 
     Args:
-        name: of it.
-        since: Unix seconds at which it was made current.
-        created: Unix seconds at which it was made.
         counts: of items, users and events that it learned from.
         warm_start: generation that its training continued from; empty = none.
         quality: metric -> value of home in the report, if that is of these settings and files.
@@ -54,7 +51,6 @@ class StorageStatus:
     """The storage of a workspace as this machine sees it.
 
     Args:
-        url: of the storage.
         problem: why it cannot be read; empty = it can.
         in_force: folder of the generation in force there; empty = none, or not known.
         in_force_here: name of the generation in force on this machine.
@@ -77,7 +73,6 @@ class WorkspaceStatus:
         damage: why it is unreadable; empty = it is not.
         age: what came since the newest training.
         training: the running training; None = none runs.
-        last: how the last one ended; None = not known.
         storage: that machines share; None = this machine alone has everything.
     """
 

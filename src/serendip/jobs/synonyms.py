@@ -36,9 +36,6 @@ def mine_synonyms(context: JobContext) -> dict[str, Any]:
 def add_proposals(workspace: Workspace, pairs: Sequence[Synonym]) -> dict[str, Any]:
     """Add pairs to the file of a workspace; its existing pairs are not changed.
 
-    Returns:
-        the file, the number of new pairs and the number of all by state.
-
     Raises:
         DataError: a line of the file is wrong.
         StorageError: another process is changing the file.

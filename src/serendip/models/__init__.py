@@ -66,7 +66,6 @@ def open_model(name: str, folder: Path) -> Recommender:
 
 
 def _added_models() -> dict[str, EntryPoint]:
-    """Entry points of other packages' models; they cannot replace a model of this package."""
     points = entry_points(group=ENTRY_POINTS)
     return {point.name: point for point in points if point.name not in _CLASSES}
 

@@ -165,12 +165,10 @@ class Recommender(Artefact, ABC):
         options: TrainOptions | None = None,
         start: WarmStart | None = None,
     ) -> Self:
-        """Train on ``dataset``: from scratch, or continuing from what was learned before.
+        """Train on all data, the earlier ones included: from scratch, or from what was learned
+        before.
 
-        Args:
-            dataset: all data, the earlier ones included.
-            options: seed, progress, time.
-            start: of a model with the same config; models that cannot continue ignore it.
+        The start is of a model with the same config; models that cannot continue ignore it.
         """
         if start is not None and start.arrays:
             self._continue(dataset, options or TrainOptions(), start)

@@ -59,7 +59,7 @@ _MOST_NEAR = 300
 """Neighbours of a context that are scored exactly."""
 
 _MOST_LATE = 1_000
-"""Items that came after the training, the newest ones, which every request compares."""
+"""Newest items that came after the training, which every request compares."""
 
 _MOST_SHARED = 5_000
 """Items that have a term by which neighbours are found; a commoner one only adds to a score."""
@@ -136,7 +136,6 @@ class ContentSimilarity(Recommender):
         return np.where(content.any(axis=1), norms, np.inf).astype(np.float32)
 
     def _vectors_of(self, items: IntArray) -> FloatArray:
-        """Unit content vectors (T, E) of items, without the mean; zeros without content."""
         vectors: FloatArray = (self._content[items] - self._mean) / self._norms[items][:, None]
         return vectors
 
@@ -293,7 +292,6 @@ class ContentSimilarity(Recommender):
 
 
 def _rows_of(terms: Sparse) -> NDArray[np.intp]:
-    """Row (E,) of each entry of CSR rows (T, V)."""
     return np.repeat(np.arange(terms.shape[0]), np.diff(terms.indptr))
 
 

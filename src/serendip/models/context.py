@@ -29,15 +29,10 @@ RECALLED_STEPS = 8
 def compute_context_weights(
     query: Query, num_items: int, decay: float
 ) -> tuple[IntArray, FloatArray]:
-    """Compute the distinct items of a query's context and their weights.
+    """Distinct items (T,) int32 of a query's context, ascending, and their weights (T,) float32.
 
-    Args:
-        query: a request; item numbers outside [0, num_items) are left out.
-        num_items: N.
-        decay: in (0, 1], weight of an event relative to the next one.
-
-    Returns:
-        item numbers (T,) int32, ascending, and weights (T,) float32; both empty for no context.
+    Item numbers outside [0, num_items) are left out. An event weighs ``decay``, in (0, 1], of the
+    next one. Both are empty for no context.
     """
     key = ("context", num_items, decay)
     found: Context | None = query.derived.get(key)
@@ -78,16 +73,11 @@ def compute_contexts(queries: Sequence[Query], num_items: int, decay: float) -> 
 def compute_growth_without(
     history: History, context: IntArray, left_out: IntArray, decay: float
 ) -> FloatArray:
-    """Factors (M, T) by which the weights of a context grow if one of M items is left out of it.
+    """Factors (M, T) by which the weights of a context (T,) grow if one of M items is left out of
+    it.
 
     The items before it become newer by one step for each of its events; its own weight becomes 0.
     Exact for items with one event each; of an item with several, the newest one decides.
-
-    Args:
-        history: that the context is made from.
-        context: (T,) int32 items.
-        left_out: (M,) int32 items.
-        decay: in (0, 1], weight of an event relative to the next one.
     """
     events = history.item_nums[history.recalled :]  # (L,) those that decay with age
     is_left_out = left_out[:, None] == events[None]  # (M, L)

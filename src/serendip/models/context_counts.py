@@ -136,13 +136,10 @@ class FieldCounts(Artefact):
     def of(
         cls, values: IntArray, items: IntArray, names: Sequence[str], category_of: IntArray
     ) -> Self | None:
-        """Count events; None if fewer than two values have a share worth telling apart.
+        """Count events (E,); None if fewer than two values have a share worth telling apart.
 
-        Args:
-            values: (E,) indices into ``names``, -1 = not known.
-            items: (E,) items of the events.
-            names: values of the field.
-            category_of: (N,) category of each item, from 0.
+        Values (E,) are indices into ``names``, -1 = not known; categories (N,) of the items are
+        from 0.
         """
         sizes = np.bincount(values[values >= 0], minlength=len(names))
         if (sizes >= max(MIN_SHARE * len(values), 1)).sum() < 2:
@@ -198,12 +195,9 @@ class FieldCounts(Artefact):
         return row[row >= 0]
 
     def fit_of(self, value: int, items: IntArray, category_of: IntArray) -> FloatArray:
-        """How particular items are to a value: (C,) float32, 0 = as everywhere.
+        """How particular items (C,) are to a value: (C,) float32, 0 = as everywhere.
 
-        Args:
-            value: number of the value.
-            items: (C,) item numbers; those added since the training have no interactions.
-            category_of: (C,) their categories.
+        Items that were added since the training have no interactions.
         """
         totals = np.zeros(len(items), np.int64)
         old = items < len(self.totals)
@@ -248,7 +242,6 @@ class ContextCounts(Artefact):
     """What the ranker knows of contexts.
 
     Args:
-        config: as it was trained.
         fields: the fields that the data have, or that the ranker has learned; those of users have
             ``OF_USER`` before the name of the attribute.
         parts: further parts of which that is true; ``ITEM_COUNTRIES`` = items have countries.
@@ -260,12 +253,8 @@ class ContextCounts(Artefact):
 
     @classmethod
     def of(cls, dataset: Dataset, codes: IntArray, config: ContextConfig) -> Self:
-        """Count the interactions of a dataset.
-
-        Args:
-            dataset: the interactions.
-            codes: (N, L) semantic IDs.
-            config: which parts are counted.
+        """Count the interactions of a dataset, whose items have the semantic IDs
+        ``codes`` (N, L).
         """
         category_of = first_codes(codes)
         fields: dict[str, FieldCounts] = {}
@@ -276,12 +265,7 @@ class ContextCounts(Artefact):
         return cls(config, fields, _other_parts(dataset.catalogue, config))
 
     def with_parts(self, names: Set[str], num_items: int) -> Self:
-        """Exactly these fields and parts; one that the data do not have knows no value.
-
-        Args:
-            names: of fields and of further parts.
-            num_items: N.
-        """
+        """Exactly these fields and parts; one that the data do not have knows no value."""
         nothing = FieldCounts.none(num_items)
         wanted = sorted(name for name in names if name in FIELDS or name.startswith(OF_USER))
         fields = {name: self.fields.get(name, nothing) for name in wanted}
@@ -315,11 +299,9 @@ class ContextCounts(Artefact):
 
 
 _Values = tuple[IntArray, Sequence[str]]
-"""(E,) numbers of the values of events, -1 = not known, and the names of the values."""
 
 
 def _read_fields(dataset: Dataset, config: ContextConfig) -> dict[str, _Values]:
-    """The fields that are wanted and that the events have."""
     events, fields, read = dataset.events, dict[str, _Values](), config.wanted
     countries = () if dataset.countries is None else dataset.countries.names
     if "country" in read and countries and events.countries is not None:
@@ -341,7 +323,6 @@ def _read_fields(dataset: Dataset, config: ContextConfig) -> dict[str, _Values]:
 def _local_times(
     dataset: Dataset, countries: Sequence[str], config: ContextConfig
 ) -> tuple[IntArray, IntArray]:
-    """(E,) local hours and weekdays of the events."""
     times, of_events = dataset.events.timestamps, dataset.events.countries
     hours, weekdays = local_hours(times, config.timezone)
     for number, country in enumerate(countries):

@@ -24,7 +24,6 @@ class Training(Protocol):
     """Training run: one epoch and a validation."""
 
     num_steps: int
-    """Optimiser steps made so far."""
 
     @property
     def module(self) -> nn.Module:
@@ -50,14 +49,9 @@ def train_epochs(
 ) -> None:
     """Train until the stopping metric stops improving; the module ends with the best weights.
 
-    Args:
-        training: changed in place.
-        options: ``progress`` reports the epochs; once the time of ``allowance`` is over, no epoch
-            but the first one begins.
-        name: label of the progress report.
-        epochs: maximum number of epochs.
-        patience: consecutive validations without a better value after which training stops.
-        validate_every: epochs from one validation to the next; the last epoch is always validated.
+    Once the time of ``options.allowance`` is over, no epoch but the first one begins. ``patience``
+    is the number of consecutive validations without a better value after which training stops;
+    ``validate_every`` epochs lie from one to the next, and the last epoch is always validated.
     """
     highest, waited, done = -np.inf, 0, 0
     best: dict[str, Tensor] | None = None
@@ -90,7 +84,6 @@ def _copy(module: nn.Module, into: dict[str, Tensor] | None) -> dict[str, Tensor
 
 
 _TOP = 10
-"""Cut-off k of nDCG@k."""
 
 
 def compute_target_ndcg(
@@ -100,12 +93,8 @@ def compute_target_ndcg(
 ) -> NDArray[np.float64]:
     """Compute nDCG@10 (R,) of one target per request: 1 / log2(rank + 1), 0 beyond rank 10.
 
-    Ties count half; a NaN score ranks last.
-
-    Args:
-        scores: (R, N); changed in place.
-        targets: (R,) item numbers.
-        excluded: rows (E,) and items (E,) that are not ranked, unless they are a row's target.
+    Scores (R, N) are changed in place; ties count half, and a NaN ranks last. ``excluded`` has rows
+    (E,) and items (E,) that are not ranked, unless they are a row's target.
     """
     rows = np.arange(len(targets))
     target_scores = scores[rows, targets][:, None]  # (R, 1)

@@ -35,7 +35,6 @@ MAX_ANCHORS = 4_000
 NETWORK, CONTENT = "network", "content"
 
 VectorsOf = Callable[[NDArray[np.integer]], FloatArray]
-"""Item numbers (M,) -> their vectors (M, E)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,6 @@ class SpaceContinuity:
     """Agreement of a training with the space before it.
 
     Args:
-        items: anchors that are items of the training.
         agreement: part of the vectors -> mean cosine with the anchors, after rotation of the
             network part (see ``linalg.measure_agreement``).
         reason: why a new version begins; empty = the space is continued.
@@ -59,7 +57,6 @@ class VectorSpace(Artefact):
     """Axes shared by the vectors of several trainings.
 
     Args:
-        model: name of the model that has the vectors.
         version: from 1; vectors of different versions must not be mixed.
         parts: parts of the E dimensions, in order: part -> width.
         rotation: (D, D) from the axes of this training to those of the space.
@@ -94,10 +91,7 @@ class VectorSpace(Artefact):
     ) -> tuple[Self, SpaceContinuity]:
         """Continue the space with a later training: with a new rotation, or as the next version.
 
-        Args:
-            parts: of the later training.
-            ids: external ids of its N items.
-            vectors: of these items, on the axes of the later training.
+        Parts, external ids of N items and vectors are those of the later training, on its axes.
         """
         if dict(parts) != dict(self.parts):
             continuity = SpaceContinuity(
@@ -115,11 +109,9 @@ class VectorSpace(Artefact):
         return replace(self, rotation=rotation), continuity
 
     def _begin_next(self, parts: Mapping[str, int], ids: Sequence[str], vectors: VectorsOf) -> Self:
-        """Begin the next version of the space."""
         return self.begin(self.model, self.version + 1, parts, ids, vectors)
 
     def _measure_continuity(self, now: FloatArray, before: FloatArray) -> SpaceContinuity:
-        """Compare the vectors (M, E) of common items with those of their anchors."""
         size = self.parts[NETWORK]
         content = slice(size, size + self.parts.get(CONTENT, 0))
         cosines = {
@@ -156,5 +148,4 @@ class VectorSpace(Artefact):
 
 
 def _describe(parts: Mapping[str, int]) -> str:
-    """Text such as "64 of network, 24 of content"."""
     return ", ".join(f"{width} of {part}" for part, width in parts.items())

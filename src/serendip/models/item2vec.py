@@ -125,10 +125,7 @@ def count_pairs(dataset: Dataset, window: int, options: TrainOptions | None = No
 class Item2VecTraining:
     """Training run: inner vectors u (items, the model) and outer vectors v (their contexts).
 
-    Args:
-        pairs: (N, N) from ``count_pairs``.
-        config: hyperparameters.
-        seed: of the initial vectors, the order of items and the negatives.
+    The pairs (N, N) are from ``count_pairs``.
     """
 
     def __init__(self, pairs: Sparse, config: Item2VecConfig, seed: int) -> None:
@@ -163,7 +160,6 @@ class Item2VecTraining:
         yield from np.split(order, cuts)
 
     def _step(self, items: IntArray, rate: float) -> None:
-        """Ascend the gradient of the objective of items (I,) once."""
         from scipy.special import expit
 
         block = self.pairs[items]  # (I, N), P entries

@@ -166,10 +166,8 @@ class ItemKNN(ItemToItem):
 def compare_rows(parts: Parts, rows: slice) -> Sparse:
     """The largest shrunk cosines (R, N) of a block of items; that with itself is 0.
 
-    Args:
-        parts: strengths ``users_of_items`` (N, U) and ``items_of_users`` (U, N), ``norms`` (N,) of
-            the rows of the former, ``shrinkage``, and ``count``, the entries kept per row.
-        rows: of the block.
+    Parts are the strengths ``users_of_items`` (N, U) and ``items_of_users`` (U, N), ``norms`` (N,)
+    of the rows of the former, ``shrinkage``, and ``count``, the entries kept per row.
     """
     shared = to_csr(parts["users_of_items"][rows] @ parts["items_of_users"])  # (R, N) common users
     norms, lengths = parts["norms"], np.diff(shared.indptr)

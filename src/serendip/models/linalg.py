@@ -152,14 +152,13 @@ def multiply_top(left: Sparse, right: Sparse, count: int) -> Sparse:
 
 
 def _to_matrix(array: Sparse) -> Any:
-    """The same entries as a ``csr_matrix``, the only class that sparse-dot-topn accepts."""
+    # The only class that sparse-dot-topn accepts.
     from scipy.sparse import csr_matrix
 
     return csr_matrix((array.data, array.indices, array.indptr), shape=array.shape)
 
 
 def _sort(matrix: Any) -> Sparse:
-    """Entries in the order of their columns."""
     result = to_csr(matrix)
     result.sort_indices()
     return result
@@ -190,10 +189,8 @@ def fit_procrustes(source: FloatArray, target: FloatArray) -> FloatArray:
 
 
 def mean_cosine(source: FloatArray, target: FloatArray) -> float | None:
-    """Mean cosine of corresponding rows of two (M, D) arrays, without rows that are zero in either.
-
-    Returns:
-        in [-1, 1]; None if no row is left.
+    """Mean cosine of corresponding rows of two (M, D) arrays, without rows that are zero in either;
+    in [-1, 1], None if no row is left.
     """
     lengths = np.linalg.norm(source, axis=1) * np.linalg.norm(target, axis=1)  # (M,)
     is_defined = lengths > 0  # (M,)
@@ -206,10 +203,8 @@ def measure_agreement(source: FloatArray, target: FloatArray) -> float | None:
     """Mean cosine of ``source``, rotated by ``fit_procrustes``, with ``target``, both (M, D).
 
     Cross-fitted: each half of the items is rotated by a map fitted on the other half. So unrelated
-    vectors have an agreement of about 0, even with few items.
-
-    Returns:
-        in [-1, 1]; None if no item has a vector in both.
+    vectors have an agreement of about 0, even with few items. It is in [-1, 1]; None if no item has
+    a vector in both.
     """
     rotated = np.empty_like(source)
     for half in (slice(0, None, 2), slice(1, None, 2)):

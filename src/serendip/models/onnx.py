@@ -24,7 +24,6 @@ DynamicAxes = Mapping[int, str]
 """Axis -> name of an axis of variable length; equal names have equal lengths."""
 
 _OPERATORS = 18
-"""Version of the ONNX operators."""
 
 
 def to_onnx(
@@ -34,15 +33,10 @@ def to_onnx(
     outputs: Sequence[str],
     dynamic: Sequence[DynamicAxes],
 ) -> bytes:
-    """Export a module in evaluation mode, with dynamic axes.
+    """Export a module in evaluation mode, with dynamic axes of each input.
 
-    Args:
-        module: called as ``module(*example)``.
-        example: input tensors. Their dynamic axes must have a length of 2 or more: a length of 1
-            would be exported as a constant.
-        inputs: names of the graph's inputs, in order.
-        outputs: names of its outputs.
-        dynamic: dynamic axes of each input.
+    It is called as ``module(*example)``. Dynamic axes of the example must have a length of 2 or
+    more: a length of 1 would be exported as a constant.
 
     Raises:
         ValueError: what the module does depends on the values of tensors.

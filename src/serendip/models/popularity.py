@@ -79,12 +79,9 @@ class Popularity(Recommender):
     def with_interactions(
         self, item_nums: IntArray, timestamps: TimeArray, counts: IntArray
     ) -> Self:
-        """Copy that counts interactions since the training as if it had been trained on them.
+        """Copy that counts interactions (E,) since the training as if it had been trained on them.
 
-        Args:
-            item_nums: (E,) int32 items of the interactions.
-            timestamps: (E,) their times.
-            counts: (N,) all interactions per item, these included.
+        ``counts`` (N,) are all interactions per item, these included.
         """
         model = copy.copy(self)
         model._window, moved = self._window.with_events(timestamps, item_nums)
@@ -129,7 +126,6 @@ class Window(Artefact):
 
     Args:
         length: of the window, in seconds; infinite = no limit.
-        end: time of the last event.
         counts: (N,) int32 events of each item in the window.
         times: (E,) float64 times of the trained events in the window, non-decreasing.
         items: (E,) int32 items of these events.

@@ -68,19 +68,12 @@ class QueryScores(ABC):
 
         Items without evidence are left out, and so is everything if all items have one score: the
         "best" of them would be arbitrary.
-
-        Args:
-            k: maximum number of items per query.
-            allowed: per query the items that may be proposed.
         """
 
 
 class DenseScores(QueryScores):
-    """Scores of every item.
-
-    Args:
-        scores: (B, N) float32.
-        zero_means_unknown: whether items with a score of 0 are never proposed.
+    """Scores (B, N) float32 of every item; with ``zero_means_unknown`` those of 0 are never
+    proposed.
     """
 
     def __init__(self, scores: FloatArray, zero_means_unknown: bool) -> None:
@@ -115,7 +108,6 @@ class SparseScores(QueryScores):
 
     Args:
         rows: per query the items with a positive score, ascending, and their scores, float32.
-        num_items: N.
     """
 
     def __init__(self, rows: Sequence[tuple[IntArray, FloatArray]], num_items: int) -> None:
@@ -223,12 +215,7 @@ class PriorOrder(Artefact):
 
 
 class PriorScores(QueryScores):
-    """Scores that do not depend on the query.
-
-    Args:
-        order: scores and order of the items.
-        count: B.
-    """
+    """Scores of B queries that do not depend on the query."""
 
     def __init__(self, order: PriorOrder, count: int) -> None:
         self._order, self._count = order, count
@@ -257,10 +244,8 @@ class VectorScores(QueryScores):
     collect the vectors of each query's items; searches find the same items.
 
     Args:
-        index: of the item vectors.
         queries: (B, V) float32 query vectors; a query without a vector (zeros) proposes nothing.
         score: (position of a query, items (C,)) -> their exact scores (C,) float32.
-        num_items: N.
         score_all: exact scores (B, N) of all queries and items, 0 for a query without a vector.
     """
 
@@ -318,7 +303,6 @@ class NeighbourScores(QueryScores):
     Args:
         near: per query the items (C,) that may have the largest scores, ascending.
         score: (position of a query, items (C,)) -> their scores (C,) float32.
-        num_items: N.
     """
 
     def __init__(

@@ -51,15 +51,9 @@ class ReadRows:
 
 
 class RowAdamW(AdamW):
-    """AdamW of a network with one embedding table, whose rows are read by ``read``.
+    """AdamW of a network with one embedding table (N, E), whose rows are read by ``read``.
 
-    Args:
-        table: (N, E) embedding table; N may be 0.
-        relative: learning rate of the table as a multiple of ``lr``.
-        others: the other parameters.
-        lr: learning rate.
-        betas: decay rates of the moments.
-        weight_decay: decoupled weight decay.
+    The table may be empty; its learning rate is ``relative`` times ``lr``, that of the others.
     """
 
     def __init__(
@@ -88,7 +82,6 @@ class RowAdamW(AdamW):
         self._begin()
 
     def _begin(self) -> None:
-        """Start counting steps: all rows are in the present."""
         self._read_at: NDArray[np.int32] = np.zeros(len(self.table), np.int32)  # (N,) step
         # (S + 1,) tail of rows read at each step, over the weight decay of all steps
         self._tails: NDArray[np.float64] = np.zeros(1)
@@ -160,7 +153,6 @@ class RowAdamW(AdamW):
         self.rows = None
 
     def _count_step(self, weight: float, log_shrink: float, ratio: float) -> None:
-        """Add a step to the tails of all rows that will not have read it."""
         self._num_steps += 1
         now = self._num_steps
         if now == len(self._tails):

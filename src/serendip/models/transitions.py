@@ -111,9 +111,7 @@ class Transitions(ItemToItem):
 def _lending(steps: Sparse, lent: Sparse) -> Sparse:
     """(N, N): row n has the items without incoming steps that n lends its own to.
 
-    Args:
-        steps: (N, N).
-        lent: (N, N) weights of the neighbours of each item.
+    Weights of the neighbours of each item are ``lent`` (N, N).
     """
     reached = np.bincount(steps.indices, minlength=steps.shape[1]) > 0  # (N,)
     pairs = lent.tocoo()

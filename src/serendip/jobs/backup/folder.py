@@ -33,12 +33,7 @@ FOLDERS = ("generations", "relevance", "queries", "media")
 
 @dataclass(frozen=True, slots=True)
 class BackupFolder:
-    """A folder on a disk, or of an object store.
-
-    Args:
-        name: absolute path or URL, as the list of backups has it.
-        storage: of a URL; None = it is on a disk.
-    """
+    """A folder on a disk, by its absolute path, or of an object store, by its URL."""
 
     name: str
     storage: Storage | None
@@ -72,9 +67,7 @@ class BackupFolder:
         """A folder for the files of a new backup, which nobody else can begin from then on.
 
         After the block they are in place, the manifest last; of one that fails nothing is left.
-
-        Args:
-            scratch: folder on this machine for what is copied or uploaded then.
+        What is copied or uploaded then is in ``scratch``, on this machine.
 
         Raises:
             ConfigError: something is in the folder.
@@ -138,10 +131,8 @@ class BackupFolder:
     ) -> str:
         """Read every file again; what is not as the manifest says, as a sentence, empty = nothing.
 
-        Args:
-            manifest: of the backup.
-            target: folder for copies of them; None = they are only read.
-            without: a folder that is neither read nor looked at.
+        Files are copied into the target, None = they are only read; the folder ``without`` is
+        neither read nor looked at.
 
         Raises:
             StorageError: something cannot be read or written.
@@ -165,7 +156,6 @@ class BackupFolder:
         return ""
 
     def _read(self, name: str, target: Path | None) -> str:
-        """Copy a file into a folder, or only read it; its SHA-256."""
         copy = Path(os.devnull) if target is None else target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         if self.storage is not None:
@@ -181,12 +171,8 @@ class BackupFolder:
 def fill(target: Path, last: str) -> Iterator[Path]:
     """A folder whose files are moved into one that is missing or empty after the block.
 
-    One file comes once all others are there for good. Of a block that fails nothing is left. The
-    owner of the files alone may read them.
-
-    Args:
-        target: where the files come.
-        last: name of the file that comes last.
+    The file ``last`` comes once all others are there for good. Of a block that fails nothing is
+    left. The owner of the files alone may read them.
 
     Raises:
         ConfigError: something is in the target, such as what another process moves there.

@@ -40,12 +40,8 @@ _OTHERWISE = "Restore --without-generation, and train again; nothing was changed
 
 @dataclass(frozen=True, slots=True)
 class RestoreSummary:
-    """What was restored.
-
-    Args:
-        erased_users: users of the backup who were erased again.
-        erased_items: items of the backup that were erased again.
-        active_keys: ids of the API keys that are accepted.
+    """What was restored: numbers of users and items of the backup that were erased again, and ids
+    of the API keys that are accepted.
     """
 
     workspace: str

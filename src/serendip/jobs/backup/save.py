@@ -52,11 +52,8 @@ class BackupSummary:
 
 
 def back_up(workspace: Workspace, target: str) -> BackupSummary:
-    """Copy a workspace that is in use.
-
-    Args:
-        workspace: to copy.
-        target: an empty folder or one that does not exist, as a path or a URL.
+    """Copy a workspace that is in use to an empty folder or one that does not exist, a path or a
+    URL.
 
     Raises:
         ConfigError: the target is not empty, or cannot be used.

@@ -26,11 +26,8 @@ _CHUNK = 1_000
 def copy_rows(source: Database, reading: Connection, target: Database, writing: Connection) -> None:
     """Copy all rows; the columns that count by themselves go on where those of the source are.
 
-    Args:
-        source: that is copied.
-        reading: a connection to it, in a transaction.
-        target: with all tables and without rows.
-        writing: a connection to it, in a write transaction.
+    The source is read in a transaction; the target has all tables and no rows, and is written in a
+    transaction.
 
     Raises:
         StorageError: the target has rows, cannot hold a text of the source, or what was written
@@ -67,7 +64,6 @@ def open_target(place: DatabasePlace) -> Iterator[tuple[Database, Connection]]:
 
 
 def _summarise(connection: Connection, table: Table, target: Connection | None = None) -> str:
-    """Read all rows in the order of their keys, and write them into a target; their SHA-256."""
     digest = hashlib.sha256()
     statement = table.select().order_by(*table.primary_key.columns)
     with connection.execute(statement, execution_options={"stream_results": True}) as result:

@@ -41,15 +41,8 @@ def build_demo(
 ) -> tuple[JobContext, Version]:
     """Build the workspace and publish a generation; steps that are up to date are not repeated.
 
-    Args:
-        folder: of the workspace.
-        options: seed and progress.
-        clock: measures the stages.
-        on_checks: called with the doctor's results.
-        say: called with lines for people.
-
-    Returns:
-        the context of further jobs, and the generation.
+    ``on_checks`` gets the doctor's results, ``say`` lines for people. The returned context is for
+    further jobs.
 
     Raises:
         ExtraMissing: a package of the extra ``train`` or ``demo`` is not installed.

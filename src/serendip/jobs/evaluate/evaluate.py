@@ -38,14 +38,9 @@ that they belong to are narrow; every further target costs as much as a request.
 
 
 def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any]:
-    """Evaluate the engine and its baselines and write ``reports/report.{json,html}``.
+    """Evaluate the engine and its baselines, and write and return ``reports/report.{json,html}``.
 
-    Args:
-        context: workspace, seed, progress, executor and clock.
-        full: all users, instead of a sample.
-
-    Returns:
-        the report as written.
+    ``full`` measures all users instead of a sample.
 
     Raises:
         ConfigError: a target action of the ranker does not occur in its training data.

@@ -96,8 +96,7 @@ class PastItems(NamedEvidence):
 class TypedWords(NamedEvidence):
     """A word that the item has, and one that it has not.
 
-    Args:
-        read: queries of other texts as requests would read them, corrected and encoded.
+    Queries of other texts are read as requests would read them, corrected and encoded.
     """
 
     read: Callable[[Sequence[Query]], list[Query]]
@@ -126,11 +125,7 @@ class TypedWords(NamedEvidence):
 
 @dataclass(frozen=True, slots=True)
 class SourceValue(NamedEvidence):
-    """A value of an attribute of the source item.
-
-    Args:
-        updater: posts items.
-    """
+    """A value of an attribute of the source item."""
 
     updater: ItemUpdater
 
@@ -163,7 +158,6 @@ class SourceValue(NamedEvidence):
 
 
 def _without(item: Item, gone: Sequence[Thing]) -> Item:
-    """An item without values of its attributes."""
     left = {
         name: tuple(v for v in value if v not in gone) if isinstance(value, tuple) else value
         for name, value in item.attributes.items()
@@ -179,12 +173,9 @@ PLACES = (0, 2, 4)
 """Places whose reasons are tested."""
 
 SHOWN = 10
-"""Places whose kinds of reasons are counted."""
-
 _BATCH = 100
 
 ReasonChooser: TypeAlias = Callable[[EngineState, Result], Sequence[Ground | None]]
-"""(state, an answer) -> the reason for each of its first places."""
 
 
 def choose_reasons(state: EngineState, result: Result) -> Sequence[Ground | None]:
@@ -199,10 +190,6 @@ class _Case(NamedTuple):
     """One reason to be tested.
 
     Args:
-        asked: the request.
-        kind: of the reason.
-        item: that it is given for.
-        place: of the item in the list.
         evidence: what the reason names is of this kind.
         named: what it names.
         drawn: as much of what it does not name.
@@ -227,16 +214,9 @@ def measure_faithfulness(
 ) -> FaithfulnessFigures:
     """Test the reasons of at most ``MAX_LISTS`` lists, one for each user.
 
-    An item that is no longer in the list has its last place.
-
-    Args:
-        queries: of one surface; of each user one is drawn. Without a text or a source item they
-            have a history: of two events at least, of which one is deleted and the other is left.
-        surface: its settings; it is asked without exploration, whose draws follow the history.
-        state: to answer from.
-        seed: of the draws.
-        choose: gives the reasons that are tested.
-        evidence: kinds of things that reasons may name.
+    An item that is no longer in the list has its last place. Of each user one query is drawn;
+    without a text or a source item it has a history of two events at least, of which one is deleted
+    and the other is left. The surface is asked without exploration, whose draws follow the history.
     """
     rng = np.random.default_rng(seed)
     drawn = [Asked(query, state) for query in _draw_lists(queries, rng)]
@@ -305,7 +285,6 @@ def _test(cases: Sequence[_Case], kind: NamedEvidence, surface: SurfaceConfig) -
 
 
 def _run(asked: Sequence[Asked], surface: SurfaceConfig) -> list[Result]:
-    """The answers, those of one state together."""
     order = sorted(range(len(asked)), key=lambda row: id(asked[row].state))
     results: dict[int, Result] = {}
     for _, group in groupby(order, key=lambda row: id(asked[row].state)):
@@ -320,6 +299,5 @@ def _run(asked: Sequence[Asked], surface: SurfaceConfig) -> list[Result]:
 
 
 def _place(result: Result, item: int) -> int:
-    """The place of an item in a list; its length, if it is not there."""
     places = np.flatnonzero(result.items.item_nums == item)
     return int(places[0]) if len(places) else len(result.items)

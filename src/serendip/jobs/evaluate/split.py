@@ -64,11 +64,8 @@ def measure_split(
 ) -> ReportFigures:
     """Fit on the training part of a split, and measure what that answers to the test part.
 
-    Args:
-        context: settings, seed and clock.
-        dataset: that was split.
-        whole: the split, with the targets of all users.
-        max_targets: users are sampled if there are more targets; None = all users.
+    The split has the targets of all users, who are sampled if there are more than ``max_targets``;
+    None = all users.
     """
     clock, seed, settings = context.clock, context.options.seed, context.settings
     split = sample_users(whole, max_targets, seed)

@@ -51,10 +51,7 @@ class GroupTask:
     """A retriever to be trained and evaluated.
 
     Args:
-        workspace: of the settings.
         dataset: folder of its data at the moment of the command, the same for all groups.
-        group: its tasks, in training and evaluation.
-        seed: of the training.
     """
 
     workspace: WorkspaceLocation
@@ -133,15 +130,9 @@ SEEDS = 3
 
 
 def align_workspace(context: JobContext, seeds: int = SEEDS) -> dict[str, Any]:
-    """Train a retriever for every set of tasks and write ``reports/alignment.{json,html}``.
+    """Train a retriever for every set of tasks; write and return ``reports/alignment.{json,html}``.
 
-    Args:
-        context: workspace, first seed, progress, device of the encoders, clock, and the executor
-            that trains the models.
-        seeds: number of seeds.
-
-    Returns:
-        the report as written.
+    The context has the first of the seeds.
 
     Raises:
         DataError: there are too few interactions, or a task has no validation or test requests.
@@ -186,11 +177,6 @@ def align_workspace(context: JobContext, seeds: int = SEEDS) -> dict[str, Any]:
 
 
 def _count_requests(ranks: Sequence[TaskRanks]) -> dict[str, dict[str, int]]:
-    """Task -> number of requests and users of the test set.
-
-    Raises:
-        DataError: a task has no validation or no test requests.
-    """
     asked = {}
     for task_ranks in ranks:
         is_test = task_ranks.is_test

@@ -162,7 +162,6 @@ def _read_texts(workspace: Workspace, file: Path | None) -> list[str]:
 
 
 def _list_ids(export: EngineExport, kind: Kind) -> Sequence[str]:
-    """Ids of all users with events, or of all items that are not deleted."""
     if kind == "users":
         return export.active_users()
     state = export.engine.state
@@ -171,7 +170,6 @@ def _list_ids(export: EngineExport, kind: Kind) -> Sequence[str]:
 
 
 def _profile_columns(engine: Engine) -> dict[str, Sequence[str]]:
-    """Column of a user's profile -> names of its numbers."""
     table = PreferenceTable.of(engine.state.catalogue)
     return {"activity": ACTIVITY, **({"preferences": table.columns} if table.names else {})}
 
@@ -179,7 +177,6 @@ def _profile_columns(engine: Engine) -> dict[str, Sequence[str]]:
 def _schema(
     id_column: str, columns: Mapping[str, Sequence[str]], facts: Mapping[str, Any]
 ) -> pa.Schema:
-    """Schema of ids, vectors and profiles, with the metadata."""
     import pyarrow as pa
 
     texts = {
@@ -194,7 +191,6 @@ def _schema(
 def _tables(
     schema: pa.Schema, ids: Sequence[str], parts: Iterable[list[Block]], space: VectorSpace
 ) -> Iterator[pa.Table]:
-    """Yield the rows of each block, with vectors turned into the vector space."""
     import pyarrow as pa
 
     begin = 0

@@ -30,8 +30,6 @@ class EngineLocation:
     """What another process opens the same engine from.
 
     Args:
-        workspace: of the engine.
-        generation: name of the one that answers.
         now: Unix seconds, the time of all requests.
     """
 
@@ -56,9 +54,7 @@ class EngineTask:
     """Rows of a file to compute.
 
     Args:
-        location: of the engine.
         about: what is computed of each, as the function of the tasks takes it.
-        ids: of the rows.
     """
 
     location: EngineLocation
@@ -74,9 +70,7 @@ class EngineExport:
     """A file that an engine fills.
 
     Args:
-        engine: that answers here.
         location: what tasks open it from.
-        out: the file.
         end: called when it is written; None = it has no ids of users.
     """
 
@@ -100,13 +94,8 @@ class EngineExport:
     ) -> Iterable[Result]:
         """Results of tasks, in their order; of a single one in this process, which has the engine.
 
-        Args:
-            work: a module-level function of one task.
-            about: see ``EngineTask``.
-            ids: of all rows.
-            size: rows of a task.
-            name: of the work, for people.
-            options: progress of the tasks, and their executor.
+        ``work`` is a module-level function of one task of ``size`` rows; for ``about`` see
+        ``EngineTask``.
         """
         tasks = [
             EngineTask(self.location, about, tuple(ids[begin : begin + size]))
@@ -133,11 +122,8 @@ def open_export(
 ) -> Iterator[EngineExport]:
     """Open the published generation for a file, in a ``with`` block.
 
-    Args:
-        workspace: of the generation.
-        out: the file.
-        now: Unix seconds, the time of all requests; None = the present.
-        has_users: whether the file has ids of users, or what they typed.
+    ``now`` is the time of all requests in Unix seconds, None = the present; ``has_users`` tells
+    whether the file has ids of users, or what they typed.
 
     Raises:
         NotTrainedError: no generation is published.

@@ -27,19 +27,11 @@ if TYPE_CHECKING:
 
 
 _AT_ONCE = 65_536
-"""Rows of a table that are objects at once."""
-
 _ITEM_COLUMNS = ("item_id", "title", "description", "available_from")
 
 
 def write_tables(tables: StoreTables, folder: Path, format_name: str) -> None:
-    """Write a file per table that has rows, and a ``serendip.toml`` that reads them again.
-
-    Args:
-        tables: to write.
-        folder: that exists.
-        format_name: see ``FORMATS``.
-    """
+    """Write a file per table that has rows, and a ``serendip.toml`` that reads them again."""
     items, users = tables.items, tables.users
     columns = {name: [getattr(item, name) for item in items] for name in _ITEM_COLUMNS}
     written = {
@@ -68,7 +60,7 @@ def _write_parquet(table: pa.Table, path: Path) -> None:
 
 
 def _write_lines(table: pa.Table, path: Path) -> None:
-    """Write one JSON object per line; what is missing is left out."""
+    # What is missing is left out.
     with path.open("w", encoding="utf-8") as file:
         for begin in range(0, len(table), _AT_ONCE):
             for row in table.slice(begin, _AT_ONCE).to_pylist():
@@ -113,13 +105,7 @@ def _as_one_kind(values: Sequence[Attribute | None]) -> pa.Array:
 def begin_export(workspace: Workspace, store: Store, out: Path) -> Callable[[], None]:
     """Record an export, before anything of it is read.
 
-    Args:
-        workspace: that is exported from.
-        store: of its database.
-        out: the file or folder.
-
-    Returns:
-        what notes that nothing is left there from before it was begun.
+    Returns what notes that nothing is left there from before it was begun.
     """
     path, folder = os.path.abspath(out), os.path.abspath(workspace.folder)
     is_inside = os.path.commonpath([path, folder]) == folder
@@ -132,16 +118,10 @@ def begin_export(workspace: Workspace, store: Store, out: Path) -> Callable[[], 
 def export(
     workspace: Workspace, out: Path, format_name: str, progress: Progress
 ) -> dict[str, str | int]:
-    """Write everything that the database and the event log have into a new folder.
+    """Write everything that the database and the event log have into a new folder, missing or
+    empty.
 
-    Args:
-        workspace: to export.
-        out: missing or empty.
-        format_name: see ``FORMATS``.
-        progress: of the tables.
-
-    Returns:
-        ``out``, ``format``, and the numbers of items, users and events.
+    Returns ``out``, ``format``, and the numbers of items, users and events.
 
     Raises:
         ConfigError: the format is unknown, or the folder is not empty.

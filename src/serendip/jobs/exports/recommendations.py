@@ -72,12 +72,10 @@ class ShownReason(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ReasonWriting(Writing[WordedReason]):
-    """Asks for a wording of every different reason.
+    """Asks once for a wording of every different reason, which must not add values or titles of the
+    catalogue.
 
-    Args:
-        shown: reasons; each is asked for once.
-        catalogue: whose values and titles a wording must not add.
-        sentences: reason -> wording; reasons without one keep their sentence.
+    A reason without a wording keeps its sentence.
     """
 
     shown: Sequence[ShownReason]
@@ -116,12 +114,7 @@ class ReasonWriting(Writing[WordedReason]):
 
 @dataclass(frozen=True, slots=True)
 class AnswerRows:
-    """Rows of the file.
-
-    Args:
-        columns: by name, without that of the reasons.
-        reasons: of the rows, if they are told.
-    """
+    """Rows of the file, with columns by name; reasons are told apart, if they are."""
 
     columns: dict[str, list[Any]]
     reasons: list[ShownReason] = field(default_factory=list)
@@ -223,7 +216,6 @@ def answer_users(task: EngineTask) -> AnswerRows:
 
 
 def _add(rows: AnswerRows, user: str, best: ItemList, item_ids: list[str]) -> None:
-    """Add the list of a user."""
     columns, count = rows.columns, len(best)
     columns["user_id"] += [user] * count
     columns["rank"] += list(range(1, count + 1))
@@ -237,7 +229,6 @@ def _add(rows: AnswerRows, user: str, best: ItemList, item_ids: list[str]) -> No
 def _tell_reasons(
     result: Result, best: ItemList, engine: Engine, language: str
 ) -> list[ShownReason]:
-    """The reason for each item of a list, beside its title."""
     state, items = engine.state, best.item_nums
     influence = find_influence(result, state, best)
     explainer = Explainer(state, result.query, items, choose_language(language), influence)
@@ -247,7 +238,6 @@ def _tell_reasons(
 
 
 def _schema(surface: SurfaceConfig, has_reasons: bool) -> pa.Schema:
-    """Columns of the file: those that every one has, and what the surface and the reasons add."""
     import pyarrow as pa
 
     explores = surface.exploration is not None and surface.exploration.share > 0
@@ -261,7 +251,6 @@ def _tables(
     wordings: Mapping[ShownReason, str],
     lengths: Counter[int],
 ) -> Iterator[pa.Table]:
-    """Yield the rows of each part, and count the users by their number of items."""
     import pyarrow as pa
 
     for part in parts:

@@ -93,12 +93,7 @@ def classify_cell(cell: str) -> Kind:
 
 
 def classify_column(name: str, cells: Sequence[str]) -> Kind:
-    """Kind of the majority of a column's filled cells.
-
-    Args:
-        name: of the column; a name such as ``sku`` marks ids.
-        cells: filled ones only.
-    """
+    """Kind of the majority of a column's filled cells; a name such as ``sku`` marks ids."""
     kinds = [classify_cell(cell) for cell in cells]
     for kind in dict.fromkeys(kinds):
         if kind and kinds.count(kind) > MAJORITY * len(cells):
@@ -120,11 +115,8 @@ def _holds_codes(name: str, cells: Sequence[str]) -> bool:
 
 
 SAMPLE_ROWS = 5_000
-"""Number of rows whose cells are read."""
-
 MAX_TEXT_FIELDS = 6
 MIN_FILLED = 0.3
-"""Minimum share of items with a value of an attribute for the attribute to be encoded."""
 
 MIN_NUMBER_SHARE = 0.9
 """Minimum share of numbers among the filled cells of a column that is read as numbers."""
@@ -147,7 +139,6 @@ _LEVELS = (">", "›", "»", "→")
 
 _CURRENCY = re.compile(CURRENCY)
 _PLAIN = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?")
-"""A number as a program writes it."""
 _NAMED = {
     "price": "price",
     "stock": "stock",
@@ -217,7 +208,6 @@ def find_unit(cells: Iterable[str]) -> str:
 
 
 def _describe_unread(cells: Sequence[str], sign: DecimalSign) -> str:
-    """What the cells without a number are, in words for people; empty if all have one."""
     are_read = zip(cells, _are_read(cells, sign), strict=True)
     odd = [cell for cell, is_read in are_read if not is_read]
     return f"{len(odd):,} of {len(cells):,} cells are none, as {odd[0][:20]!r}" if odd else ""
@@ -245,7 +235,6 @@ def find_decimal(cells: Sequence[str]) -> DecimalSign | None:
 
 
 def _are_read(cells: Sequence[str], sign: DecimalSign) -> list[bool]:
-    """Which cells are a number with a decimal sign and nothing beside it but a currency."""
     read = evaluate(cells, lambda text: written_number_sql(text, sign))
     return [
         number is not None and classify_cell(cell) == "number"
@@ -292,10 +281,7 @@ def read_roles(
 ) -> tuple[Sequence[Item], AttributeRoles]:
     """The first items, and how their attributes are read.
 
-    Args:
-        config: of the items file, with its path and columns.
-        folder: of the workspace.
-        currencies: distinct values of columns of currencies, of all items of the file.
+    ``currencies`` are the distinct values of columns of currencies, of all items of the file.
     """
     sample = read_items(config, folder).sample(SAMPLE_ROWS)
     cells = {name: attribute_cells(name, sample) for name in attribute_names(sample)}

@@ -42,15 +42,10 @@ def _patterns() -> tuple[str, ...]:
 
 
 def find_time_formats(cells: Sequence[str], end: float = _LATEST) -> list[str]:
-    """Formats in which nearly all cells are times from 1990 on.
+    """Formats, patterns of ``TimeFormat``, in which nearly all filled cells are times from 1990 on.
 
-    Args:
-        cells: filled ones.
-        end: Unix seconds, after which nothing is; later times count if all formats have some.
-
-    Returns:
-        patterns of ``TimeFormat``; only "" if they are numbers or ISO 8601; two or more where the
-        order of day and month is open.
+    Only "" if they are numbers or ISO 8601; two or more where the order of day and month is open.
+    Nothing is after ``end``, in Unix seconds; later times count if all formats have some.
     """
     signs = set("".join(cells))
     likely = [pattern for pattern in _patterns() if set(re.sub("%.", "", pattern)) <= signs]
@@ -66,7 +61,6 @@ def find_time_formats(cells: Sequence[str], end: float = _LATEST) -> list[str]:
 
 
 def _reading(cells: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    """The patterns that read one of these cells, by one query."""
     if not cells or not patterns:
         return []
 
@@ -78,14 +72,10 @@ def _reading(cells: Sequence[str], patterns: Sequence[str]) -> list[str]:
 
 
 def find_unread(cells: Sequence[str], pattern: str = "") -> str:
-    """A cell that is no time, if those are too many; empty = they are not.
+    """A filled cell that is no time, if those are too many; empty = they are not.
 
-    Without a pattern, ISO 8601 of any year is a time, and a number that says a mere order, as 0, 1,
-    2 do.
-
-    Args:
-        cells: filled ones.
-        pattern: of ``TimeFormat``.
+    Without a pattern of ``TimeFormat``, ISO 8601 of any year is a time, and a number that says a
+    mere order, as 0, 1, 2 do.
     """
     seconds = read_times(cells, pattern)
     is_odd = np.isnan(seconds)
@@ -146,9 +136,7 @@ class SampledFile:
     """A file whose columns are to be mapped.
 
     Args:
-        kind: what a row is.
         user_mapping: canonical name -> file column, as given by the user.
-        encoding: of the file, see ``open_table``.
         time_format: of its times, as given by the user; empty = to be found.
     """
 
@@ -202,7 +190,6 @@ class SampledFile:
         return frozenset().union(*(batch["cell"].unique().to_pylist() for batch in batches)) - {""}
 
     def _text(self, column: str) -> str:
-        """SQL of the cells of a column; empty for a list."""
         return strip_sql(f"coalesce({self.table.cell(column).text}, '')")
 
     def unmapped_columns(self, mapping: Mapping[str, str]) -> list[str]:
@@ -276,12 +263,7 @@ def guess_user_columns(users: SampledFile) -> dict[str, str]:
 
 
 def guess_form(file: SampledFile, mapping: Mapping[str, str], now: float) -> FileForm:
-    """How a file is written.
-
-    Args:
-        file: with its encoding.
-        mapping: canonical name -> file column.
-        now: Unix seconds; events were before.
+    """How a file is written, whose events were before ``now``, in Unix seconds.
 
     Raises:
         DataError: the order of day and month is open; the hint is the option that says it.
@@ -299,9 +281,6 @@ def _guess_time_format(file: SampledFile, column: str, now: float) -> str:
     """The format of the times of a column; empty = numbers or ISO 8601.
 
     Where the first rows leave the order of day and month open, the whole file decides.
-
-    Raises:
-        DataError: it leaves the order open, too, or no format is known; the hint is the option.
     """
     cells = _filled(file.cells[column])
     # What has happened is not in the future, but a clock elsewhere may be ahead.
@@ -389,14 +368,12 @@ def _find_item_id(
 def _find_item_column(
     events: SampledFile, mapping: Mapping[str, str], items: SampledFile, id_column: str
 ) -> str | None:
-    """The only column whose values are mostly ids of items."""
     ids = items.values(id_column)
     columns = events.unmapped_columns(mapping)
     return _take_single([one for one in columns if _share(events.cells[one], ids) > MIN_ID_SHARE])
 
 
 def _find_time_columns(events: SampledFile, mapping: Mapping[str, str]) -> list[str]:
-    """Columns whose filled cells are nearly all times."""
     return [name for name in events.unmapped_columns(mapping) if events.time_formats(name)]
 
 
@@ -416,7 +393,6 @@ def _find_user_column(events: SampledFile, mapping: Mapping[str, str]) -> str | 
 
 
 def _require(file: SampledFile, mapping: Mapping[str, str]) -> None:
-    """Raise an error if a required column is not mapped."""
     missing = [name for name in REQUIRED[file.kind] if name not in mapping]
     if not missing:
         return
@@ -433,7 +409,6 @@ def _require(file: SampledFile, mapping: Mapping[str, str]) -> None:
 
 
 def _fill(mapping: dict[str, str], name: str, find: Callable[[], str | None]) -> None:
-    """Map a name that has no column to the one that is found by its cells, if there is one."""
     if name not in mapping and (column := find()) is not None:
         mapping[name] = column
 
@@ -447,13 +422,11 @@ def _filled(cells: Sequence[str]) -> list[str]:
 
 
 def _find_unique(file: SampledFile, mapping: Mapping[str, str]) -> list[str]:
-    """Columns whose cells are valid ids, all distinct."""
     cells = {name: file.cells[name] for name in file.unmapped_columns(mapping)}
     distinct = {name: own for name, own in cells.items() if own and len(set(own)) == len(own)}
     return [name for name, own in distinct.items() if not any(map(id_problem, own))]
 
 
 def _share(cells: Sequence[str], ids: frozenset[str]) -> float:
-    """Share of ids among the distinct values."""
     distinct = set(_filled(cells))
     return len(distinct & ids) / len(distinct) if distinct else 0.0

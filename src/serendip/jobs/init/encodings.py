@@ -20,10 +20,6 @@ def guess_encoding(path: Path, first: str = "") -> str:
     It is told by the first lines that are not ASCII. A file of which most of them are UTF-8 is
     UTF-8: its import names the others.
 
-    Args:
-        path: the file.
-        first: the encoding of a file of the same source, which counts before all others.
-
     Raises:
         DataError: it is not UTF-8 and no known encoding fits.
     """
@@ -45,7 +41,6 @@ def guess_encoding(path: Path, first: str = "") -> str:
 
 
 def _rank(sample: bytes) -> list[str]:
-    """Known encodings of a text, the most plausible first."""
     from charset_normalizer import from_bytes
 
     # A text of one language and without odd signs is taken for what it seems to be.
@@ -63,7 +58,6 @@ def _decode(text: bytes, encoding: str) -> str:
 
 
 def _sample(path: Path) -> list[bytes]:
-    """The first lines with letters that are not ASCII."""
     lines, size = list[bytes](), 0
     with open_binary(path) as file:
         for line in file:

@@ -63,9 +63,6 @@ class Guess:
     """Guessed columns of a file.
 
     Args:
-        path: relative to the workspace.
-        mapping: canonical name -> file column.
-        others: file columns without a canonical name.
         roles: how the other columns of items are read; None = of another file.
         actions: what the actions of events are taken for; None = of another file, or no column.
         form: how the file is written, where that is not the usual way.
@@ -86,13 +83,7 @@ class Guess:
 
 
 def render_settings(folder: Path, guesses: Mapping[str, Guess], sample: Sequence[Item]) -> str:
-    """The text of the file.
-
-    Args:
-        folder: of the workspace.
-        guesses: table -> guessed columns of its file.
-        sample: the first items.
-    """
+    """The text of the file: guessed columns by table, and what the first items say."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(  # it is no HTML
@@ -114,7 +105,6 @@ def render_settings(folder: Path, guesses: Mapping[str, Guess], sample: Sequence
 
 
 def _describe_items(folder: Path, path: Path, sample: Sequence[Item]) -> dict[str, Any]:
-    """What the template says of items besides their columns."""
     worth = (
         name
         for name in attribute_names(sample)
@@ -145,7 +135,6 @@ def _find_media(folder: Path, path: Path, items: Sequence[Item]) -> Iterator[dic
 
 
 def _find_linked_pictures(items: Sequence[Item]) -> Iterator[dict[str, Any]]:
-    """Yield the columns whose cells are nearly all addresses of pictures, with their hosts."""
     pattern = re.compile(
         rf"https://([^/?#]+)/\S+\.(?:{'|'.join(names('endings')['image'])})\b", re.I
     )
@@ -157,7 +146,6 @@ def _find_linked_pictures(items: Sequence[Item]) -> Iterator[dict[str, Any]]:
 
 
 def _any_file(folder: Path, cells: Sequence[str]) -> bool:
-    """True if one of the first cells is the path of a file below a folder."""
     for cell in cells[:_MAX_FILES_CHECKED]:
         with suppress(DataError):
             resolve_workspace_file(folder, cell)
@@ -229,9 +217,6 @@ def start_workspace(
         given: how the files are written, as far as the user says it.
         now: Unix seconds, before which events were; None = the present.
 
-    Returns:
-        table -> guessed columns.
-
     Raises:
         ConfigError: ``serendip.toml`` exists, there is neither items nor events file, or an option
             of ``map_options`` or ``given`` is invalid.
@@ -267,7 +252,7 @@ def start_workspace(
 
 
 def _read_currencies(folder: Path, guess: Guess) -> frozenset[str]:
-    """Values of the columns of currencies in all rows: those of one currency may come first."""
+    # All rows: those of one currency may come first.
     file = SampledFile(folder / guess.path, "items", {}, guess.form.encoding)
     columns = (name for name in guess.others if is_called(name, "currency"))
     return frozenset().union(*map(file.values, columns))
@@ -280,7 +265,6 @@ def _guess_files(
     given: FileForm,
     now: float,
 ) -> dict[str, Guess]:
-    """Table -> guessed columns of its file."""
     for kind, path in paths.items():
         if not path.is_file():
             raise DataError(f"{path} is not a file.", f"Correct the path of --{kind}.")
@@ -320,7 +304,6 @@ def _guess_files(
 
 
 def _find_example(file: SampledFile) -> str:
-    """A text of a file that shows its guessed encoding; empty = UTF-8, or all is ASCII."""
     if not file.encoding:
         return ""
     cells = [cell for column in file.cells.values() for cell in column]
@@ -331,15 +314,10 @@ def _find_example(file: SampledFile) -> str:
 def parse_map_options(
     map_options: Sequence[str], columns: Mapping[TableKind, Sequence[str]]
 ) -> dict[TableKind, dict[str, str]]:
-    """Parse the values of ``--map``.
+    """Parse the values of ``--map``: table -> canonical name -> file column, for every table.
 
-    Args:
-        map_options: ``timestamp=when`` or ``events.timestamp=when``. A name without a table applies
-            to every table that has the name and whose file has the column.
-        columns: table -> columns of its file.
-
-    Returns:
-        table -> canonical name -> file column, for every table of ``columns``.
+    A name without a table, ``timestamp=when`` in place of ``events.timestamp=when``, applies to
+    every table that has the name and whose file has the column.
 
     Raises:
         ConfigError: not ``NAME=COLUMN``, an unknown name or table, or a name mapped twice.

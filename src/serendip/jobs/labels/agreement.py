@@ -81,13 +81,10 @@ MIN_LABELLED_SHARE = 0.9
 
 
 def gate_labels(path: Path, gold_path: Path, floor: float, seen: Sequence[Path] = ()) -> Decision:
-    """Whether labels agree with gold labels, by Cohen's kappa.
+    """Whether labels agree with gold labels by people, by Cohen's kappa.
 
-    Args:
-        path: file of labels that are to be used.
-        gold_path: file of labels by people.
-        floor: lowest lower end of kappa's interval that passes.
-        seen: files of pairs whose queries something was tuned or trained on.
+    ``floor`` is the lowest lower end of kappa's interval that passes; ``seen`` are files of pairs
+    whose queries something was tuned or trained on.
 
     Raises:
         ConfigError: the floor is not between -1 and 1.
@@ -104,7 +101,6 @@ def gate_labels(path: Path, gold_path: Path, floor: float, seen: Sequence[Path] 
 
 
 def _refusal(seen: Sequence[Path], gold: Mapping[Pair, bool], pairs: Sequence[Pair]) -> str:
-    """Why no verdict is possible; "" if one is."""
     queries = {normalise(query) for query, _ in pairs}
     for path in seen:
         shared = {normalise(query) for query, _ in read_pairs(path)} & queries
@@ -154,12 +150,8 @@ def require_plausible_labels(
 def check_labels(
     context: JobContext, catalogue: Catalogue, labels: Mapping[Pair, bool]
 ) -> Decision:
-    """Compare labels with rules; pairs of unknown items are left out, of many a sample is read.
-
-    Args:
-        context: of the text encoder.
-        catalogue: the items.
-        labels: pair -> whether it is irrelevant.
+    """Compare labels, pair -> whether it is irrelevant, with rules; pairs of unknown items are left
+    out, of many a sample is read.
     """
     name, known = "labels against words and meaning (AUROC)", list(labels)
     numbers = catalogue.vocabulary.numbers([item for _, item in known])

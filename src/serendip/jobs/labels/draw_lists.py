@@ -71,13 +71,10 @@ def find_public_requests(dataset: Dataset, surface: str, min_users: int) -> list
 def draw_typed_lists(
     context: JobContext, engine: Engine, written: Sequence[str], count: int
 ) -> list[tuple[ListRequest, list[str]]]:
-    """Lists of different texts, as search shows them to a visitor without the relevance filter.
+    """At most ``count`` lists of different texts, as search shows them to a visitor without the
+    relevance filter.
 
-    Args:
-        context: log and settings; its seed draws the texts.
-        engine: answers.
-        written: texts by an LLM.
-        count: of lists, at most.
+    The seed of the context draws the texts, some of which an LLM has written.
     """
     config = without_relevance_filter(context.settings.all_surfaces()[TYPED_TEXTS])
     texts = islice(_choose_texts(context, engine, written), count)
@@ -116,9 +113,7 @@ def _choose_items(ranked: IntArray) -> IntArray:
 def make_controls(context: JobContext, count: int) -> dict[Pair, bool]:
     """Pairs -> whether the item is irrelevant: as many right results as wrong ones.
 
-    Args:
-        context: items and text encoder; its seed draws them.
-        count: of titles, at most.
+    At most ``count`` titles are drawn by the seed of the context.
     """
     catalogue, random = context.dataset.catalogue, np.random.default_rng(context.options.seed)
     order = random.permutation(len(catalogue)).tolist()
@@ -149,13 +144,6 @@ def draw_lists(
     context: JobContext, surface: str, out: Path, users: int = 200, length: int = 20
 ) -> dict[str, Any]:
     """Draw lists and write them.
-
-    Args:
-        context: workspace with a published generation; its seed draws the users.
-        surface: whose lists.
-        out: file of the lists.
-        users: number of lists.
-        length: items of a list, those that may move up included.
 
     Returns:
         number of lists and of pairs, and the file.
@@ -218,12 +206,8 @@ def _find_tellable(context: JobContext, engine: Engine) -> BoolArray:
 def find_tellable_values(
     dataset: Dataset, catalogue: Catalogue, min_users: int
 ) -> dict[str, frozenset[str]]:
-    """Attribute of users -> values that may be told: an item has them, too, and enough people.
-
-    Args:
-        dataset: users with their attributes.
-        catalogue: items with theirs.
-        min_users: people who must have a value.
+    """Attribute of users -> values that may be told: an item has them, too, and at least
+    ``min_users`` people.
     """
     is_person, items = _find_people(dataset), np.arange(len(catalogue), dtype=np.int32)
     attributes = {name: (own.names, own.of_users) for name, own in dataset.user_groups.items()}
@@ -245,7 +229,6 @@ def find_tellable_values(
 
 
 def _find_people(dataset: Dataset) -> BoolArray:
-    """(U,) users who are no visitors."""
     ids = dataset.users.ids_of(np.arange(dataset.num_users, dtype=np.int32))
     return np.array([not user.startswith(VISITOR) for user in ids], np.bool_)
 
@@ -255,11 +238,6 @@ class _Drawer:
     """Draws the lists of one surface.
 
     Args:
-        dataset: users and logged requests.
-        engine: answers.
-        name: of the surface.
-        length: items of a list.
-        surface: its settings.
         tellable: (N,) items of a past that a labeller may be told.
         values: attribute of users -> values that a labeller may be told.
         min_users: people who must have typed a text.
@@ -275,7 +253,6 @@ class _Drawer:
     min_users: int
 
     def draw(self, seed: int) -> Iterator[tuple[ListRequest, list[str]]]:
-        """Lists of different requests, each with its items in order."""
         config, seen = self._without_end(), set[str]()
         asked = iter(self._requests(np.random.default_rng(seed)))
         while batch := list(islice(asked, _BATCH)):

@@ -156,8 +156,6 @@ class ShownLists:
     """The lists of one surface.
 
     Args:
-        surface: its name.
-        requests: by their words.
         places: pair -> place of the item in the list, from 0.
     """
 
@@ -167,12 +165,8 @@ class ShownLists:
 
 
 def describe_request(text: str, titles: Sequence[str], attributes: Mapping[str, str]) -> str:
-    """A request in words.
-
-    Args:
-        text: as typed, or empty.
-        titles: of the items that the user chose, the newest first.
-        attributes: of the user.
+    """A request in words, of a typed text or none, titles of chosen items, the newest first, and
+    attributes.
     """
     shown = [f'"{_cut(title)}"' for title in titles]
     who = f"somebody who chose {'; '.join(shown)}" if shown else "somebody"

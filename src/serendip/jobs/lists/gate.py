@@ -19,22 +19,15 @@ from serendip.jobs.surface_quality.record import LISTS, QualityRecord, RecordedS
 from serendip.jobs.surface_quality.sample import hash_key, take_turns
 
 LISTS_FILE = "lists.npz"
-"""File in a generation."""
-
 _NAMED = 3
-"""Items that a refusal names."""
 
 _SEED = 0
 """Two trainings ask the same, whatever their seeds are."""
 
 
 def measure_generation(engine: Engine, dataset: Dataset, limit: int) -> list[Measured]:
-    """Measures that tell whether lists became worse; those of the report, on fewer requests.
-
-    Args:
-        engine: that answers from the generation.
-        dataset: of its training.
-        limit: requests of each measure.
+    """Measures that tell whether lists became worse; those of the report, on at most ``limit``
+    requests each.
     """
     facts = ItemFacts(engine)
     measures, found = ListMeasures(engine, facts), list[Measured]()

@@ -20,7 +20,6 @@ from serendip.engine.engine import Engine
 from serendip.jobs.surface_quality.sample import hash_key
 
 Value = tuple[str, str]
-"""Attribute and case-folded value."""
 
 _LEAST_SHARED = 0.2
 """Share of the values of an attribute, each counted as often as items have it, that two items or
@@ -73,7 +72,6 @@ class ItemFacts:
         return number >= 0 and bool(self._engine.state.counts[number])
 
     def _read_values(self, item_id: str) -> frozenset[Value]:
-        """All values of an item."""
         item = self._engine.item(item_id)
         attributes = {} if item is None else item.attributes
         return frozenset(

@@ -54,12 +54,7 @@ _SUGGESTED, _NEWEST = 10, 50
 
 @dataclass(frozen=True, eq=False)
 class ListMeasures:
-    """Asks an engine and measures its lists.
-
-    Args:
-        engine: that is asked.
-        facts: of its items.
-    """
+    """Asks an engine and measures its lists."""
 
     engine: Engine
     facts: ItemFacts
@@ -74,11 +69,8 @@ class ListMeasures:
         return [item.item_id for item in self.engine.recommend(plain).items]
 
     def measure_similar(self, pages: Sequence[str], users: Sequence[str]) -> list[Measured]:
-        """Likeness of the items that are shown beside an item.
-
-        Args:
-            pages: (R,) ids of the items.
-            users: (R,) who sees each page; empty = visitors.
+        """Likeness of the items that are shown beside items (R,), to users (R,), empty
+        = visitors.
         """
         group = "similar items, known users" if any(users) else "similar items, visitors"
         lists = [
@@ -101,11 +93,8 @@ class ListMeasures:
         return measured
 
     def measure_truth(self, kind: str, queries: Sequence[NamedQuery]) -> Measured:
-        """Share of the first five that have what a query names, of as many as could be.
-
-        Args:
-            kind: of the queries, in words.
-            queries: (R,) to search.
+        """Share of the first five that have what a query of a kind names, of as many as
+        could be.
         """
         shares = [
             self.facts.share_of(query.right, self.ask("search", FIRST, text=query.text))
@@ -121,11 +110,8 @@ class ListMeasures:
         return Measured("searches", NOTHING, words, np.array(nothing))
 
     def measure_rejected(self, users: Sequence[str], rejected: frozenset[str]) -> Measured:
-        """Share of the places of home with items as new that most people who judged them rejected.
-
-        Args:
-            users: (R,) of the lists.
-            rejected: ids of such items.
+        """Share of the places of home with items as new that most people who judged
+        them rejected.
         """
         shares, wrong = [], list[str]()
         for user in users:
@@ -141,9 +127,6 @@ class ListMeasures:
         """Likeness of the new items of home to what a user chose; 0 where none is shown.
 
         An item is as like a user's choices as it is like the nearest of the newest ones.
-
-        Args:
-            users: (R,) of the lists.
         """
         new = self.engine.state.new_items.mask  # (N,)
         number = self.engine.state.catalogue.vocabulary.number
@@ -158,17 +141,14 @@ class ListMeasures:
         return Measured("new items", "like what the user chose", asked, np.array(likeness))
 
     def _is_as_new(self, request: Request, item: AnswerItem) -> bool:
-        """Whether an item is explored, or said to be new."""
         if item.parts.get(EXPLORED) == 1.0:
             return True
         evidence = self.engine.explain(request, item.item_id).evidence
         return bool(evidence) and evidence[0].kind == "new"
 
     def measure_suggested(self, users: Sequence[str]) -> tuple[list[Measured], Counter[str]]:
-        """Kinds and variety of the queries that are suggested without a typed text.
-
-        Returns:
-            the measures, and how many there were of each kind.
+        """Kinds and variety of the queries that are suggested without a typed text, and how many
+        there were of each kind.
         """
         bare = {normalise(value) for _, value in self.facts.list_values(1)}
         lists = [self.engine.suggest(Request(user_id=user, k=_SUGGESTED)).queries for user in users]
@@ -186,12 +166,7 @@ class ListMeasures:
         ], kinds
 
     def measure_reasons(self, name: str, requests: Sequence[Request]) -> Measured:
-        """Share of the reasons of the first places that mislead.
-
-        Args:
-            name: of the surface, in words.
-            requests: (R,) with reasons.
-        """
+        """Share of the reasons of the first places that mislead, of requests with reasons."""
         shares = []
         for request in requests:
             answer = self.engine.recommend(request)

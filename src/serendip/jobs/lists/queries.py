@@ -29,12 +29,7 @@ _LONGEST = 5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NamedQuery:
-    """A query and what it names.
-
-    Args:
-        text: as typed.
-        right: (N,) bool items that have all that it names.
-    """
+    """A query and the items (N,) that have all that it names."""
 
     text: str
     right: BoolArray
@@ -61,7 +56,6 @@ def write_queries(facts: ItemFacts, limit: int, seed: int) -> dict[str, list[Nam
 
 
 def _narrow(facts: ItemFacts, value: Value) -> Iterator[tuple[str, NamedQuery]]:
-    """Queries for a part of the items of a value."""
     items = facts.having([value])
     others = Counter(
         other

@@ -16,7 +16,6 @@ from serendip.jobs.lists.queries import read_queries, write_queries
 from serendip.jobs.surface_quality.sample import take_turns
 
 ASKED = 60
-"""Requests of a measure."""
 
 VARIED = 30
 """Lists of a surface whose reasons are looked at."""
@@ -31,10 +30,8 @@ _PAST = 5
 def measure_lists(workspace: Workspace, dataset: Dataset, seed: int) -> ListFigures:
     """Ask the published generation; without one nothing is measured.
 
-    Args:
-        workspace: of the generation.
-        dataset: of the report: its users, rejections and logged searches.
-        seed: of the choice of requests and of the bootstrap.
+    The users, rejections and logged searches are those of the report; the seed is of the choice of
+    requests and of the bootstrap.
     """
     try:
         engine = Engine.open(workspace.folder)
@@ -45,8 +42,6 @@ def measure_lists(workspace: Workspace, dataset: Dataset, seed: int) -> ListFigu
 
 
 class _Section:
-    """Builds the section of one engine."""
-
     def __init__(self, engine: Engine, dataset: Dataset, seed: int) -> None:
         self.engine, self.dataset, self.seed = engine, dataset, seed
         self.facts = ItemFacts(engine)

@@ -40,24 +40,16 @@ Words: TypeAlias = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class ValuePhrases:
-    """Words of values -> the value that they stand for.
-
-    Args:
-        in_titles: where an item's title has them.
-        in_descriptions: where its description has them.
-    """
+    """Words of values -> the value that they stand for, in titles and in descriptions of items."""
 
     in_titles: Mapping[Words, str]
     in_descriptions: Mapping[Words, str]
 
     @classmethod
     def learn(cls, known: Sequence[Item], attribute: str, values: Sequence[str]) -> Self:
-        """Find the values whose words stand for them.
+        """Find the values whose words stand for them in items with a value of the attribute.
 
-        Args:
-            known: items with a value of the attribute.
-            attribute: its name.
-            values: to look for; of two with the same words the first one counts.
+        Of two values with the same words the first one counts.
         """
         named: dict[Words, str] = {}
         for value in values:
@@ -102,7 +94,6 @@ def _select(
 
 
 def _phrases(text: str) -> Iterator[Words]:
-    """All runs of up to ``_MAX_WORDS`` words."""
     words = tokens(text)
     for begin in range(len(words)):
         for size in range(1, min(_MAX_WORDS, len(words) - begin) + 1):
@@ -128,8 +119,6 @@ class AttributeItems:
     """Items of a catalogue by whether they have an attribute.
 
     Args:
-        attribute: its name.
-        lacking: items with a title and without a value.
         held_out: items with a value that is hidden from the generator.
         known: all other items with a value.
         values: values that at least two items have, the most frequent first.
@@ -143,13 +132,8 @@ class AttributeItems:
 
     @classmethod
     def of(cls, catalogue: Catalogue, attribute: str, most_held_out: int, seed: int) -> Self:
-        """Divide a catalogue.
-
-        Args:
-            catalogue: all items, without generated values.
-            attribute: its name.
-            most_held_out: items to compare.
-            seed: of the draw of these.
+        """Divide a catalogue without generated values; ``most_held_out`` items are drawn to
+        compare.
 
         Raises:
             ConfigError: no item has such an attribute, it is a number, or an item has several.
@@ -210,13 +194,7 @@ def hide_attribute(item: Item, attribute: str) -> Item:
 
 @dataclass(frozen=True, eq=False)
 class ValueWriting(Writing[AttributeValue]):
-    """Asks for values of an attribute.
-
-    Args:
-        context: of the workspace.
-        attribute: of texts.
-        source: who is asked.
-    """
+    """Asks for values of an attribute."""
 
     context: JobContext
     attribute: str
@@ -226,12 +204,7 @@ class ValueWriting(Writing[AttributeValue]):
 
     @cached_property
     def items(self) -> AttributeItems:
-        """The items by whether they have the attribute.
-
-        Raises:
-            ConfigError: there is no such attribute, it is a number, or an item has several.
-            DataError: the items share no values.
-        """
+        """The items by whether they have the attribute."""
         catalogue, seed = read_original(self.context).catalogue, self.context.options.seed
         return AttributeItems.of(catalogue, self.attribute, MOST_HELD_OUT[self.source], seed)
 

@@ -66,15 +66,12 @@ METRIC = NDCG(10)
 _DEPTH = 300
 
 MIN_QUERIES = 30
-"""Minimum number of held-out queries."""
-
 REPORT_FILE = "generated.json"
 
 MIN_COMPARED = 30
 """Minimum number of items with a value of their own and a generated one."""
 
 FLOOR = 0.9
-"""Lowest share of right values."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,9 +79,7 @@ class WritingVerdict:
     """What a gate said.
 
     Args:
-        decision: whether what was tested is used.
         active: number of rows that are in use now.
-        facts: figures beside the decision.
         table: suggested queries with the written ones; None = others were tested.
     """
 
@@ -107,7 +102,6 @@ def _close(
     facts: Mapping[str, Any],
     table: QueryTable | None = None,
 ) -> WritingVerdict:
-    """Activate the rows of a kind and name, or none of them, and write the report."""
     kind, name = part
     workspace = context.workspace
     with workspace.open_store() as store:
@@ -159,11 +153,9 @@ def gate_texts(
 ) -> WritingVerdict:
     """Test whether search is better with the texts, and activate them, or none.
 
-    Args:
-        context: of the workspace.
-        judgements: file of labelled queries; None = the held-out queries of the log.
-        is_pooled: whether items without a label are left out of the lists, instead of counting as
-            irrelevant: where labels are of what search has found without the texts.
+    Judgements are a file of labelled queries; None = the held-out queries of the log. With
+    ``is_pooled`` items without a label are left out of the lists, instead of counting as
+    irrelevant: where labels are of what search has found without the texts.
 
     Raises:
         DataError: there are no texts for the current items, or the file of judgements is broken.
@@ -225,10 +217,7 @@ def _search_values(
 def gate_values(context: JobContext, attribute: str, floor: float = FLOOR) -> WritingVerdict:
     """Test whether values of an attribute are right, and activate them, or none.
 
-    Args:
-        context: of the workspace.
-        attribute: whose values are tested.
-        floor: lowest share of right values, in (0, 1].
+    ``floor`` is the lowest share of right values, in (0, 1].
 
     Raises:
         ConfigError: the floor is no share.
@@ -269,15 +258,9 @@ def revert_generated(
 ) -> int:
     """Delete what was written about items and the gates' reports; the next training uses none.
 
-    LLM answers stay in the ledger, so that writing them again costs nothing.
-
-    Args:
-        workspace: of all.
-        kind: that alone is deleted; None = everything is.
-        name: attribute whose values alone are deleted; None = all of the kind.
-
-    Returns:
-        number of deleted rows.
+    LLM answers stay in the ledger, so that writing them again costs nothing. Of a kind, and of the
+    attribute ``name``, that alone is deleted; None = everything is. Returns the number of deleted
+    rows.
     """
     with workspace.open_store() as store:
         removed = store.generated.remove(kind, name)
@@ -290,11 +273,9 @@ def revert_generated(
 
 
 def describe_generated(workspace: Workspace, limit: int) -> dict[str, Any]:
-    """Count what was written about items, and list the first rows with their origin.
+    """Count what was written about items, and list the first rows of each kind with their origin.
 
-    Args:
-        workspace: of all.
-        limit: largest number of listed rows of each kind: first values of items that lack them.
+    Values of items that lack them come first.
     """
     with workspace.open_store() as store:
         items, rows = store.items(), store.generated.rows()

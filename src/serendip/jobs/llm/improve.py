@@ -58,8 +58,6 @@ FOLDER = "llm"
 """Folder of the workspace with the lists and labels."""
 
 CONTROLS = 60
-"""Titles of control questions."""
-
 _PROMPT = "judge-1"
 LEAST_KAPPA = 0.6
 _EXAMPLES = 5
@@ -71,8 +69,6 @@ class StepResult:
     """What one step did.
 
     Args:
-        name: of the step.
-        wrote: what the LLM wrote, in words.
         gate: whether it is kept; otherwise all is as it was before.
         changes: what it changes, in words, with examples.
         cost: of what it wrote, in the currency of the prices.
@@ -87,13 +83,7 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """What a step would ask.
-
-    Args:
-        name: of the step.
-        questions: without an answer in the ledger.
-        price: expected.
-    """
+    """What a step would ask: questions without an answer in the ledger, at an expected price."""
 
     name: str
     questions: int
@@ -105,10 +95,8 @@ class Improvement:
     """Limits of a run.
 
     Args:
-        budget: of this run.
         agrees: shown the plan; whether to go on.
         is_trained: whether what passed is trained in the end.
-        on_step: called after each step.
         lists: that are labelled: as many as the interval of what a filter hides needs.
         items: that queries are written for, at most.
     """
@@ -126,9 +114,7 @@ class ImprovementReport:
     """What a run did.
 
     Args:
-        plan: of the steps.
         steps: results; none if nobody agreed to the plan.
-        spent: in this run.
         generation: that serves what was kept; empty = nothing was trained.
     """
 
@@ -172,7 +158,6 @@ def improve(context: JobContext, improvement: Improvement) -> ImprovementReport:
 
 
 def _read_spent(context: JobContext) -> float:
-    """Spent by all runs."""
     with Ledger.open(context.workspace.database) as ledger:
         return ledger.spent(JOB)
 
@@ -182,8 +167,6 @@ class _Chain:
     """The steps of one run.
 
     Args:
-        context: workspace and data.
-        improvement: limits.
         rows_before: what was in use before this run.
         model_before: the relevance model of typed texts; "" = there was none.
         spent_before: by earlier runs.
@@ -201,14 +184,12 @@ class _Chain:
 
     @cached_property
     def folder(self) -> Path:
-        """Where lists and labels are."""
         folder = self.context.workspace.folder / FOLDER
         folder.mkdir(exist_ok=True)
         return folder
 
     @cached_property
     def catalogue(self) -> Catalogue:
-        """The items, without anything generated."""
         return read_original(self.context).catalogue
 
     def _write(self, writing: Writing[Any], estimate_only: bool = False) -> dict[str, Any]:
@@ -216,7 +197,7 @@ class _Chain:
         return write(self.context, writing, LlmJob(JOB, budget, estimate_only))
 
     def plan(self) -> Iterator[StepPlan]:
-        """The steps with their prices; nothing is sent."""
+        # Nothing is sent.
         controls = make_controls(self.context, CONTROLS).items()
         labels = [(*pair, "bad" if is_irrelevant else "good") for pair, is_irrelevant in controls]
         write_rows(self._controls.pairs, _LABELS, labels)
@@ -236,7 +217,6 @@ class _Chain:
         return StepPlan(name, cost["questions"] - cost["known"], cost["price"])
 
     def run(self) -> Iterator[StepResult]:
-        """All steps; the first one alone if it fails."""
         controls = self._ask_controls()
         yield controls
         if not controls.gate.on:
@@ -258,7 +238,6 @@ class _Chain:
         return LabelWriting(self.context, *files, _PROMPT)
 
     def _ask_controls(self) -> StepResult:
-        """Whether the LLM answers questions whose answers are known."""
         done = self._write(self._controls)
         gate = gate_labels(Path(done["out"]), self._controls.pairs, LEAST_KAPPA)
         if not gate.on:
@@ -275,7 +254,6 @@ class _Chain:
         return len(lists)
 
     def _write_queries(self) -> StepResult:
-        """Written queries are kept where search finds their item by them."""
         done = self._write(QueryWriting(self.context, self.improvement.items))
         self.written[:] = dict.fromkeys([*self.written, *done["queries"]])
         wrote = f"{done['written']:,} queries"
@@ -294,7 +272,6 @@ class _Chain:
         return self._close(StepResult("queries", wrote, result.decision, changes), "query")
 
     def _filter(self) -> StepResult:
-        """Labels of what search shows, a model of them, and its threshold."""
         self._draw_lists()
         done = self._write(self._lists)
         out, wrote = Path(done["out"]), f"{done['written']:,} labels, {done['bad']:,} bad"
@@ -309,7 +286,6 @@ class _Chain:
         return StepResult("filter", wrote, *_judge_filter(name, found["filter"]))
 
     def _count_errors(self) -> LabelErrors:
-        """Wrong answers to the control questions."""
         known, told = read_labels(self._controls.pairs), read_labels(self._controls.out)
         counts = [0, 0, 0, 0]
         for pair in known.keys() & told.keys():
@@ -341,7 +317,6 @@ class _Chain:
         return self._close(step, "value", name)
 
     def _write_texts(self) -> StepResult:
-        """Texts of thin items and written queries, kept if search is better with them."""
         count = self._write(TextWriting(self.context))["written"]
         with suppress(DataError):  # There are no written queries for texts.
             count += write_query_texts(self.context)["written"]
@@ -394,7 +369,6 @@ class _Chain:
         self._restore()
 
     def _restore(self, kind: Kind | None = None, name: str | None = None) -> None:
-        """Use of a kind and name what was in use before."""
         rows = [
             row for row in self.rows_before if kind in (None, row.kind) and name in (None, row.name)
         ]
@@ -417,7 +391,6 @@ def _judge_filter(name: str, found: Mapping[str, Any]) -> tuple[Decision, list[s
 
 
 def _show_lists(engine: Engine, texts: Sequence[str]) -> dict[str, list[str]]:
-    """Text -> ids of its first results; "" -> suggested queries."""
     found = engine.suggest(Request(TYPED_TEXTS)).queries
     shown = {"": [one.text for one in found]}
     for text in texts:
@@ -428,7 +401,6 @@ def _show_lists(engine: Engine, texts: Sequence[str]) -> dict[str, list[str]]:
 def _compare_lists(
     before: Mapping[str, Sequence[str]], after: Mapping[str, Sequence[str]], catalogue: Catalogue
 ) -> Iterator[str]:
-    """How many lists changed, and examples by title."""
     titles = {item.item_id: item.title for item in catalogue.items}
     changed = {text: shown for text, shown in after.items() if text and shown != before[text]}
     yield f"{len(changed):,} of {len(after) - 1:,} first pages of search are others, such as"

@@ -27,8 +27,6 @@ Question = Mapping[str, Any]
 """Data of one question, by the names that the task's prompt uses."""
 
 MAX_TEXT_LENGTH = 600
-"""Characters of a text in a prompt; longer texts are truncated."""
-
 _MAX_ATTRIBUTES = 12
 
 
@@ -39,7 +37,6 @@ class LlmJob:
     Args:
         name: key in the ledger; a run of the same name continues the previous one.
         budget: of all runs of the job together.
-        estimate_only: send no requests and write nothing.
         on_estimate: called with the estimate before the first request.
     """
 
@@ -63,20 +60,13 @@ class Writing(ABC, Generic[AnswerT]):
 
     @abstractmethod
     def keep(self, answers: Sequence[AnswerT | None], model: str) -> Mapping[str, Any]:
-        """Store the answers to the questions, in their order; None = there is none.
-
-        Returns:
-            numbers of what was stored.
+        """Store the answers to the questions, in their order, None = there is none; numbers of what
+        was stored.
         """
 
 
 def write(context: JobContext, writing: Writing[AnswerT], job: LlmJob) -> dict[str, Any]:
     """Ask the LLM of a workspace all questions that its ledger has no answer to; keep the answers.
-
-    Args:
-        context: workspace and progress.
-        writing: asks.
-        job: name and limits.
 
     Returns:
         the ``estimate``; after a run also its ``state``, ``reason``, number of questions that

@@ -35,7 +35,6 @@ def with_gain(gains: JudgedQueries) -> JudgedQueries:
 
 
 CUT = 0.7
-"""Share of the events before the cut."""
 
 
 def cut_time(dataset: Dataset) -> float:
@@ -64,14 +63,10 @@ def collect_earlier_queries(dataset: Dataset, cut: float) -> set[str]:
 def read_gains(
     path: Path, vocabulary: Vocabulary, excluded: set[str]
 ) -> dict[str, dict[int, float]]:
-    """Read query -> item number -> gain from a file of labels.
+    """Read query -> item number -> gain from a file with ``query``, ``item_id`` and ``label``.
 
-    The file has the columns ``query``, ``item_id`` and ``label``.
-
-    Args:
-        path: of the file; labels are E, S, C, I or good, bad.
-        vocabulary: of the items; rows of other items are left out.
-        excluded: normalised queries that are left out.
+    Labels are E, S, C, I or good, bad. Rows of other items are left out, and queries that,
+    normalised, are excluded.
 
     Raises:
         DataError: the file is missing or broken, or a label is unknown.

@@ -29,9 +29,6 @@ class LabelWriting(Writing[Judgement]):
     """Asks for a label of each pair and writes all labels into a file.
 
     Args:
-        context: its items.
-        pairs: file with ``query`` and ``item_id``.
-        out: file of labels.
         prompt: name with version; empty = that of lists for lists, else that of typed texts.
     """
 
@@ -80,11 +77,7 @@ class LabelWriting(Writing[Judgement]):
 
 
 def build_questions(workspace: Workspace, pairs: Sequence[Pair]) -> list[Question]:
-    """Query and item texts of each pair.
-
-    Raises:
-        UnknownItemError: an item is not in the workspace.
-    """
+    """Query and item texts of each pair."""
     with workspace.open_store() as store:
         items = {item.item_id: item for item in store.items()}
     missing = [item for _, item in pairs if item not in items]
@@ -103,14 +96,9 @@ def build_questions(workspace: Workspace, pairs: Sequence[Pair]) -> list[Questio
 def export_chats(workspace: Workspace, labels: Path, out: Path, prompt: str) -> int:
     """Write one conversation per line: the prompt for a pair, and its label as the answer.
 
-    Args:
-        workspace: its items.
-        labels: file of labels, by people or by an LLM that passed the gate.
-        out: JSONL file of ``{"messages": [system, user, assistant]}``.
-        prompt: name with version; use the same one with the fine-tuned model.
-
-    Returns:
-        number of conversations.
+    Labels are by people or by an LLM that passed the gate; a line is ``{"messages": [system, user,
+    assistant]}``; use the same prompt with the fine-tuned model. Returns the number of
+    conversations.
 
     Raises:
         ConfigError: the prompt is unknown, or the file cannot be written.

@@ -28,12 +28,7 @@ from serendip.search.suggestions.table import QueryTable
 
 @dataclass(frozen=True, eq=False)
 class QueryWriting(Writing[WrittenQueries]):
-    """Asks for queries about items that no other query retrieves, then about popular ones.
-
-    Args:
-        context: items and log.
-        most: largest number of items.
-    """
+    """Asks for queries about items that no other query retrieves, then about popular ones."""
 
     context: JobContext
     most: int = 1_000
@@ -74,13 +69,8 @@ def select_queries(
 ) -> tuple[dict[str, int], Counter[str]]:
     """Select the distinct valid queries that add words to the title.
 
-    Args:
-        answers: one per item; None = no answer.
-        items: item number of each answer.
-        catalogue: the items.
-
-    Returns:
-        query -> its item number, and test -> number of queries that failed it.
+    Answers are one per item; None = no answer. Returns query -> its item number, and test -> number
+    of queries that failed it.
     """
     queries: dict[str, tuple[str, int]] = {}
     dropped: Counter[str] = Counter()
@@ -105,9 +95,7 @@ def select_queries(
 def _order_items(table: QueryTable, counts: IntArray) -> IntArray:
     """Item numbers by descending need: items that no query retrieves, then by popularity.
 
-    Args:
-        table: queries not written by an LLM.
-        counts: (N,) interactions per item.
+    The table has queries not written by an LLM.
     """
     is_retrieved = np.zeros(len(counts), np.bool_)
     is_rule = np.array([kind != "like" for kind in table.kinds], np.bool_)

@@ -33,12 +33,7 @@ _NUM_TITLES, _MAX_TITLE_LENGTH = 5, 120
 
 @dataclass(frozen=True, eq=False)
 class SynonymWriting(Writing[WrittenSynonyms]):
-    """Asks for synonyms of terms and adds the answers to the file that people review.
-
-    Args:
-        context: items and log.
-        most: largest number of terms.
-    """
+    """Asks for synonyms of terms and adds the answers to the file that people review."""
 
     context: JobContext
     most: int = 1_000
@@ -76,9 +71,7 @@ class SynonymWriting(Writing[WrittenSynonyms]):
 def select_terms(searched: Sequence[str], counts: Mapping[str, int]) -> list[str]:
     """Distinct terms: queries, then frequent words; terms of function words alone are left out.
 
-    Args:
-        searched: normal forms of queries, in order.
-        counts: word -> number of items that have it.
+    Queries are normal forms, in order; counts: word -> number of items that have it.
     """
     minable = (word for word, count in counts.items() if is_minable(word, count))
     frequent = sorted(minable, key=lambda word: (-counts[word], word))
@@ -93,17 +86,10 @@ def select_synonyms(
     unsafe: Blocklist,
     source: str,
 ) -> tuple[list[Synonym], Counter[str]]:
-    """Select the valid synonyms among answers; their confidences are 0.
+    """Select the valid synonyms among answers, one per term, None = no answer; their confidences
+    are 0.
 
-    Args:
-        terms: normal forms.
-        answers: one per term; None = no answer.
-        index: of the catalogue; an item must have all words of a synonym.
-        unsafe: unsafe words.
-        source: of the pairs.
-
-    Returns:
-        the pairs, and test -> number of answers that failed it.
+    An item must have all words of a synonym. Returns also test -> number of answers that failed it.
     """
     pairs: dict[tuple[str, str], Synonym] = {}
     dropped: Counter[str] = Counter()
@@ -128,14 +114,12 @@ def select_synonyms(
 
 
 def _rank_searched(searches: Sequence[Search], min_users: int) -> list[str]:
-    """Normal forms of queries that enough people have searched, by number of people."""
     logged = logged_queries(searches, min_users)
     ordered = sorted(logged, key=lambda query: (-query.users, query.text))
     return [normalise(query.text) for query in ordered]
 
 
 def _build_question(term: str, index: LexicalIndex, catalogue: Catalogue) -> Question:
-    """The term and a few titles that it retrieves."""
     numbers = index.search(term, _NUM_TITLES).item_nums.tolist()
     titles = [catalogue[number].title[:_MAX_TITLE_LENGTH] for number in numbers]
     return {"term": term, "finds": [title for title in titles if title]}

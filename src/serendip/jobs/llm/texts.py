@@ -80,9 +80,6 @@ class TextWriting(Writing[Enrichment]):
 def write_query_texts(context: JobContext) -> dict[str, Any]:
     """Store the part for texts of the queries that an LLM wrote, one text per item.
 
-    Returns:
-        number of texts.
-
     Raises:
         DataError: there are no such queries.
     """

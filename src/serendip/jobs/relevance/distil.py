@@ -76,7 +76,6 @@ class LabelledTexts:
     Args:
         texts: Q texts that labels are about.
         vectors: (Q, C) unit vectors of these.
-        users: Q users.
         queries: (P,) int32 numbers.
         items: (P,) int32 numbers.
         is_irrelevant: (P,) labels.
@@ -210,11 +209,6 @@ def distil(
 
 
 def _require_queries(source: str, labels: Mapping[Pair, bool]) -> None:
-    """Check that enough queries have labels of both kinds.
-
-    Raises:
-        DataError: too few have.
-    """
     if shortage := find_shortage(labels):
         raise DataError(f"{source}: {shortage}.", "Label pairs of more queries.")
 
@@ -224,8 +218,6 @@ class _Trained:
     """Trained models.
 
     Args:
-        chosen: the one to use.
-        plain: without users.
         user_gain: what decided between the two; None = the requests have no users.
     """
 
@@ -246,15 +238,7 @@ def _build_slates(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Training:
-    """Trains on labels.
-
-    Args:
-        catalogue: the items.
-        items: their texts.
-        reader: encodes texts.
-        asked: the requests of all labels.
-        options: progress, and the seed of folds and trees.
-    """
+    """Trains on labels of requests of any of them; the seed is of folds and trees."""
 
     catalogue: Catalogue
     items: ItemTexts
@@ -263,11 +247,7 @@ class _Training:
     options: TrainOptions
 
     def number(self, pairs: Mapping[Pair, bool]) -> LabelledTexts:
-        """Labelled pairs by number.
-
-        Raises:
-            UnknownItemError: a labelled item is not in the workspace.
-        """
+        """Labelled pairs by number."""
         numbers = self._find_items(pairs)
         names = list(dict.fromkeys(query for query, _ in pairs))
         row_of = {name: row for row, name in enumerate(names)}

@@ -68,7 +68,6 @@ class RelevanceTexts:
         )
 
     def _passages(self, item: Item) -> list[str]:
-        """Different texts of the other fields."""
         return list(dict.fromkeys(filter(str.strip, map(item.field_text, self._fields))))
 
 

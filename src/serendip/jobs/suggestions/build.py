@@ -57,13 +57,7 @@ def compute_queries(context: JobContext, written: Sequence[Candidate] = ()) -> S
 def build_suggestions(
     context: JobContext, searcher: Searcher, written: Sequence[Candidate]
 ) -> SuggestionBuild:
-    """Build suggested queries.
-
-    Args:
-        context: items, log and settings.
-        searcher: over the items, by words alone.
-        written: candidates written by an LLM.
-    """
+    """Build suggested queries; the searcher is over the items, by words alone."""
     dataset, config = context.query_log.dataset, context.settings.queries
     catalogue, counts = dataset.catalogue, dataset.item_counts()
     candidates = catalogue_candidates(catalogue, counts.astype(np.float32), config)
@@ -81,16 +75,10 @@ def build_table(
     searches: Sequence[Search],
     progress: Progress,
 ) -> SuggestionBuild:
-    """Verify candidates, and those of a log, and build their table.
+    """Verify candidates of the catalogue and of an LLM, and those of a log, and build their table.
 
-    Args:
-        catalogue: N items.
-        candidates: of the catalogue and of an LLM.
-        searcher: over the catalogue, by words alone.
-        config: of the tests.
-        counts: (N,) interactions per item.
-        searches: of the log, by time.
-        progress: of the verification.
+    The searcher is over the catalogue, by words alone; counts (N,) are interactions per item;
+    searches come by time.
     """
     dropped = Counter[str]()
     logged = logged_queries(searches, config.min_users, dropped)
@@ -158,11 +146,7 @@ def is_for_texts(query: str) -> bool:
 
 
 class Phrases:
-    """Finds which queries are contained in some texts, whole words only, after normalisation.
-
-    Args:
-        texts: any texts.
-    """
+    """Finds which queries are contained in some texts, whole words only, after normalisation."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         # A line per text: no phrase reaches from one into another.

@@ -61,11 +61,7 @@ HELD_OUT_SHARE, LEAST_HELD_OUT, MAX_HELD_OUT = 5, 20, 200
 def train_query_ranker(table: QueryTable, titles: TitleIndex, log: Log, seed: int) -> LogisticModel:
     """Train the query ranker on a log; the prior without training data, or where it is better.
 
-    Args:
-        table: suggested queries.
-        titles: completed while the user types.
-        log: until the time of training.
-        seed: of the negatives.
+    Titles are completed while the user types; the seed is of the negatives.
     """
     prior = prior_ranker(table.co_searches.num_people)
     replay, rng = _Replay(table, titles, log), np.random.default_rng(seed)
@@ -115,13 +111,7 @@ def _select_searches(searches: Sequence[Search], table: QueryTable) -> list[int]
 
 
 class _Replay:
-    """What was known at each moment of a log: the past of a user, and who searched each query.
-
-    Args:
-        table: suggested queries, Q of them.
-        titles: completed while the user types.
-        log: by time.
-    """
+    """What was known at each moment of a log: the past of a user, and who searched each query."""
 
     def __init__(self, table: QueryTable, titles: TitleIndex, log: Log) -> None:
         self._table, self._titles, self._log = table, titles, log
@@ -149,7 +139,6 @@ class _Replay:
         self._row = row
 
     def user(self, user_id: str, time: float) -> SuggestionUser:
-        """A user at this point of the log."""
         dataset = self._log.dataset
         past = dataset.history(dataset.users.number(user_id)).before(time)
         seen = np.asarray(self._categories[past.items].any(axis=0))
@@ -183,15 +172,7 @@ class _Replay:
         weight: float,
         rng: np.random.Generator,
     ) -> RankingRows:
-        """Rows of one search: the query as the positive, sampled negatives and title completions.
-
-        Args:
-            search: that led to a choice.
-            user: before it.
-            typed: the first letters of its query.
-            weight: of each row.
-            rng: of the sample.
-        """
+        """Rows of one search: the query, a positive, sampled negatives and title completions."""
         table = self._table
         positive = table.rows_by_key[search.key]
         negatives = table.completions(typed) if typed else np.arange(len(table))
@@ -236,7 +217,6 @@ class _Replay:
             yield RankingRows(features, np.array(success, np.float32), weights)
 
     def _features(self, rows: NDArray[np.intp], user: SuggestionUser, typed: str) -> FloatArray:
-        """(len(rows), F) features of queries of the table."""
         features = query_features(self._table, rows, user, typed)
         features[:, FEATURES.index("users")] = np.log1p(self._users[rows])
         features[:, FEATURES.index("searches")] = np.log1p(self._searches[rows])
@@ -255,5 +235,4 @@ class _Replay:
 
 
 def _is_followed(chip: SuggestedQuery, times: Sequence[float]) -> bool:
-    """True if a choice follows within ``CHOICE_WITHIN_S``."""
     return any(0 <= time - chip.timestamp <= CHOICE_WITHIN_S for time in times)

@@ -51,14 +51,8 @@ def rank(
 ) -> tuple[list[Result], dict[str, IntArray]]:
     """Answer queries by the engine and by each of its models alone.
 
-    Args:
-        queries: T queries.
-        surface: what the engine answers; the models rank all items that a query does not exclude.
-        state: of the engine.
-        length: number of items of the models' lists, at most 10.
-
-    Returns:
-        the engine's results; system -> (T, 10) item numbers, padded with -1, the engine first.
+    The models rank all items that a query does not exclude, at most 10 of them. Returns the
+    engine's results, and system -> (T, 10) item numbers, padded with -1, the engine first.
     """
     config = without_relevance_filter(surface)
     results: list[Result] = []
@@ -87,8 +81,6 @@ class SurfaceAnswers:
 
     Args:
         lists: system -> (T, 10) item numbers, padded with -1; the engine first.
-        message: figures of a surface that sends messages.
-        sale: of a surface that sells places.
     """
 
     lists: Mapping[str, IntArray]
@@ -183,12 +175,8 @@ def measure_surfaces(
 ) -> list[SurfaceFigures]:
     """Figures of every configured surface; a note instead where there is nothing to ask.
 
-    Args:
-        builder: makes the requests.
-        state: answers them; its item numbers are those of the split.
-        countries: user -> country; users without one are left out.
-        asked: the requests of the surface ``home``.
-        home: system -> its lists (T, 10) for them.
+    Item numbers of the state are those of the split. Users without a country are left out. The
+    lists (T, 10) of home are by system, for the requests that were asked of it.
     """
     figures = []
     for name, surface in builder.settings.all_surfaces().items():

@@ -34,12 +34,9 @@ class Basket:
     """Items that one user chose on one occasion.
 
     Args:
-        user_id: of the user.
         items: (B,) int32 distinct items, in the order in which they were chosen.
         liked: (B,) bool, whether the choice counts as a like.
         actions: action of each choice; empty if not logged.
-        begin: Unix seconds of the first event.
-        end: Unix seconds of the last event.
         session: ``session_code`` of the first event that has one; 0 = none has.
     """
 
@@ -62,11 +59,9 @@ class BasketRequest:
     """A request that starts from items of a basket.
 
     Args:
-        basket: whose user and session the request has.
         source: (S,) int32 items that it starts from.
         wanted: basket whose items are wanted.
         chosen: (W,) rows of these in ``wanted``.
-        time: Unix seconds of the request.
     """
 
     basket: Basket
@@ -94,17 +89,11 @@ class BasketRequest:
 def ask_about_baskets(
     split: Split, targets: Targets, task: Task, limit: int
 ) -> tuple[list[BasketRequest], Keys, int]:
-    """Requests of the cart, or of the page after an order.
+    """Requests of the cart, or of the page after an order, of the test part of a split.
 
-    Args:
-        split: in time.
-        targets: of its test part.
-        task: ``cart``: at the beginning of a basket, with half of it in the cart, what else is in
-            it? ``thank_you``: just after a basket, what is in the user's next one?
-        limit: largest number of requests.
-
-    Returns:
-        a sample of them, what identifies each in other runs, and how many it was drawn from.
+    Task ``cart``: at the beginning of a basket, with half of it in the cart, what else is in it?
+    ``thank_you``: just after a basket, what is in the user's next one? Returns a sample of at most
+    ``limit``, what identifies each in other runs, and how many it was drawn from.
     """
     pairs = [
         (before, after)
@@ -148,10 +137,6 @@ def read_baskets(split: Split, targets: Targets) -> Iterator[tuple[Basket | None
 
     Only users with a target have baskets, and ``MOST_USERS`` of them are read. A basket that a cut
     goes through is not tested.
-
-    Args:
-        split: in time.
-        targets: of its test part.
     """
     wanted = basket_actions(split.train.action_names)
     for user_id in order_users(targets.user_ids, MOST_USERS):

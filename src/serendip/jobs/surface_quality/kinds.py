@@ -32,13 +32,9 @@ def find_slices(
 ) -> dict[str, Slice]:
     """Slice -> its requests; kinds of items first, then of choices, then of users.
 
-    Choices are those that came again, and first choices, if anything may come again.
-
-    Args:
-        split: with the training part.
-        queries: T queries.
-        relevant: T arrays of relevant items.
-        countries: user -> country; those with most requests are slices, if they have some users.
+    Choices are those that came again, and first choices, if anything may come again. Of the
+    countries of users those with most requests are slices, if they have some users. Relevant are T
+    arrays of items.
     """
     parts = {
         name: [items[of_kind[items]] for items in relevant]
@@ -80,11 +76,6 @@ def kinds_of_users(
 
     Cold users have fewer than 3 known events at the request, new users none in training, heavy
     users as many in training as the tenth of the users with most.
-
-    Args:
-        split: with the training part.
-        queries: T queries.
-        countries: user -> country; those with most requests are slices, if they have some users.
     """
     train = split.train
     per_user = np.bincount(train.events.users, minlength=train.num_users)

@@ -108,11 +108,8 @@ def record_quality(
 ) -> QualityRecord:
     """Ask every surface of a state about the newer part of the data.
 
-    Args:
-        context: of the training.
-        state: fitted on the older part, its ranker included; items numbered as in the split.
-        split: older and newer part.
-        dataset: both parts.
+    The state was fitted on the older part, its ranker included; its items are numbered as in the
+    split. The dataset has both parts.
     """
     recorded, countries = {}, dataset.countries_by_user()
     with context.clock.stage("gate requests"):
@@ -150,15 +147,10 @@ def _record(
 
 
 def compare_records(after: QualityRecord, before: QualityRecord, margin: float) -> list[Decision]:
-    """Compare all slices of all surfaces that both have with at least 50 common users.
+    """Compare all slices of all surfaces that both have with at least 50 common users: whether each
+    may be what it is now.
 
-    Args:
-        after: of the later training.
-        before: of the earlier one.
-        margin: largest tolerated loss, as a share of the earlier value.
-
-    Returns:
-        whether each slice may be what it is now.
+    ``margin`` is the largest tolerated loss, as a share of the earlier value.
     """
     pairs = [
         (slice_name if name == LISTS else f"{name}, {slice_name}: {METRIC}", users)

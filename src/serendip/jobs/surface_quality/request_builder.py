@@ -63,12 +63,10 @@ class SurfaceRequests:
     """Requests of one surface, and what is relevant to them.
 
     Args:
-        surface: name.
         question: what is asked, as a sentence.
         queries: T queries; ``exclude`` holds what no system may show.
         relevant: T arrays of distinct items, none empty.
         keys: (T,) what identifies each request in other runs.
-        possible: number of requests that these were sampled from.
         afterwards: T arrays of the items that the user chose next, for messages and sold places.
     """
 
@@ -104,13 +102,10 @@ class SurfaceRequestBuilder:
     """Builds the requests of all surfaces from the test part of a temporal split.
 
     Args:
-        split: with a cut.
         choices: the targets of the split, and items that came again (``next_choices``).
         repeats: when items come again, by the training part.
-        settings: of the workspace.
         correct: typed text -> the text to search instead; empty = no correction.
         encode: texts (Q,) -> their content vectors (Q, D).
-        limit: largest number of requests of a surface.
     """
 
     split: Split
@@ -290,7 +285,6 @@ class SurfaceRequestBuilder:
         return targets.rows(rows), keys
 
     def _afterwards(self, targets: Targets) -> list[IntArray]:
-        """The user's next choices from each target on, the target included."""
         return [targets.choices_after(row, NUM_AFTERWARDS) for row in range(len(targets))]
 
     def _about(self, query: Query, surface: SurfaceConfig) -> Query:

@@ -34,18 +34,11 @@ def order_users(users: Iterable[str], limit: int) -> list[str]:
 def sample_requests(
     users: Sequence[str], key_of: Callable[[int], int], limit: int
 ) -> tuple[NDArray[np.intp], Keys]:
-    """Choose at most ``limit`` of T requests, of as many users as possible.
+    """Choose at most ``limit``, 1 or more, of T requests, of as many users as possible.
 
     Every user gives a request before any gives a second one; users and their requests come in the
-    order of their hashes.
-
-    Args:
-        users: (T,) user of each request.
-        key_of: row of a request -> its key.
-        limit: 1 or more.
-
-    Returns:
-        ascending rows of the chosen requests, and their keys.
+    order of their hashes. ``key_of`` gives the key of a row. Returns ascending rows of the chosen
+    requests, and their keys.
     """
     rows_of: dict[str, list[int]] = {name: [] for name in order_users(set(users), limit)}
     for row, name in enumerate(users):

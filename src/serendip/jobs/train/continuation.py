@@ -42,12 +42,7 @@ from serendip.runtime.versions import Version
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreviousCodes:
-    """Semantic IDs of the published generation.
-
-    Args:
-        vocabulary: N' items.
-        codes: (N', L).
-    """
+    """Semantic IDs (N', L) of the published generation."""
 
     codebooks: Codebooks
     vocabulary: Vocabulary
@@ -75,7 +70,6 @@ class PreviousCodes:
         return [*map(float, same.mean(0)), float(same.all(1).mean())]
 
     def _shared_rows(self, catalogue: Catalogue) -> tuple[IntArray, IntArray]:
-        """Rows of the shared items, in ``catalogue`` and here."""
         rows = self.vocabulary.numbers(catalogue.vocabulary.ids)
         new = np.flatnonzero(rows >= 0).astype(np.int32)
         return new, rows[new]
@@ -157,17 +151,11 @@ def describe_encoder(context: JobContext) -> str:
 def choose_start(
     context: JobContext, current: Version | None, is_wanted: bool = True
 ) -> tuple[OlderFit | None, dict[str, Any]]:
-    """Decide what the training of a context continues from.
+    """Decide what the training of a context continues from, if that ``is_wanted`` and possible.
 
-    Args:
-        context: of the training.
-        current: the generation in force; None = there is none that can be read.
-        is_wanted: whether to continue if that is possible.
-
-    Returns:
-        the earlier fit, None = from nothing; and facts for the manifest: the ``generation`` that it
-        is of (empty = from nothing), the ``reason`` why it starts from nothing (empty = it does
-        not, or nobody asked), and the interactions at the last training from nothing (``since``).
+    Returns the earlier fit, None = from nothing; and facts for the manifest: the ``generation``
+    that it is of (empty = from nothing), the ``reason`` why it starts from nothing (empty = it does
+    not, or nobody asked), and the interactions at the last training from nothing (``since``).
     """
     previous, generation, reason, since = None, "", "", len(context.dataset.events)
     if is_wanted and current is None:

@@ -58,11 +58,7 @@ def fit_engine(
 ) -> EngineFit:
     """Fit sources and ranker.
 
-    Args:
-        fitter: settings, encoders and clock.
-        dataset: to fit on.
-        name: folder below the fitter's ``scratch``, for files that the state reads.
-        options: seed, progress, device.
+    ``name`` is a folder below the fitter's ``scratch``, for files that the state reads.
     """
     fitter.encode_items(dataset, options)
     inner = None

@@ -211,7 +211,6 @@ class Fitter:
     def _build_features(
         self, dataset: Dataset, options: TrainOptions, older: OlderFit | None
     ) -> tuple[ItemFeatures, Codebooks, Fusion]:
-        """Content, tokens and codes, of codebooks that start at earlier ones."""
         catalogue, content = dataset.catalogue, self.settings.content
         reader = self.settings.token_reader
         before = self.previous_codes or older
@@ -258,7 +257,6 @@ class Fitter:
     def _train_models(
         self, prepared: PreparedData, fit: str, options: TrainOptions, older: OlderFit | None
     ) -> dict[str, Recommender]:
-        """Train the configured models: name -> model, in their order."""
         dataset = prepared.dataset
         if "country" not in self.settings.context.named:  # the models then see no countries
             dataset = dataset.with_countries(None)

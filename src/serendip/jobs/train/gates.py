@@ -82,14 +82,9 @@ def check_kept_items(
 ) -> list[Decision]:
     """Check that no import lost more than a share of the items of the generation in force.
 
-    Args:
-        items: ids of the new generation.
-        deleted: ids of items that somebody deleted one by one, which may always go.
-        current: the generation in force; None = there is none.
-        least: smallest share that must be there; 0 = none must.
-
-    Returns:
-        one result, or none if none must be there or no generation is in force.
+    Items that somebody deleted one by one may always go; ``least`` is the smallest share that must
+    be there, 0 = none must. Returns one result, or none if none must be there or no generation is
+    in force.
     """
     if current is None or not least:
         return []
@@ -117,14 +112,8 @@ def check_budget(budget: Allowance, models: Collection[str]) -> list[Decision]:
 
     A model that proposes and scores by its first, random numbers makes answers worse than those of
     popularity and content alone; they would be in force until the next training. One that was cut
-    short needs ``LEAST_STEPS``; a shorter plan must be complete.
-
-    Args:
-        budget: of the training.
-        models: names of the models; what else the time cut short are choices, which have defaults.
-
-    Returns:
-        one result, or none without a budget.
+    short needs ``LEAST_STEPS``; a shorter plan must be complete. What else the time cut short are
+    choices, which have defaults. Returns one result, or none without a budget.
     """
     if math.isinf(budget.seconds):
         return []
@@ -147,7 +136,6 @@ def check_budget(budget: Allowance, models: Collection[str]) -> list[Decision]:
 
 
 def _describe_cuts(cuts: Sequence[CutShort]) -> str:
-    """How far trainings were that ended with their time."""
     return ", ".join(
         f"{cut.name} at {100 * cut.done:.1f} %" + (f", step {cut.steps:,}" if cut.steps else "")
         for cut in cuts
@@ -155,10 +143,8 @@ def _describe_cuts(cuts: Sequence[CutShort]) -> str:
 
 
 def check_report(report: Path, fingerprint: str) -> list[Decision]:
-    """Check that home is not worse than popularity, by a report with the same fingerprint.
-
-    Returns:
-        one result, or none without such a report.
+    """Check that home is not worse than popularity, by a report with the same fingerprint; without
+    one there is no result.
     """
     document = read_report(report, fingerprint)
     if document is None:
@@ -180,15 +166,9 @@ def check_regression(
 ) -> list[Decision]:
     """Check that no surface and no slice of it is worse than that of the generation in force.
 
-    Args:
-        record: answers of this training; None = the data are too few for one.
-        current: the generation in force; None = there is none.
-        margin: largest tolerated loss, as a share of the value of the generation in force.
-        file: of the record in a generation.
-        setting: in ``[gate]``, that is the margin.
-
-    Returns:
-        one result, or none without a generation in force or a record of either.
+    ``margin`` is the largest tolerated loss, as a share of the value of the generation in force,
+    and ``setting`` its name in ``[gate]``. The record is None if the data are too few for one.
+    Returns one result, or none without a generation in force or a record of either.
     """
     before = None if current is None else read_record(current.folder / file)
     if record is None or current is None or before is None:
@@ -218,9 +198,8 @@ _LONGEST = 200
 def check_answers(engine: Engine) -> list[Decision]:
     """Check that home, search and similar items answer, and that no stage fails in them.
 
-    Returns:
-        one result for each surface that the items allow to ask; a surface that is configured for
-        other requests is not asked.
+    A surface that is configured for other requests is not asked, nor one that the items do not
+    allow to ask.
     """
     surfaces = engine.settings.all_surfaces()
     home = engine.recommend(Request("home", k=_POPULAR, reasons=False))

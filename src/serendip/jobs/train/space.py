@@ -58,18 +58,13 @@ def open_space(generation: Path) -> VectorSpace:
 def continue_space(
     current: Version | None, state: EngineState
 ) -> tuple[VectorSpace | None, dict[str, Any]]:
-    """Continue the vector space of the generation in force, or begin a new one.
+    """Continue the vector space of the generation in force, if there is one, or begin a new one.
 
-    Args:
-        current: the generation in force; None = there is none.
-        state: of the generation to be published.
-
-    Returns:
-        the space and its facts for the manifest: ``name``, ``version``, whether it is ``kept``,
-        the generation that it began with (``aligned_to``; empty = this one), number of ``items``
-        compared, their ``agreement`` by part, the required ``least_agreement``, and the ``reason``
-        if it is not kept. None and a reason if the tasks have separate retrievers, or if the
-        retriever is of a class without a vector space.
+    Returns the space and its facts for the manifest: ``name``, ``version``, whether it is ``kept``,
+    the generation that it began with (``aligned_to``; empty = this one), number of ``items``
+    compared, their ``agreement`` by part, the required ``least_agreement``, and the ``reason`` if
+    it is not kept. None and a reason if the tasks have separate retrievers, or if the retriever is
+    of a class without a vector space.
 
     Raises:
         UnsupportedError: the state has no model ``retriever``.

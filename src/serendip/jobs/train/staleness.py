@@ -71,11 +71,8 @@ class GenerationAge:
 
 
 def measure_age(workspace: Workspace, now: float | None = None) -> GenerationAge:
-    """Count what came since the newest generation and apply the rules.
-
-    Args:
-        workspace: with a database.
-        now: Unix seconds; None = the clock.
+    """Count what came since the newest generation and apply the rules, by ``now``, None = the
+    clock.
 
     Raises:
         StorageError: there is no database.
@@ -131,7 +128,6 @@ def compare_settings(
 
 
 def _flatten(tables: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """(dotted key, value) of nested tables."""
     flat: list[tuple[str, Any]] = []
     for name, value in tables.items():
         key = f"{prefix}{name}"
@@ -140,7 +136,6 @@ def _flatten(tables: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any
 
 
 def _reasons(age: GenerationAge, counts: Mapping[str, int], config: StalenessConfig) -> list[str]:
-    """Sentences of the rules that apply."""
     reasons = [f"the setting {key} has changed" for key in age.settings[:1]]
     if len(age.settings) > 1:
         reasons = [f"{len(age.settings)} settings have changed, {age.settings[0]} first"]

@@ -123,7 +123,6 @@ def train_workspace(
 
 
 def _show_in(context: JobContext, progress: Progress) -> JobContext:
-    """The context with a second place where progress is shown."""
     options, clock = context.options, context.clock
     return replace(
         context,
@@ -200,11 +199,8 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
 def publish_draft(context: JobContext, draft: Draft, require_held: Callable[[], None]) -> Version:
     """Align the vector space with the published generation, then publish.
 
-    Args:
-        context: of the training.
-        draft: that is published.
-        require_held: raises an error if the lock of the training was lost; nothing is published
-            then.
+    ``require_held`` raises an error if the lock of the training was lost; nothing is published
+    then.
     """
     generations = context.workspace.generations
     space, facts = None, dict(draft.facts)

@@ -99,13 +99,10 @@ class ApproximateIndex(Artefact):
 
     @classmethod
     def build(cls, vectors: FloatArray, queries: FloatArray, seed: int = 0) -> Self:
-        """Build the inverted file and choose the number of probes.
+        """Build the inverted file of vectors (N, D) float32 and choose the number of probes.
 
-        Args:
-            vectors: (N, D) float32.
-            queries: (B, D) float32, one or more, representative; recall is measured on a sample
-                of them.
-            seed: of the centroids and the sample.
+        Queries (B, D) float32, one or more, are representative; recall is measured on a sample of
+        them.
         """
         vectors = np.ascontiguousarray(vectors, np.float32)
         index = cls(vectors, _build_lists(vectors, seed))
@@ -127,12 +124,8 @@ class ApproximateIndex(Artefact):
     ) -> tuple[IntArray, FloatArray]:
         """The k items (C,) with the largest dot products, ascending, and their products (C,).
 
-        These are products with the vectors as the index has them.
-
-        Args:
-            query: (D,) float32.
-            k: 1 or more.
-            allowed: allowed items, of N or more; those beyond N are not found. None = all.
+        These are products with the vectors as the index has them. ``allowed`` may have items beyond
+        N, which are not found; None = all.
         """
         query = np.ascontiguousarray(query, np.float32)
         count = len(self) if allowed is None else allowed.count
@@ -148,7 +141,6 @@ class ApproximateIndex(Artefact):
     def _compare_all(
         self, query: FloatArray, k: int, allowed: AllowedItems
     ) -> tuple[IntArray, FloatArray]:
-        """``search`` among all allowed items; each row is rounded alike."""
         numbers, vectors = self._allowed_vectors(allowed.shared)  # (M,), (M, D)
         scores: FloatArray = np.einsum("nd,d->n", vectors, query)
         positions, is_there = locate(numbers, allowed.excluded)
@@ -194,7 +186,6 @@ class ApproximateIndex(Artefact):
         return np.asarray(items[is_close], np.int32)
 
     def _choose_probes(self, queries: FloatArray) -> None:
-        """Probe the smallest power of 2 of lists at which queries (B, D) reach the recall."""
         k = min(_COMPARED, len(self))
         exact = [set(_find_first(self.vectors @ query, k).tolist()) for query in queries]
         self._lists.nprobe = 1
@@ -240,7 +231,6 @@ def _build_lists(vectors: FloatArray, seed: int) -> Any:
 
 
 def _select(allowed: AllowedItems) -> Any:
-    """Allowed items as the lists ask for them."""
     faiss = load_faiss()
     selector = faiss.IDSelectorBitmap(allowed.shared.bits)
     if not len(allowed.excluded):

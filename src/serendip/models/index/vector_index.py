@@ -31,7 +31,6 @@ EXACT_UP_TO = 2_000
 """Largest number of items of a model that are all scored for every request."""
 
 NUM_DIRECTIONS = 128
-"""D: main directions in which vectors are searched."""
 
 _POOL_FACTOR, _POOL_EXTRA = 2, 100
 """Items that a search for k proposes: 2 k + 100."""
@@ -44,7 +43,6 @@ _NUM_SAMPLES = 128
 """Typical queries for which the index is built."""
 
 VectorsOf = Callable[[NDArray[np.integer]], FloatArray]
-"""Item numbers (M,) -> their vectors (M, V)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +52,6 @@ class VectorIndex(Artefact):
     Args:
         item_map: (V, D) maps item vectors into the searched space.
         query_map: (V, D) maps query vectors, so that dot products are nearly the same.
-        base: index of n items.
         late_items: (L,) int32 items that were added or changed since, ascending.
         late_vectors: (L, D) their vectors in the searched space.
     """
@@ -67,12 +64,9 @@ class VectorIndex(Artefact):
 
     @classmethod
     def build(cls, vectors_of: VectorsOf, num_items: int, queries: FloatArray) -> Self:
-        """Fit the directions and build the index.
+        """Fit the directions and build the index of N items, at least 1.
 
-        Args:
-            vectors_of: vectors of items.
-            num_items: N, at least 1.
-            queries: (B, V) typical query vectors, at least one.
+        Queries (B, V) are typical ones, at least one.
         """
         rows = np.linspace(0, num_items - 1, min(num_items, _FITTED_ON)).astype(np.int32)
         spread = np.sqrt(np.square(queries).mean(0))  # (V,)
@@ -99,10 +93,8 @@ class VectorIndex(Artefact):
     def search(self, reduced: FloatArray, k: int, allowed: AllowedItems | None) -> IntArray:
         """Items among which the k best allowed ones are expected, in any order.
 
-        Args:
-            reduced: (D,) query in the searched space.
-            k: 1 or more.
-            allowed: None = all items.
+        ``reduced`` (D,) is the query in the searched space; k is 1 or more; ``allowed`` None = all
+        items.
         """
         pool = _POOL_FACTOR * k + _POOL_EXTRA
         if allowed is not None and allowed.count <= pool:
@@ -150,11 +142,7 @@ class VectorModel(Protocol):
 
 
 class ServedIndex:
-    """The index of a model, built on first use; copies of the model share what is built.
-
-    Args:
-        built: the index; None = not built yet.
-    """
+    """The index of a model, built on first use; copies of the model share what is built."""
 
     def __init__(self, built: VectorIndex | None = None) -> None:
         self._built = built

@@ -37,12 +37,9 @@ _ROWS_AT_ONCE = 8_192
 def action_value(
     probabilities: FloatArray, action_weights: Mapping[str, float], actions: Sequence[str]
 ) -> FloatArray:
-    """Sum the action probabilities of candidates, weighted: their value (R,) float32.
+    """Sum the action probabilities (R, A) of candidates, weighted: their value (R,) float32.
 
-    Args:
-        probabilities: (R, A).
-        action_weights: action -> weight; actions that are not named have weight 0.
-        actions: names of the A columns.
+    Actions that are not named have weight 0.
 
     Raises:
         ConfigError: a weight names an action that the ranker does not predict.
@@ -110,14 +107,10 @@ class Ranker(Artefact):
         options: TrainOptions | None = None,
         ordered_tasks: Sequence[int] | None = None,
     ) -> Self:
-        """Train from scratch.
+        """Train from scratch, on one row or more.
 
-        Args:
-            rows: at least one.
-            feature_names: names of the columns of ``rows.features``.
-            options: seed and progress.
-            ordered_tasks: tasks whose rows come from behaviour, so that the ranker may order their
-                candidates (rows of synthetic queries do not); None = all.
+        ``ordered_tasks`` are those whose rows come from behaviour, so that the ranker may order
+        their candidates (rows of synthetic queries do not); None = all.
 
         Raises:
             DataError: there are no rows.

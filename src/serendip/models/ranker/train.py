@@ -130,10 +130,9 @@ _MIN_QUERIES = 20
 
 
 def train_ranker(rows: RankerRows, config: RankerConfig, options: TrainOptions) -> bytes:
-    """Train a ranker and export it to ONNX; torch's global random state does not change.
+    """Train a ranker and export it to ONNX: (features (R, F), task (R,)) -> probabilities (R, A).
 
-    Returns:
-        ONNX bytes: (features (R, F), task (R,)) -> probabilities (R, A).
+    Torch's global random state does not change.
     """
     torch.set_num_threads(num_threads())
     with torch.random.fork_rng(devices=[]):
@@ -173,9 +172,7 @@ class GroupedRows:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield batches of whole queries: row numbers (R,) and their query's index (R,) in it.
 
-        Args:
-            groups: (G,) queries, in the order in which they are used.
-            batch_size: a batch ends with the query that fills it.
+        Groups (G,) are used in their order; a batch ends with the query that fills it.
         """
         size = self.size[groups]  # (G,)
         stop = np.cumsum(size)  # (G,) end of each query in the concatenation of all rows

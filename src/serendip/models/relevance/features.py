@@ -31,7 +31,6 @@ from serendip.models.relevance.term_overlap import OVERLAPS, TermOverlap, TermSe
 
 VIEWS = ("title", "body", "passages")
 REFERENCE_SIZE = 1_024
-"""Most reference items."""
 _PREFIX_LENGTH = 5
 _TERM_FEATURES = (
     *(f"{kind}: {overlap}" for kind in ("words", "prefixes") for overlap in OVERLAPS),
@@ -62,9 +61,7 @@ class QueryTexts:
 
     Args:
         vectors: (Q, C) unit vectors.
-        words: Q sets of words.
         wanted: Q pairs: words before a word of ``NEGATIONS``, words after it.
-        trigrams: Q sets of letter trigrams.
     """
 
     vectors: FloatArray
@@ -87,7 +84,6 @@ class ItemTexts(Artefact):
         views: (V, N, C) vectors of title, body and mean passage; zeros for a missing text.
         words: of the title and of the whole text.
         prefixes: of these words.
-        trigrams: letter trigrams of the title.
     """
 
     views: FloatArray
@@ -139,8 +135,6 @@ class PairFeatures:
         query_mean: (C,) mean of all queries, which is subtracted from each.
         item_means: (V, C) mean of all items.
         views: (V, N, C) centred unit vectors of the items.
-        reference: the reference items.
-        feedback: from the items.
     """
 
     query_mean: FloatArray
@@ -168,11 +162,7 @@ class PairFeatures:
     ) -> FloatArray:
         """(P, F) features of pairs, query by query as for a request.
 
-        Args:
-            queries: texts and vectors.
-            items: those that the features were fitted on.
-            rows: (P,) numbers of queries.
-            numbers: (P,) numbers of items.
+        Items are those that the features were fitted on; rows (P,) number the queries.
         """
         features = np.empty((len(rows), len(PAIR_FEATURES)), np.float32)  # (P, F)
         for row, own in split_by_query(rows):
@@ -208,15 +198,7 @@ def split_by_query(rows: IntArray) -> Iterator[tuple[int, NDArray[np.intp]]]:
 def _term_features(
     queries: QueryTexts, items: ItemTexts, row: int, titles: TermSets, numbers: IntArray
 ) -> FloatArray:
-    """(p, 14) overlap of words, prefixes and trigrams of a query with some items.
-
-    Args:
-        queries: texts.
-        items: texts.
-        row: of the query.
-        titles: words of the titles of the items.
-        numbers: (p,) of the items.
-    """
+    # (p, 14) overlap of words, prefixes and trigrams of a query with some items.
     words, (wanted, unwanted) = queries.words[row], queries.wanted[row]
     match = items.words.match_texts(words, numbers)
     wanted_match = match if wanted == words else items.words.match_texts(wanted, numbers)
@@ -248,7 +230,6 @@ def _words(text: str) -> frozenset[str]:
 
 
 def _split_at_negation(text: str) -> tuple[frozenset[str], frozenset[str]]:
-    """The words before the first word of ``NEGATIONS``, and those after it."""
     words = tokens(text)
     place = next((at for at, word in enumerate(words) if word in NEGATIONS), len(words))
     return frozenset(words[:place]), frozenset(words[place + 1 :])

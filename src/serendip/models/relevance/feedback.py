@@ -25,7 +25,6 @@ _SHORTEST = 1e-9
 """Mean vectors shorter than this are rounding residue."""
 
 MAX_FEEDBACK_ITEMS = 8_192
-"""Most items that are searched for feedback."""
 
 DIRECTIONS = 192
 """Principal directions of their vectors that are searched by."""
@@ -46,7 +45,6 @@ class RelevanceFeedback:
         items: (K,) numbers of the sample.
         directions: (C, R) orthonormal.
         projected: (K, R) unit vectors of all views together, along the directions.
-        words: inverted index of the words of their texts.
     """
 
     views: FloatArray
@@ -57,11 +55,8 @@ class RelevanceFeedback:
 
     @classmethod
     def of(cls, views: FloatArray, words: TermOverlap) -> Self:
-        """From items; sampled by seed 0 where there are too many.
-
-        Args:
-            views: (V, N, C) centred vectors.
-            words: of them.
+        """From items and their centred vectors (V, N, C); sampled by seed 0 where there are too
+        many.
         """
         random = np.random.default_rng(0)
         items = np.sort(random.permutation(views.shape[1])[:MAX_FEEDBACK_ITEMS]).astype(np.int32)
@@ -77,17 +72,13 @@ class RelevanceFeedback:
         views: FloatArray,
         titles: TermSets,
     ) -> FloatArray:
-        """(p, 3 (V + 1) + 1) similarity of items to the top results of a query.
+        """(p, 3 (V + 1) + 1) similarity of items to the top results of a query, its vector and
+        words.
 
         For each of ``FEEDBACK_DEPTHS`` the cosines with the centroid of the top results (V), and
         the share of their rare terms in the item's title; last the coherence of the top results:
-        the mean cosine with their own centroid.
-
-        Args:
-            query: its unit vector (C,) and its words.
-            words: of all items.
-            views: (V, p, C) vectors of the items to score.
-            titles: terms of their titles.
+        the mean cosine with their own centroid. Words are those of all items; views (V, p, C) and
+        titles those of the items to score.
         """
         vector, terms = query
         scores = _standardise(self.projected @ (vector @ self.directions))  # (K,)

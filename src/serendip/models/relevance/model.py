@@ -63,9 +63,8 @@ class PlattCalibration(Artefact):
 def fit_calibration(scores: FloatArray, is_irrelevant: BoolArray) -> PlattCalibration:
     """Fit the curve by Newton's method to Platt's smoothed targets.
 
-    Args:
-        scores: (P,) of pairs that the scoring model was not trained on.
-        is_irrelevant: (P,) labels; if all are equal, all probabilities are close to that label.
+    Scores (P,) are of pairs that the scoring model was not trained on. If all labels are equal, all
+    probabilities are close to that label.
     """
     positive, negative = int(is_irrelevant.sum()), int((~is_irrelevant).sum())
     target = np.where(is_irrelevant, (positive + 1) / (positive + 2), 1 / (negative + 2))  # (P,)
@@ -81,8 +80,6 @@ class CalibratedTrees(Artefact):
 
     Args:
         model: ONNX bytes of the trees: ``features`` (P, F) float32 -> ``value`` (P, 1).
-        calibration: from the trees' scores to probabilities.
-        session: of ``model``.
     """
 
     model: bytes
@@ -122,9 +119,6 @@ class RelevanceModel:
     """Predicts P(irrelevant) of requests and the items of one catalogue.
 
     Args:
-        projection: features of these items, with and without the query projection.
-        trees: from features to probabilities.
-        items: N texts with their vectors.
         is_stale: (N,) items whose texts have changed since; they get no prediction.
         threshold: smallest probability to filter by, as the labels by people prove; None = none
             could be proven.
@@ -165,11 +159,8 @@ class RelevanceModel:
     ) -> FloatArray:
         """(P,) probabilities of being irrelevant; NaN for items that are new or have changed.
 
-        Args:
-            text: of the query.
-            vector: (C,) unit vector of the text.
-            numbers: (P,) of items.
-            user: of the request; read by a model that knows users.
+        The vector (C,) of the text has length 1; a model that knows users reads the user of the
+        request.
         """
         is_scored = numbers < len(self.items)
         is_scored[is_scored] = ~self.is_stale[numbers[is_scored]]
@@ -217,7 +208,6 @@ class RelevanceModel:
         )
 
     def _features(self, query: QueryTexts, numbers: IntArray, user: RequestUser) -> FloatArray:
-        """(P, F) ``features`` of one query."""
         pairs = self.projection.features
         views = pairs.views.take(numbers, axis=1)  # (V, P, C)
         columns = [
@@ -235,14 +225,10 @@ class LearnedRelevance(Artefact):
     """What a relevance model has learned, whatever the items are.
 
     Args:
-        names: of the features of the trees.
-        config: of the query projection.
         query_mean: (C,) of training queries.
         item_means: (V, C) of the items of the training.
         reference: items of the training that cosines are compared with.
         projection: landmarks, shares and directions, see ``QueryProjection``.
-        trees: from features to probabilities.
-        threshold: see ``RelevanceModel``.
     """
 
     names: tuple[str, ...]

@@ -52,8 +52,6 @@ class QueryProjection:
     """Moves query vectors.
 
     Args:
-        config: its ``sharpness``.
-        features: centre the vectors.
         landmarks: (L, C) unit vectors; L = 0 moves nothing.
         shares: (L, R) weight of each direction for each landmark.
         directions: (R, V, C).
@@ -74,15 +72,7 @@ class QueryProjection:
         relevant: tuple[IntArray, IntArray],
         seed: int = 0,
     ) -> Self:
-        """Fit on relevant pairs.
-
-        Args:
-            config: sizes and penalty.
-            features: of the items.
-            queries: texts and vectors.
-            relevant: numbers of query and item, (P,) each.
-            seed: draws landmarks.
-        """
+        """Fit on relevant pairs, numbers of query and item (P,) each; the seed draws landmarks."""
         random = np.random.default_rng(seed)
         query_nums, rows = np.unique(relevant[0], return_inverse=True)  # (q,), (P,)
         vectors = features.centre_queries(queries, query_nums)  # (q, C)
@@ -133,16 +123,8 @@ def out_of_fold_features(
     """(P, 2 V) features of pairs, each by a projection that was fitted on other groups.
 
     A projection fits its own training pairs better than new pairs; a model trained on such features
-    would rely on them too much.
-
-    Args:
-        config: of the projections.
-        features: of the items.
-        queries: texts and vectors.
-        pairs: numbers of query and item, (P,) each.
-        is_irrelevant: (P,) labels.
-        groups: (P,) int32 pairs of one group share a fold.
-        seed: draws the folds, and of all projections.
+    would rely on them too much. Pairs are numbers of query and item, (P,) each; those of one group
+    (P,) share a fold.
     """
     rows, numbers = pairs
     group_ids, group_of = np.unique(groups, return_inverse=True)
@@ -168,7 +150,6 @@ def _mean_items(
 
 
 def _kernel(queries: FloatArray, landmarks: FloatArray, sharpness: float) -> FloatArray:
-    """(q, L) Gaussian kernel on the sphere."""
     kernel: FloatArray = np.exp(sharpness * (queries @ landmarks.T - 1)).astype(np.float32)
     return kernel
 

@@ -105,10 +105,8 @@ class TermOverlap(Artefact):
     """Terms of N items with their IDF.
 
     Args:
-        numbers: term -> its number.
         idf: (W,) log(N / number of items with the term).
         unknown_idf: IDF of a term that no item has.
-        titles: terms of titles.
         postings: inverted index of titles and texts.
     """
 
@@ -135,15 +133,10 @@ class TermOverlap(Artefact):
         return float(self.idf[terms].sum()) + self.unknown_idf * (len(query) - len(terms))
 
     def overlaps(self, query: Collection[str], match: TextMatch, titles: TermSets) -> FloatArray:
-        """(p, 4) ``OVERLAPS`` of a query with some items.
+        """(p, 4) ``OVERLAPS`` of a query with some items, their match with it and their titles.
 
         The share of the query's IDF in the title and in the text, the Jaccard index of query and
         title, and the largest IDF of a query term that the text has.
-
-        Args:
-            query: its terms.
-            match: of these terms with the texts of the items (p,).
-            titles: terms of their titles.
         """
         columns = self.in_title(query, titles), match.shares, self.in_both(query, titles)
         return np.column_stack([*columns, match.rarest]).astype(np.float32)
@@ -186,14 +179,10 @@ class TermOverlap(Artefact):
         return rarest_last
 
     def with_titles(self, feedback: IntArray, weights: FloatArray, titles: TermSets) -> FloatArray:
-        """(D, p) weighted shares of the terms of feedback titles that other titles have.
+        """(D, p) weighted shares of the terms of feedback titles (n,) that other titles (p,) have.
 
         Divided by the square root of a title's length plus 1, as long titles share terms by chance.
-
-        Args:
-            feedback: (n,) items whose titles are compared.
-            weights: (D, n) of these items, D times.
-            titles: terms of the titles (p,) to score.
+        Weights (D, n) are those of the feedback items, D times.
         """
         known = self.titles.take(feedback)
         terms, places = np.unique(known.terms, return_inverse=True)  # (U,)
@@ -219,6 +208,5 @@ class TermOverlap(Artefact):
         return np.asarray(shared / np.maximum(1.0, union), np.float32)
 
     def _numbers(self, query: Collection[str]) -> NDArray[np.int64]:
-        """Numbers of the query's terms that some item has, ascending."""
         known = sorted(self.numbers[term] for term in query if term in self.numbers)
         return np.array(known, np.int64)

@@ -68,7 +68,6 @@ class TrainedTrees:
     """Trained trees, with predictions for held-out pairs, to choose a threshold by.
 
     Args:
-        trees: trained on all pairs.
         is_held_out: (P,) pairs that the calibration is fitted on, by other trees trained without
             them.
         probabilities: (H,) of the held-out pairs, by those trees.
@@ -89,14 +88,9 @@ def train_trees(
 ) -> TrainedTrees:
     """Train trees on labelled pairs and calibrate them.
 
-    Args:
-        features: (P, F) float32.
-        is_irrelevant: (P,) labels, by people or an LLM.
-        groups: (P,) int32 pairs of one group are held out together.
-        config: size of the trees.
-        seed: of the held-out groups and of the trees.
-        is_typical: (P,) pairs whose share of irrelevant items is that of requests; the calibration
-            is fitted on these only. None = all are.
+    Features are (P, F) float32, labels (P,) by people or an LLM; pairs of one group (P,) are held
+    out together. The calibration is fitted on the pairs alone that are typical, whose share of
+    irrelevant items is that of requests; None = all are.
     """
     count = len(np.unique(groups))
     config = _limit_size(config, count)
@@ -128,7 +122,6 @@ def _draw_folds(groups: IntArray, count: int, seed: int) -> IntArray:
 
 
 def _limit_size(config: TreesConfig, num_groups: int) -> TreesConfig:
-    """The size of trees for a number of groups."""
     leaves = min(config.leaves, max(_MIN_LEAVES, num_groups // config.groups_per_leaf))
     rounds = min(config.rounds, max(_MIN_ROUNDS, int(config.rounds_per_group * num_groups)))
     return config.model_copy(update={"leaves": leaves, "rounds": rounds})
@@ -237,12 +230,9 @@ class LabelledPairs:
     """Training examples.
 
     Args:
-        queries: (P,) int32 numbers.
-        items: (P,) int32 numbers.
         is_irrelevant: (P,) labels, by people or an LLM that passed the gate.
         groups: (P,) int32 pairs of one group share a fold.
         is_typical: (P,) pairs whose share of irrelevant items is that of requests.
-        features: (P, F).
     """
 
     queries: IntArray
@@ -255,11 +245,8 @@ class LabelledPairs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledUsers:
-    """Users of the training examples.
-
-    Args:
-        features: of users and the items.
-        users: Q, one for each query.
+    """Users of the training examples: one for each of Q queries, and what computes
+    their features.
     """
 
     features: UserFeatures
@@ -278,14 +265,7 @@ class LabelledUsers:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedRelevanceModel:
-    """A trained relevance model, with predictions for held-out pairs.
-
-    Args:
-        model: trained on all pairs.
-        is_held_out: (P,) pairs that the calibration is fitted on, by other trees trained without
-            them.
-        probabilities: (H,) of the held-out pairs, by those trees.
-    """
+    """A trained relevance model, with predictions for held-out pairs; see ``TrainedTrees``."""
 
     model: RelevanceModel
     is_held_out: BoolArray
@@ -302,13 +282,8 @@ def train_relevance_model(
 ) -> TrainedRelevanceModel:
     """Train projection and trees on labelled pairs.
 
-    Args:
-        config: sizes.
-        features: fitted on all items and queries, without labels.
-        texts: of queries and items.
-        examples: labelled pairs with their features.
-        seed: of folds, landmarks and trees.
-        users: of the queries, which the model then knows; None = it does not.
+    Features are fitted on all items and queries, without labels. The model knows users if those of
+    the queries are given.
     """
     (queries, items), pairs = texts, (examples.queries, examples.items)
     # Each by a projection of other groups; that of all groups is for other pairs.

@@ -70,8 +70,6 @@ class UserFeatures:
 
     Args:
         views: (V, N, C) centred unit vectors of the items' texts.
-        catalogue: N items with their attributes.
-        values: which items have which attribute values.
         usual: (K,) mean share of each value over all items.
     """
 
@@ -89,10 +87,7 @@ class UserFeatures:
     def compute(self, user: RequestUser, query: FloatArray, numbers: IntArray) -> FloatArray:
         """(P, U) ``USER_FEATURES`` of items.
 
-        Args:
-            user: of the request.
-            query: (C,) centred unit vector of the text that the request stands for.
-            numbers: (P,) of the items.
+        The query is the centred unit vector (C,) of the text that the request stands for.
         """
         past = user.items[user.items < self.views.shape[1]][-NEWEST:]  # (M,)
         country = {name: text for name, text in user.attributes.items() if name == COUNTRY}

@@ -1,5 +1,1 @@
-"""The unified retriever.
-
-``model.py`` serves from ``artefact.py``; ``network.py``, ``loss.py``, ``batches.py`` and
-``train.py`` fit it; the others are parts of both.
-"""
+"""The unified retriever."""

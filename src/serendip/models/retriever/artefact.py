@@ -25,13 +25,10 @@ class TrainedRetriever(Artefact):
     """Result of training a retriever.
 
     Args:
-        context: ONNX bytes of the context encoder.
         item_vectors: (N, E).
         projected: (N, E) projected content of the items; float16 in an opened artefact.
-        tower: encoder of query texts and of new items.
         bonus: (N,) float32 new item bonus, added to each item's scores.
         affinity: content scores, added to those of the network; None = no alignment.
-        num_parameters: trained parameters of the network.
         quality: item quality and its weights; None = quality is not used.
         countries: countries of home requests; empty = countries are not read.
         start: what a training on more events continues from; None in an opened artefact.

@@ -32,7 +32,6 @@ class PackedLog:
     Columns are as narrow as their values: a training has several logs of all events in memory.
 
     Args:
-        log: events in order of time.
         is_target: (E,) events that may be predicted; None = all.
     """
 
@@ -76,12 +75,8 @@ class RowBounds:
 def cut_rows(log: PackedLog, max_len: int, offsets: LongArray) -> RowBounds:
     """Cut every user's events into blocks of ``block_size`` targets, each with the events before.
 
-    Rows without a target are left out.
-
-    Args:
-        log: the events.
-        max_len: most events of a row.
-        offsets: (users with events,) shift of each user's first border.
+    Rows of at most ``max_len`` events; those without a target are left out. Offsets (users with
+    events,) shift each user's first border.
     """
     block = block_size(max_len)
     offsets = offsets % block
@@ -386,7 +381,6 @@ class BatchBuilder:
 
     @staticmethod
     def _some_history(prefix: LongArray, random: np.random.Generator) -> LongArray:
-        """Hide the history of a random half of the requests."""
         return np.where(random.random(prefix.shape) < 0.5, prefix, 0)
 
 

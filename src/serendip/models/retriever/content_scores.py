@@ -73,7 +73,6 @@ class ContentScores(Artefact):
     """Content scores: item content, aligned and as encoded, and the weights of its cosines.
 
     Args:
-        aligned: (N, C) aligned unit vectors, computed from the content that they have.
         weights: (tasks, 2) float32 weights of the context's cosine and of the text's cosine.
         known: trained queries, which have weights of their own in search; None = all queries have
             the same weights.

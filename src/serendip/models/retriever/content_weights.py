@@ -35,11 +35,9 @@ def tune_content_weights(
 ) -> FloatArray:
     """Tune the weights (2,) of the context's cosine and of the text's cosine for one task.
 
-    Args:
-        validation: yields the validation requests of the task, the same at every call.
-        aligned: (N, C) aligned unit vectors of the items, compared with the context.
-        content: (N, C) unit vectors of the items as encoded, compared with texts.
-        words: (Q, C) unit vectors of the example queries; Q = 0 for tasks without texts.
+    The validation requests of the task are the same at every call. Of the unit vectors, the aligned
+    ones (N, C) are compared with the context, those as encoded (N, C) with texts; ``words`` (Q, C)
+    are those of the example queries, Q = 0 for tasks without texts.
     """
     text = 0.0
     if len(words):

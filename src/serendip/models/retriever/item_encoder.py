@@ -91,9 +91,7 @@ class ItemEncoderArrays(Artefact):
     def encode(self, features: ItemFeatures, item_nums: IntArray) -> tuple[FloatArray, FloatArray]:
         """Encode items without their own ID: vectors (U, E) and projected content (U, E).
 
-        Args:
-            features: features of the items.
-            item_nums: (U,) item numbers, of trained items or beyond; no item is its own donor.
+        Items (U,) may be beyond the trained ones; no item is its own donor.
 
         Raises:
             DataError: content or codes are not those that the retriever was trained on.

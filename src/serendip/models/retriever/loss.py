@@ -48,10 +48,7 @@ class LossCandidates:
 class CandidateDraw:
     """Draws the candidates of a step: its targets and uniform negatives.
 
-    Args:
-        counts: (N,) events per item.
-        queries: examples of the search task; None = no such task.
-        num_negatives: uniform negatives per step.
+    Counts (N,) are events per item; without example queries there is no search task.
     """
 
     def __init__(self, counts: IntArray, queries: QueryExamples | None, num_negatives: int) -> None:
@@ -90,13 +87,9 @@ def _frequency(counts: IntArray, queries: QueryExamples | None) -> TimeArray:
 def id_donors_of(content: FloatArray, seen: BoolArray, count: int) -> tuple[Tensor, Tensor]:
     """ID donors of every item: its nearest trained items by content, with weights that sum to 1.
 
-    Args:
-        content: (N, C) unit vectors, aligned with behaviour if an alignment was fitted.
-        seen: (N,) items with a trained ID, the possible donors.
-        count: K, most donors of an item.
-
-    Returns:
-        (N, K) item numbers and weights; the weights of an item without neighbours are zeros.
+    Content (N, C) are unit vectors, aligned with behaviour if an alignment was fitted; ``seen``
+    (N,) are the items with a trained ID, the possible donors. Returns (N, K) item numbers and
+    weights; the weights of an item without neighbours are zeros.
     """
     everything = np.arange(len(content), dtype=np.int32)
     nearest = find_content_neighbours(content, everything, content, count, allowed=seen)  # (N, N)
@@ -136,13 +129,7 @@ _ITEMS_AT_ONCE = 8_192
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedItems:
-    """Vectors of some items.
-
-    Args:
-        items: (U,) int64 item numbers, ascending.
-        vectors: (U, E) item vectors.
-        projected: (U, E) projected content.
-    """
+    """Vectors (U, E) of some items, and their projected content (U, E); numbers (U,) ascend."""
 
     items: Tensor
     vectors: Tensor
@@ -157,7 +144,6 @@ class RetrieverNetwork(nn.Module):
     """Two-tower network: item tower and context encoder, and the loss of a training step.
 
     Args:
-        features: content, codes and tokens of the items.
         queries: Q example queries of the search task; None = no such task.
         seen: (N,) items with training events, whose ID embeddings are trained.
         config: sizes and tasks.
@@ -263,13 +249,11 @@ class RetrieverNetwork(nn.Module):
     def forward(
         self, batch: TrainingBatch, candidates: Tensor, id_dropout: float = 0.0
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Encode a batch: request vectors (R, E), targets (R,) and candidate vectors (C, E).
+        """Encode a batch: request vectors (R, E), targets (R,) and vectors of candidates (C,), (C,
+        E).
 
-        Args:
-            batch: the requests.
-            candidates: (C,) item numbers.
-            id_dropout: share of the items whose ID is hidden: with its ID hidden an item looks new,
-                so new items are in distribution.
+        ``id_dropout`` is the share of the items whose ID is hidden: such an item looks new, so new
+        items are in distribution.
         """
         used = (batch.used_items, candidates)
         # Each item of the step passes the tower once.
@@ -314,7 +298,6 @@ class RetrieverNetwork(nn.Module):
     def _texts(
         self, batch: TrainingBatch, source_text: Tensor, has_source: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Projected texts (B, M, E) and their mask: of the query, else (not home) of the source."""
         query = torch.from_numpy(batch.query)  # (B, M)
         task = torch.from_numpy(batch.task)
         is_imputed = has_source & (task != HOME)

@@ -156,7 +156,6 @@ class Retriever(Recommender):
         return {} if self._trained.start is None else self._trained.start.arrays()
 
     def _use(self, trained: TrainedRetriever, codes: IntArray) -> None:
-        """Serve what training returned or an artefact holds."""
         self._trained, self._codes = trained, codes
         self._session, self._index = open_session(trained.context), ServedIndex()
 
@@ -291,7 +290,6 @@ class RetrieverGroups(Recommender):
         return parts[0].query_scores(queries) if len(parts) == 1 else None
 
     def _rows(self, queries: Sequence[Query]) -> Iterator[tuple[Retriever, list[int]]]:
-        """Yield each retriever that has queries, with their positions."""
         for part, group in zip(self._parts, self.config.groups, strict=True):
             tasks = {TASK_OF[task] for task in group}
             rows = [row for row, query in enumerate(queries) if TASK_OF[query.task] in tasks]

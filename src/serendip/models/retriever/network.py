@@ -74,11 +74,7 @@ _UNKNOWN_ID = 0.02
 class ItemContent:
     """Content vectors (N, C) that are read by item and not trained; packed ones stay packed.
 
-    Args:
-        rows: a row of zeros = the item has none.
-
-    Attributes:
-        size: C.
+    A row of zeros = the item has none.
     """
 
     def __init__(self, rows: FloatArray) -> None:
@@ -117,10 +113,8 @@ class ItemTower(nn.Module):
     """Item tower: item vectors from content, tokens, codes and the gated ID embedding.
 
     Args:
-        content: of N items.
         codes: (N, L) int64 semantic IDs.
         codebook_size: K, codes per level.
-        config: which parts are read, and their initial scales.
         search_size: S, dimensions that only search uses; 0 = none.
         tokens: words and attribute values of the items; None = none.
     """

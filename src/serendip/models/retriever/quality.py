@@ -37,7 +37,6 @@ _GRID = (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 relevance instead of choosing among relevant items."""
 
 _ROUNDS = 2
-"""Passes over the columns."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,14 +136,9 @@ def keeps_relevance(held: HeldOutRequests, added: FloatArray, most_loss: float) 
 def find_weights(held: HeldOutRequests, values: FloatArray, most_loss: float) -> FloatArray:
     """Search weights (Q,) >= 0 of highest mean quality within a bound on the loss of nDCG@10.
 
-    Args:
-        held: held-out requests. A bound of 1 % needs thousands of them: a single request can be
-            worth a few thousandths of nDCG@10.
-        values: (N, Q) quality; the mean of the columns is maximised.
-        most_loss: largest relative loss of nDCG@10, in [0, 1).
-
-    Returns:
-        The weights; zeros if none better within the bound were found.
+    A bound of 1 % needs thousands of held-out requests: a single one can be worth a few thousandths
+    of nDCG@10. Quality is (N, Q); the mean of its columns is maximised. The weights are zeros if
+    none better within the bound, ``most_loss`` in [0, 1), were found.
     """
     best, worth = np.zeros(values.shape[1], np.float32), values.mean(1)
     nothing = np.zeros(len(values), np.float32)

@@ -85,14 +85,10 @@ def train_retriever(
     options: TrainOptions,
     start: RetrieverStart | None = None,
 ) -> TrainedRetriever:
-    """Train a retriever on ``dataset``, without changing torch's global random state.
+    """Train a retriever on all data, without changing torch's global random state.
 
-    Args:
-        dataset: all data.
-        config: of the retriever, and of ``start``.
-        options: seed, progress, time.
-        start: to continue from; None, or a network of other sizes or countries = train from
-            nothing.
+    It continues from ``start``, of the same config; with None, or a network of other sizes or
+    countries, it trains from nothing.
     """
     torch.set_num_threads(num_threads())
     with torch.random.fork_rng(devices=[]):
@@ -220,7 +216,6 @@ class RetrieverTraining:
             self._run_epoch(self.whole, number)
 
     def _run_epoch(self, maker: BatchBuilder, number: int) -> None:
-        """Pass over all rows, epoch ``number``; shorter if the time is over."""
         self.module.train()
         self._encoded = None
         steps = maker.cut_epoch(self.config.batch_size, self.random)
@@ -281,14 +276,13 @@ class RetrieverTraining:
             yield ValidationRequests(batch, sample.ranked, (encoded @ ranked.T).numpy())
 
     def _sample(self, task: int, maker: BatchBuilder) -> ValidationSample:
-        """The validation requests of a task, drawn once."""
         key = (task, id(maker))
         if key not in self._samples:
             self._samples[key] = ValidationSample.of(maker, task, self.num_items)
         return self._samples[key]
 
     def _encode_validated(self) -> EncodedItems:
-        """Vectors of all items of validation requests, encoded once after every epoch."""
+        # Encoded once after every epoch.
         if self._encoded is None:
             asked = [(TASK_OF[task], self.validation) for task in self.validation.tasks]
             if self.alignment is not None and "search" in self.validation.tasks:
@@ -335,7 +329,6 @@ class RetrieverTraining:
     def _learned(
         self, affinity: ContentScores | None, quality: QualityVector | None
     ) -> RetrieverStart:
-        """What a training on more events continues from."""
         parameters = {
             name: parameter.detach().numpy() for name, parameter in self.module.named_parameters()
         }
@@ -351,7 +344,6 @@ class RetrieverTraining:
         )
 
     def _export_context(self) -> bytes:
-        """Export the context encoder to ONNX, with a country input if it was trained with one."""
         example = example_request(sum(self.module.tower.sizes), bool(self.countries))
         inputs, axes = list(INPUTS), OPEN_AXES
         if self.countries:
@@ -430,7 +422,6 @@ class RetrieverTraining:
         return found if all(keeps_relevance(part, found.added, loss) for part in parts) else vector
 
     def _held_out(self, task: int, affinity: ContentScores | None) -> HeldOutRequests:
-        """Validation requests of a task with the scores that are served, without quality."""
         maker = self.unread if task == SEARCH else self.validation
         words = self.module.query_vectors.numpy()  # (Q, C)
         parts = []

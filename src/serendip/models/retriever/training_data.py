@@ -19,7 +19,6 @@ class TrainingSplit:
     """Training and validation events, and held-out queries.
 
     Args:
-        log: all events.
         learned: (E,) bool, training targets.
         is_validation: (E,) bool, validation targets: they decide when to stop, without gradients.
         held_back: True if the validation targets are events of the dataset itself, which are

@@ -21,8 +21,6 @@ from serendip.models.retriever.batches import BatchBuilder, TrainingBatch, cut_r
 from serendip.models.retriever.requests import NONE, LongArray
 
 MOST_REQUESTS = 4_000
-"""Validation requests per task, about."""
-
 RANKED_WHOLE, NUM_RANKED = 20_000, 10_000
 
 _ROWS_AT_ONCE = 128
@@ -33,7 +31,6 @@ class ValidationSample:
     """Fixed validation requests of one task.
 
     Args:
-        blocks: the requests, in batches.
         ranked: (C,) int64 items that the targets are ranked among, ascending; all targets are.
     """
 
@@ -70,12 +67,8 @@ class ValidationSample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ValidationRequests:
-    """Validation requests of one task with their targets and the network's scores.
-
-    Args:
-        batch: the requests.
-        ranked: (C,) ranked items, ascending.
-        scores: (R, C) scores of the network.
+    """Validation requests of one task with the network's scores (R, C) of ranked items (C,),
+    ascending.
     """
 
     batch: TrainingBatch
@@ -113,10 +106,7 @@ class ValidationRequests:
     ) -> list[float]:
         """Sum of the targets' nDCG@10 for each weight.
 
-        Args:
-            weighted: (R, C) scores that are weighted and added to the network's.
-            fixed: (R, C) scores that are added as they are.
-            weights: of ``weighted``.
+        Scores (R, C) that are weighted are added to the network's, and fixed ones as they are.
         """
         row, columns, excluded = np.arange(len(self.scores)), self.columns, self.excluded
         scores = self.scores + fixed

@@ -30,7 +30,6 @@ class RetrieverStart:
     """A trained network and the weights that were tuned with it.
 
     Args:
-        parameters: name -> array, of all parameters of the network.
         codes: (N', L) semantic IDs.
         seen: (N',) items with a trained ID embedding.
         countries: names of the rows of the countries' vectors; empty = countries are not read.

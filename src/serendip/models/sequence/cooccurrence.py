@@ -37,11 +37,7 @@ def cooccurrence_vectors(
 ) -> FloatArray:
     """Embed items: (N, D) float32 unit vectors; zeros for an item that co-occurs with no other.
 
-    Args:
-        past: histories.
-        num_items: N.
-        size: D; beyond the rank of the data, columns are zeros.
-        options: progress, and the executor that counts.
+    Beyond the rank of the data, columns are zeros.
     """
     embedded, counts = np.zeros((num_items, size), np.float32), _counts(past, num_items, options)
     if not counts.nnz:
@@ -63,7 +59,6 @@ def _counts(past: Sequences, num_items: int, options: TrainOptions | None) -> Sp
 
 
 def _normalise(counts: Sparse) -> Sparse:
-    """A = d^-0.4 C d^-0.4, (N, N)."""
     sums = np.asarray(counts.sum(axis=1), np.float32).ravel()  # (N,)
     factors: FloatArray = (sums + 1.0) ** np.float32(-_POPULARITY_POWER)
     scaled = scale_rows(counts, factors)

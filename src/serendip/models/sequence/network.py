@@ -46,12 +46,7 @@ class SequenceNetwork(nn.Module, ABC):
         self.items = nn.Parameter(torch.randn(num_items, config.embedding_size) * 0.02)
 
     def forward(self, items: Tensor, blocks: Blocks) -> Tensor:
-        """Encode every prefix of every sequence: vectors (T, D) of length 1 / temperature.
-
-        Args:
-            items: (T,) int64.
-            blocks: position of the sequences in the line.
-        """
+        """Encode every prefix of every sequence: vectors (T, D) of length 1 / temperature."""
         encoded = self.read(functional.embedding(items, self.items), blocks)  # (T, D)
         return functional.normalize(encoded, dim=1) / self.temperature
 
@@ -74,8 +69,6 @@ class SequenceNetwork(nn.Module, ABC):
 
 
 class _Last(nn.Module):
-    """What is exported of a network."""
-
     def __init__(self, network: SequenceNetwork) -> None:
         super().__init__()
         self.network = network

@@ -45,12 +45,8 @@ def sampled_softmax(
 ) -> Tensor:
     """Sampled softmax: mean cross-entropy of the target among itself and the negatives.
 
-    Args:
-        encoded: (T, D) request vectors.
-        own: (T, D) vectors of the targets.
-        others: (K, D) vectors of the negatives of the step.
-        targets: (T,) int64 item numbers.
-        negatives: (K,) int64 item numbers; one that is the target does not count.
+    Vectors of requests and of their own targets are (T, D), those of the negatives of the step (K,
+    D); a negative that is the target does not count.
     """
     scores = encoded @ others.T  # (T, K)
     scores = scores.masked_fill(targets[:, None] == negatives, -torch.inf)

@@ -60,20 +60,16 @@ def find_content_neighbours(
     near: IntArray | None = None,
     allowed: BoolArray | None = None,
 ) -> Sparse:
-    """Find the nearest catalogue items of each vector, weighted by cosine^4; rows sum to 1.
+    """Find the nearest catalogue items of each vector, weighted by cosine^4: (M, N), rows sum to 1.
 
-    Args:
-        vectors: (M, D) float32 unit vectors; a zero vector has no neighbours.
-        numbers: (M,) item number of each row, so that no item is its own neighbour; numbers outside
-            [0, N) are items that are not in the catalogue.
-        catalogue: (N, D) float32 unit vectors.
-        count: maximum number of neighbours per row.
-        near: (M, C) int32 items that each vector is compared with, padded with -1; None = all N.
-        allowed: (N,) items that may be neighbours; None = all.
+    Vectors (M, D) and the catalogue's (N, D) have length 1, or 0: these have no neighbours. No item
+    is its own neighbour; numbers (M,) outside [0, N) are items that are not in the catalogue.
+    ``near`` (M, C) int32 are the items that each vector is compared with, padded with -1; None =
+    all N. ``allowed`` (N,) items may be neighbours; None = all. A row without positive cosines is
+    empty.
 
-    Returns:
-        (M, N) float32; a row without positive cosines is empty. Above ``EXACT_COSINES`` a few of
-        the neighbours can be the next nearest ones; the same input has the same output.
+    Above ``EXACT_COSINES`` a few of the neighbours can be the next nearest ones; the same input has
+    the same output.
     """
     if near is not None:
         found = _search_near(vectors, numbers, catalogue, count, near, allowed)
@@ -151,7 +147,6 @@ def _search_lists(
 
 
 def _blocks_of(num_rows: int) -> Iterator[slice]:
-    """Rows that are searched at once."""
     for begin in range(0, num_rows, _ROWS_PER_SEARCH):
         yield slice(begin, begin + _ROWS_PER_SEARCH)
 
@@ -229,7 +224,6 @@ def _count_starts(groups: IntArray, count: int) -> IntArray:
 
 
 def _faiss() -> Any:
-    """Import faiss, untyped, for the configured number of threads."""
     import faiss
 
     faiss.omp_set_num_threads(num_threads())

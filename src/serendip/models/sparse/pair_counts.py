@@ -104,13 +104,10 @@ class PairCounter:
         most: int,
         options: TrainOptions | None = None,
     ) -> Sparse:
-        """The ``most`` largest entries of each row of the scaled counts (N, N).
+        """The ``most`` largest entries of each row of the scaled counts (N, N); 0 = all.
 
-        Args:
-            row_factors: (N,) positive; row i is multiplied by entry i.
-            column_factors: (N,) positive; column j is multiplied by entry j.
-            most: entries kept per row; 0 = all.
-            options: progress, and the executor of the blocks.
+        Row i is multiplied by entry i of the row factors (N,), column j by entry j of the column
+        factors (N,); all are positive.
         """
         factors = {"row_factors": row_factors, "column_factors": column_factors}
         parts: dict[str, Any] = {**self._arrays, **factors, "most": most}

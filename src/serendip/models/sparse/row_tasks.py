@@ -34,13 +34,10 @@ _SOURCE, _ROWS = "source", "rows"
 
 @dataclass(frozen=True, slots=True)
 class RowTask:
-    """Blocks of rows of one task.
+    """Blocks of rows of one task: first row of each block, and the row behind it.
 
-    Args:
-        compute: a function of a module, which computes a block.
-        folder: has what it reads; each attempt writes its rows into a new folder there.
-        size: N.
-        blocks: first row of each block, and the row behind it.
+    ``compute`` is a function of a module; the folder has what it reads, and each attempt writes its
+    rows into a new folder there.
     """
 
     compute: RowFunction
@@ -59,14 +56,7 @@ def compute_rows(
     description: str,
     options: TrainOptions,
 ) -> Sparse:
-    """All rows (N, N) of a matrix.
-
-    Args:
-        compute: computes a block.
-        parts: what it reads.
-        blocks: consecutive rows; together all of them.
-        description: shown with the progress.
-        options: progress, executor, and the folder that its workers see.
+    """All rows (N, N) of a matrix, of consecutive blocks that ``compute`` makes of ``parts``.
 
     Raises:
         SerendipError: a task was killed.

@@ -109,7 +109,6 @@ def read_models(context: JobContext) -> Mapping[str, Any]:
 
 
 def _read_position(context: JobContext) -> dict[str, int]:
-    """Of the data in the database."""
     snapshot = context.snapshot
     place = (snapshot.item_version, snapshot.event_seq, snapshot.event_removals)
     return dict(
@@ -118,7 +117,6 @@ def _read_position(context: JobContext) -> dict[str, int]:
 
 
 def _data_facts(dataset: Dataset) -> dict[str, Any]:
-    """Time of the last event, and counts; those of generated parts if any."""
     events = dataset.events
     counts = {
         "items": dataset.num_items,

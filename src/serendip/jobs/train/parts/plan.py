@@ -40,8 +40,6 @@ class Draft:
     """A generation before it is published.
 
     Args:
-        state: that answers.
-        facts: for the manifest.
         older: for the next training to continue from; None = there were too few data, or it is
             linked.
         record: answers of the fit on the older part; None = the data are too few.
@@ -79,11 +77,9 @@ class Draft:
         return list(read_table(self.facts.get(DECISIONS, {})))
 
     def save(self, folder: Path, space: VectorSpace | None) -> None:
-        """Write the files of the generation; those of linked models are links.
+        """Write the files of the generation into an empty folder; those of linked models are links.
 
-        Args:
-            folder: empty.
-            space: of the vectors of its own models; None = there is none.
+        The space is that of the vectors of its own models; None = there is none.
         """
         if self.linked is None:
             self.state.save(folder)
@@ -101,7 +97,6 @@ class Draft:
 
 
 def _link_files(source: Path, target: Path) -> None:
-    """Link all files of a generation but those that are written anew."""
     written = {*TABLES, LISTS_FILE, MANIFEST}
     for path in source.iterdir():
         if path.name in written:
@@ -121,7 +116,6 @@ class PartInputs:
     """What the parts of one training are built from.
 
     Args:
-        context: workspace, data, encoders, seed, progress and time.
         scratch: folder for files that the draft reads until it is published.
         current: the generation in force, of which parts are linked or continued; None = there is
             none that can be read.
@@ -139,7 +133,6 @@ class Part:
     """A part of a generation.
 
     Args:
-        name: of it.
         needs: names of the parts before it that it is made from.
         reads: what else it is made from: name for people -> plain value.
         build: adds the part to the draft, in place of a linked one. The draft has the parts that it
@@ -157,7 +150,6 @@ class PartPlan:
     """Whether a part is built.
 
     Args:
-        part: its name.
         reason: why it is built; empty = it is linked.
         reads: name of each thing that it reads -> digest.
         fingerprint: of all of it, of the parts that it needs, and of the code.
@@ -181,14 +173,9 @@ def plan_parts(
     rebuild: bool = False,
     only: str = "",
 ) -> dict[str, PartPlan]:
-    """Decide for all parts: name -> plan.
+    """Decide for all parts, each of which comes after those that it needs: name -> plan.
 
-    Args:
-        parts: in an order in which each comes after those that it needs.
-        context: of the training.
-        current: the generation in force; None = there is none that can be read.
-        rebuild: build all.
-        only: build this part, and those that need it; empty = what has changed.
+    ``rebuild`` builds all; ``only`` this part, and those that need it, empty = what has changed.
 
     Raises:
         ConfigError: there is no part ``only``, or another one that it does not need has changed.
@@ -250,7 +237,6 @@ def build_parts(
 
 
 def _find_change(before: Mapping[str, str], now: Mapping[str, str], built: Sequence[str]) -> str:
-    """What has changed of what a part reads; empty = nothing."""
     changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     if changed:
         return f"{', '.join(changed)} changed"

@@ -69,7 +69,6 @@ def build_table_of_rewrites(inputs: PartInputs, draft: Draft | None) -> Draft:
 
 
 def _plain(state: EngineState) -> Searcher:
-    """Word search by words alone."""
     return replace(state.searcher, rewrites=RewriteTable(), values=ValueTable.of(()))
 
 

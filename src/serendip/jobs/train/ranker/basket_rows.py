@@ -60,12 +60,8 @@ def build_basket_requests(
 ) -> list[tuple[str, list[LabelledQuery]]]:
     """Requests of both kinds, at most ``most`` of each, of as many users as possible.
 
-    Args:
-        split: baskets that begin after its cut are read.
-        repeats: which items of a history may come again.
-        settings: surfaces; a task whose surface was given another one has no requests.
-        most: largest number of requests of a kind.
-        rng: draws their order, so that the first ones are a sample of all.
+    Baskets that begin after the cut of the split are read; a task whose surface was given another
+    one has no requests. Their order is drawn, so that the first ones are a sample of all.
     """
     surfaces, groups = settings.all_surfaces(), []
     for task in BASKET_TASKS:

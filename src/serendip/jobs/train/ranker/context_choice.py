@@ -83,13 +83,10 @@ def split_by_time(sample: RankerSample) -> tuple[RankerRows, RankerRows]:
 def choose_parts(
     sample: RankerSample, parts: Sequence[ContextPart], settings: Settings, options: TrainOptions
 ) -> list[Decision]:
-    """Choose the parts that the ranker reads: a decision for each, in their order.
+    """Choose the parts that the ranker reads, of rows with their features: a decision for each, in
+    order.
 
-    Args:
-        sample: rows with the features of ``parts``.
-        parts: that are tested.
-        settings: surfaces and the ranker's config.
-        options: seed and time; nothing is kept if the time ends before the last test.
+    Nothing is kept if the time of the options ends before the last test.
     """
     older, newest = split_by_time(sample)
     if min(len(np.unique(side.group)) for side in (older, newest)) < MIN_REQUESTS:
@@ -113,7 +110,6 @@ class _PartTest:
     """Corrections of a ranker by parts of the context, learned on older requests.
 
     Args:
-        sample: all rows.
         sides: rows of older requests, and of the newest ones.
         scores: logarithms of the ranker's values of their rows, (R,) each.
         tests: number of parts.

@@ -109,7 +109,4 @@ class LabelledQuery:
 
 
 LabelledRequests = Sequence[tuple[str, Sequence[LabelledQuery]]]
-"""Surface and its requests."""
-
 Batches = list[tuple[str, Sequence[LabelledQuery]]]
-"""Surface and some of its requests."""

@@ -51,12 +51,9 @@ def ndcg_of_requests(
     gains: BoolArray | FloatArray,
     requests: Sequence[NDArray[np.intp]],
 ) -> Values:
-    """(Q,) nDCG@10 of the rows of each request by their values (R,).
+    """(Q,) nDCG@10 of the rows of each request by their values (R,), the larger the earlier.
 
-    Args:
-        values: (R,) the larger, the earlier.
-        gains: (R,) >= 0, or True for chosen rows; each request has a row above 0.
-        requests: rows of each.
+    Gains (R,) are >= 0, or True for chosen rows; each request has a row above 0.
     """
     metric, found = NDCG(10), []
     for rows in requests:
@@ -82,12 +79,10 @@ def ranker_values(ranker: Ranker, rows: RankerRows, settings: Settings) -> Float
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RankerSample:
-    """Rows of the ranker, and the requests that they are of.
+    """R rows of the ranker, with the names of their F features, and the Q requests that they are
+    of.
 
-    Args:
-        rows: R rows; their groups are request numbers.
-        names: of the F features.
-        requests: Q requests.
+    Groups of the rows are request numbers.
     """
 
     rows: RankerRows
@@ -128,13 +123,10 @@ class RankerSample:
         orders: tuple[NDArray[np.floating], NDArray[np.floating]],
         tests: int = 1,
     ) -> Decision:
-        """Whether rows of requests are ordered better by the second values than by the first.
+        """Whether rows of requests are ordered better by the second values (R,) than by the first.
 
-        Args:
-            name: of what is chosen.
-            rows: R rows of requests that have a chosen one; weights of these are their gains.
-            orders: (R,) values each.
-            tests: see ``choose``.
+        Each request has a chosen row; weights of these are their gains. For ``tests`` see
+        ``choose``.
         """
         gains, requests = gains_of(rows), rows_of_requests(rows.group)
         without, with_ = (ndcg_of_requests(values, gains, requests) for values in orders)
@@ -168,10 +160,6 @@ class RankerTrials:
     """Trains the rankers of a choice, within a share of the ranker's time.
 
     A ranker whose training the time ended would be compared as if it were whole: there is none.
-
-    Args:
-        settings: surfaces and the ranker's config.
-        options: seed, and the time of the choice.
     """
 
     settings: Settings
@@ -203,8 +191,7 @@ class RankerTrials:
     ) -> Ranker | None:
         """Train a ranker that may order some tasks, in a share of the time that is left.
 
-        Returns:
-            the ranker; None if no row was chosen, or the time was over before its end.
+        None if no row was chosen, or the time was over before its end.
         """
         left = self.options.allowance
         if not rows.labels.any():
@@ -234,7 +221,6 @@ MIN_REQUESTS = 200
 measured."""
 
 POPULARITY = "log popularity"
-"""The feature that has log(1 + interactions)."""
 
 
 def learn_discounts(ranker: Ranker, rows: RankerRows, settings: Settings) -> dict[str, float]:
@@ -257,11 +243,8 @@ def learn_discount(
 ) -> float:
     """The largest power that costs at most ``MAX_LOSS`` of nDCG@10.
 
-    Args:
-        values: (R,) values of the ranker.
-        counts: (R,) interactions of the items.
-        chosen: (R,) True for positives.
-        group: (R,) number of the request.
+    (R,) each: values of the ranker, interactions of the items, whether they were chosen, and
+    numbers of the requests.
     """
     requests = [rows for rows in rows_of_requests(group) if chosen[rows].any()]
     if len(requests) < MIN_REQUESTS:

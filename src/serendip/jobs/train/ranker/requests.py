@@ -128,14 +128,11 @@ def build_requests(
     config: RankerConfig,
     rng: np.random.Generator,
 ) -> list[tuple[Task, list[LabelledQuery]]]:
-    """Requests of moments of the newer part, and of written queries, by task.
+    """Requests of moments of the newer part, the targets of the split, and of written queries, by
+    task.
 
-    Args:
-        split: each of its targets is a moment.
-        examples: written queries.
-        repeats: which items of a history may come again.
-        config: largest number of home requests (see ``_count_home``), weight of written queries.
-        rng: draws.
+    The config has the largest number of home requests (see ``_count_home``) and the weight of
+    written queries.
     """
     targets, most = split.targets, config.most_requests
     num_home, num_similar = _count_home(split, most), count_similar(split, most)
@@ -194,18 +191,14 @@ def _label_next(query: Query, targets: Targets, row: int) -> LabelledQuery:
 
 
 SEARCH = TASKS.index("search")
-"""Number of the task."""
 
 
 def label_judged(
     judged: JudgedQueries, vectors: FloatArray, by_llm: Set[str] = frozenset()
 ) -> list[LabelledQuery]:
-    """Searches for labelled queries, without a user.
+    """Searches for labelled queries, without a user, with the content vectors (Q, D) of the texts.
 
-    Args:
-        judged: Q queries; the weight of a relevant item is its gain.
-        vectors: (Q, D) content vectors of the texts.
-        by_llm: texts of queries with labels by an LLM.
+    The weight of a relevant item is its gain. ``by_llm`` are the texts with labels by an LLM.
     """
     labelled = []
     for (text, gains), vector in zip(judged.items(), vectors, strict=True):
@@ -233,12 +226,9 @@ MOST_LABELLED = 3_000
 def read_judged_files(
     paths: Sequence[Path], vocabulary: Vocabulary, most: int = MOST_LABELLED
 ) -> JudgedQueries:
-    """The queries of files of labels; of two labels of a pair the later file's counts.
+    """At most ``most`` queries of files of labels; of two labels of a pair the later file's counts.
 
-    Args:
-        paths: of the files.
-        vocabulary: of the items; labels of other items are left out.
-        most: largest number of queries.
+    Labels of other items than those of the vocabulary are left out.
 
     Raises:
         DataError: a file is missing or broken.
@@ -269,16 +259,10 @@ def write_searches(
     weight: float,
     rng: np.random.Generator,
 ) -> list[LabelledQuery]:
-    """Searches for written queries, every second one with the history of somebody.
+    """At most ``most`` searches for written queries, every second one with the history of somebody.
 
-    Search must not need a history.
-
-    Args:
-        examples: queries with their items.
-        others: requests that histories are taken from, in turns.
-        most: largest number of searches.
-        weight: of each; 0 = there are none.
-        rng: draws the queries.
+    Search must not need a history; those of the other requests are taken in turns. With a weight of
+    0 there are none.
     """
     result = []
     for index, row in enumerate(rng.permutation(len(examples))[:most]):
@@ -297,11 +281,8 @@ def write_searches(
 
 
 def count_searches(rows: RankerRows, sources: Sequence[SearchSource | None]) -> dict[str, int]:
-    """Source -> number of its searches with a positive row.
-
-    Args:
-        rows: of all requests.
-        sources: of each request, by its number in ``rows.group``.
+    """Source -> number of its searches with a positive row; sources are by number in
+    ``rows.group``.
     """
     of_search = (rows.task == SEARCH) & rows.labels.any(1)  # (R,)
     found = Counter(sources[group] for group in np.unique(rows.group[of_search]).tolist())

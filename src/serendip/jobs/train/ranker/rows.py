@@ -69,9 +69,6 @@ class RowMaking:
     """Makes the rows of batches of requests, numbered from 0 on, until the time for them ends.
 
     Args:
-        settings: surfaces and the ranker's config.
-        options: progress and time.
-        total: number of all requests.
         deciding: source -> number of those that may decide what orders search.
         rng: draws of negatives.
         parts: rows that were made.
@@ -103,7 +100,6 @@ class RowMaking:
             self._take(labelled, label_candidates(labelled, surface, state, self.settings, first))
 
     def _take(self, labelled: Sequence[LabelledQuery], found: LabelledCandidates) -> None:
-        """Keep the rows of a batch."""
         first = len(self.made)
         self.parts.append(found.sample(labelled, self.rng))
         if found.searches is not None:
@@ -176,14 +172,9 @@ def label_candidates(
     settings: Settings,
     first_group: int,
 ) -> LabelledCandidates:
-    """Candidates of a batch of requests, which are numbered from ``first_group`` on.
+    """Candidates of a batch of B requests, which are numbered from ``first_group`` on.
 
-    Args:
-        labelled: B requests.
-        surface: that they are made of.
-        state: without a ranker.
-        settings: surfaces and the ranker's config.
-        first_group: number of the first request.
+    They are made on a surface, of a state without a ranker.
     """
     config, actions = settings.all_surfaces()[surface], settings.ranker.actions
     queries = [request.query for request in labelled]
@@ -230,7 +221,6 @@ def _choose_negatives(
 
 
 def _concatenate(parts: Sequence[RankerRows]) -> RankerRows | None:
-    """All rows; None without any part."""
     if not parts:
         return None
     return RankerRows(

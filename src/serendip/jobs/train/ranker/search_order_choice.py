@@ -80,11 +80,7 @@ def choose_search_order(
 ) -> Decision:
     """Compare the ranker with rank fusion on held-out searches; see the rule above.
 
-    Args:
-        sample: all rows of the ranker.
-        compared: all candidates of some searches of people, numbered as in the sample.
-        settings: surfaces and the ranker's config.
-        options: seed and time.
+    ``compared`` are all candidates of some searches of people, numbered as in the sample.
     """
     learned = count_searches(sample.rows, [request.source for request in sample.requests])
     counts = ", ".join(f"{learned[name]:,} {name}" for name in SEARCH_SOURCES)

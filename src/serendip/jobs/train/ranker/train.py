@@ -48,13 +48,7 @@ _BASKETS = 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RankerFit:
-    """A ranker and what it reads.
-
-    Args:
-        ranker: trained.
-        context: whose features it has.
-        decisions: about what it reads and orders.
-    """
+    """A ranker, the context whose features it has, and decisions about what it reads and orders."""
 
     ranker: Ranker
     context: ContextCounts
@@ -69,21 +63,13 @@ def train_ranker_on_requests(
     settings: Settings,
     options: TrainOptions,
 ) -> RankerFit | None:
-    """Train the ranker on requests of the newer part of a split.
+    """Train the ranker on requests of the newer part of a split; None if no candidate was a
+    positive.
 
     Where the settings leave it to the training which parts of the context are read, they are chosen
-    on the rows of the first requests, which are a sample of all (``context_choice``).
-
-    Args:
-        state: fitted on the older part, with the items of the newer part appended.
-        split: both parts, items numbered as in ``state``.
-        examples: written queries, items numbered as in ``state``.
-        labelled: logged requests of the newer part, and queries with labels.
-        settings: surfaces and the ranker's config.
-        options: seed and progress.
-
-    Returns:
-        the ranker and the context that it reads; None if no candidate was a positive.
+    on the rows of the first requests, which are a sample of all (``context_choice``). The state was
+    fitted on the older part, with the items of the newer part appended; items of the split and of
+    the written queries are numbered as in it.
     """
     rng = np.random.default_rng(options.seed)
     most = settings.ranker.most_requests
@@ -112,7 +98,6 @@ def train_ranker_on_requests(
 
 
 def _train(making: RowMaking, state: EngineState) -> RankerFit | None:
-    """Choose what the ranker orders, and train it on the rows of that; None without rows."""
     settings, options, rows = making.settings, making.options, making.rows()
     if rows is None:
         return None
@@ -136,11 +121,7 @@ def _train(making: RowMaking, state: EngineState) -> RankerFit | None:
 def _choose_context(
     state: EngineState, batches: Batches, making: RowMaking
 ) -> tuple[EngineState, list[Decision], Batches]:
-    """Choose the parts of the context that the ranker reads, on the rows of the first requests.
-
-    Returns:
-        the state with the chosen parts, the decisions, and the batches that have no rows yet.
-    """
+    """Choose the parts of the context that the ranker reads, on the rows of the first requests."""
     present, options = state.context.present, making.options
     named = making.settings.context.named
     parts = [part for part in present if part not in named]
@@ -165,6 +146,5 @@ def _choose_context(
 
 
 def _count_first(batches: Batches, requests: int) -> int:
-    """Number of the first batches that have a number of requests together, or of all."""
     sizes = np.cumsum([len(labelled) for _, labelled in batches])
     return min(len(batches), int(np.searchsorted(sizes, requests)) + 1)
