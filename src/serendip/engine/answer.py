@@ -21,9 +21,9 @@ from serendip.errors import DataError
 from serendip.search.rewrites import Rewrite
 
 Number: TypeAlias = Annotated[
+    # JSON has null for what is not finite.
     float, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]}, mode="serialization")
 ]
-"""A number that may not be finite; JSON has null for it then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,6 @@ class ChosenItem:
     """An item that a user chose.
 
     Args:
-        item_id: external id.
         liked: whether one of the user's events with the item was a like.
     """
 
@@ -241,8 +240,7 @@ class Explanation:
     absence: Absence | None = None
 
 
-_MAX_OFFSET = 10_000
-"""Largest offset of a page, in items."""
+_MAX_OFFSET = 10_000  # in items
 
 
 def encode_cursor(offset: int) -> str:

@@ -84,8 +84,7 @@ from serendip.search.suggestions.ranker import SuggestionUser
 
 _log = logging.getLogger(__name__)
 
-BUSY_TIMEOUT_S = 2.0
-"""Seconds that a write waits for other writers of the database before it fails."""
+BUSY_TIMEOUT_S = 2.0  # that a write waits for other writers of the database before it fails
 
 
 class Engine(AbstractContextManager["Engine"]):
@@ -97,7 +96,6 @@ class Engine(AbstractContextManager["Engine"]):
     locked for ``BUSY_TIMEOUT_S``; a write that raises one of the two has stored nothing.
 
     Attributes:
-        settings: of the workspace.
         report: file of the page about its quality, once an evaluation has ended.
         generation: name of the generation that answers.
     """
@@ -146,10 +144,8 @@ class Engine(AbstractContextManager["Engine"]):
 
         A synonym table that cannot be read is logged and left out.
 
-        Args:
-            folder: the workspace.
-            clock: returns Unix seconds; decides which items are available and when a request reads
-                the log for the counts.
+        The clock gives Unix seconds; it decides which items are available and when a request reads
+        the log for the counts.
 
         Raises:
             ConfigError: ``serendip.toml`` is missing or has a wrong key or value.
@@ -165,11 +161,6 @@ class Engine(AbstractContextManager["Engine"]):
         cls, workspace: Workspace, generation: Version, clock: Callable[[], float] = time.time
     ) -> Engine:
         """Open a generation whose files are verified.
-
-        Args:
-            workspace: of the generation.
-            generation: see ``engine.artefacts.generations``.
-            clock: as in ``open``.
 
         Raises:
             ArtefactError: the generation is unreadable.
@@ -190,12 +181,7 @@ class Engine(AbstractContextManager["Engine"]):
     ) -> Engine:
         """Answer from a state that is in memory, such as that of a generation to be published.
 
-        Args:
-            workspace: of the generation.
-            generation: its name and manifest; its folder is not read.
-            state: of the generation.
-            encoder: of texts.
-            clock: as in ``open``.
+        The folder of the generation is not read.
 
         Raises:
             StorageError: the database is missing or cannot be read.
@@ -236,10 +222,7 @@ class Engine(AbstractContextManager["Engine"]):
         self._num_events = self._store.log.count()
 
     def work_beside(self) -> None:
-        """Go on with what a service does in processes beside it; returns at once.
-
-        They remove bytes of who was erased, and encode the files of posted items.
-        """
+        """Remove what was erased, and encode files of posted items, in processes of their own."""
         self._remover.follow(self._eraser.has_remains)
         if self.settings.content.media:
             self._encoding.follow(
@@ -263,9 +246,6 @@ class Engine(AbstractContextManager["Engine"]):
     def sort_names(self, surface: str) -> Sequence[str]:
         """What lists of a surface can be ordered by: numbers that people read, those of the
         settings first; nothing where it sells positions, which an order would move.
-
-        Args:
-            surface: name of a surface.
 
         Raises:
             UnsupportedError: the surface is not configured; the hint lists those that are.
@@ -293,9 +273,6 @@ class Engine(AbstractContextManager["Engine"]):
         A surface that needs a text returns no items for an empty one without filters; with them it
         is a category page, see ``engine.matches``.
 
-        Args:
-            request: at most ``request.k`` items are returned.
-
         Raises:
             UnsupportedError: the surface is not configured.
             UnknownItemError: an item of the request is not in the catalogue, deleted or not
@@ -313,7 +290,6 @@ class Engine(AbstractContextManager["Engine"]):
         return replace(answer, surface=request.surface, understood=understood)
 
     def _answer(self, request: Request, state: EngineState, is_wish: bool = False) -> Answer:
-        """Answer a request as it is meant: whether or not another surface was asked."""
         surface, offset = self._find_surface(request), decode_cursor(request.cursor)
         query = self._query_builder.build(state, request)
         if surface.needs == "query" and not normalise(request.text):
@@ -336,9 +312,7 @@ class Engine(AbstractContextManager["Engine"]):
         read, so that what they rejected is not shown. ``degraded`` says what was left out. See
         ``engine.fallback``.
 
-        Args:
-            request: to answer.
-            with_content: whether the content rung is tried; False if it takes too long, too.
+        Without ``with_content`` the content rung is not tried, as it takes too long, too.
 
         Raises:
             LateError: a search without the content rung.
@@ -357,9 +331,7 @@ class Engine(AbstractContextManager["Engine"]):
     def search(self, text: str, **parameters: Any) -> Answer:
         """Search items by a text: ``recommend`` on the surface ``search``.
 
-        Args:
-            text: the query as typed.
-            parameters: further fields of ``Request``.
+        ``parameters`` are further fields of ``Request``.
 
         Raises:
             UnknownItemError, DataError: as ``recommend``.
@@ -369,9 +341,7 @@ class Engine(AbstractContextManager["Engine"]):
     def similar(self, item_id: str, **parameters: Any) -> Answer:
         """Recommend items similar to an item: ``recommend`` on the surface ``similar``.
 
-        Args:
-            item_id: external id.
-            parameters: further fields of ``Request``.
+        ``parameters`` are further fields of ``Request``.
 
         Raises:
             UnknownItemError, DataError: as ``recommend``.
@@ -380,9 +350,6 @@ class Engine(AbstractContextManager["Engine"]):
 
     def needs(self, surface: str) -> Literal["", "query", "items"]:
         """The part that requests of a surface must have: a text, or source items; empty = neither.
-
-        Args:
-            surface: name of a surface.
 
         Raises:
             UnsupportedError: the surface is not configured; the hint lists those that are.
@@ -394,9 +361,8 @@ class Engine(AbstractContextManager["Engine"]):
 
         With a text they complete it; without one they are queries to search next.
 
-        Args:
-            request: its text, user, filters, ``after`` and ``k`` are read. At most ``k`` queries
-                are returned, none if it is below 1.
+        The text, user, filters, ``after`` and ``k`` of the request are read. At most ``k`` queries
+        are returned, none if it is below 1.
 
         Raises:
             DataError: a filter is none, or of an attribute that no item has.
@@ -417,9 +383,7 @@ class Engine(AbstractContextManager["Engine"]):
     def explain(self, request: Request, item_id: str) -> Explanation:
         """Explain why an item is, or is not, in the answer to a request.
 
-        Args:
-            request: an item that is not among its first ``k`` is absent; the cursor is not read.
-            item_id: external id of the item to explain.
+        An item that is not among its first ``k`` is absent; the cursor is not read.
 
         Raises:
             UnsupportedError: the surface is not configured.
@@ -440,8 +404,7 @@ class Engine(AbstractContextManager["Engine"]):
 
         For scripts: the service calls ``add_event_groups``.
 
-        Args:
-            events: the surface of each is empty, configured or ``suggest``.
+        The surface of each is empty, configured or ``suggest``.
 
         Returns:
             number of new events; an ``event_id`` that is stored already is not new.
@@ -459,8 +422,7 @@ class Engine(AbstractContextManager["Engine"]):
     def add_event_groups(self, groups: Iterable[Sequence[Event]]) -> list[int | SerendipError]:
         """Store groups of events in one transaction, as ``add_events`` does with each of them.
 
-        Args:
-            groups: each is asked for once those before it are written, so that it may come late.
+        Each is asked for once those before it are written, so that it may come late.
 
         Returns:
             number of new events of each group, or why none of that group is stored.
@@ -481,7 +443,6 @@ class Engine(AbstractContextManager["Engine"]):
         return [next(counts) if error is None else error for error in refused]
 
     def _surface_problem(self, events: Iterable[Event]) -> UnsupportedError | None:
-        """The error of events that name a surface that is not configured."""
         try:
             for surface in {event.surface for event in events} - {"", NOT_A_SURFACE}:
                 find_surface(self._surfaces, surface)
@@ -492,10 +453,9 @@ class Engine(AbstractContextManager["Engine"]):
     def add_items(self, items: Sequence[Item]) -> int:
         """Store items and make them searchable and recommendable at once, without training.
 
-        Args:
-            items: new items, or other content of stored ones; of several with the same id the
-                last is stored. Titles, lists, paths of categories and numbers that are written for
-                people are read as those of the file.
+        They are new items, or other content of stored ones; of several with the same id the last is
+        stored. Titles, lists, paths of categories and numbers that are written for people are read
+        as those of the file.
 
         Returns:
             number of stored items.
@@ -587,28 +547,15 @@ class Engine(AbstractContextManager["Engine"]):
         return build_group_name(self.state.code_names, self.semantic_id(item_id))
 
     def users(self, limit: int = 50) -> list[tuple[str, int]]:
-        """The most active users, each with their number of events; most active first.
-
-        Args:
-            limit: maximum number of users. Events of all actions are counted.
-        """
+        """The most active users first, each with their number of events of all actions."""
         return self._store.log.active_users(limit)
 
     def history(self, user_id: str, limit: int = 50) -> list[Event]:
-        """The events of a user, newest first, without ignored actions such as impressions.
-
-        Args:
-            user_id: external id; an unknown user has no events.
-            limit: maximum number of events.
-        """
+        """The events of a user, newest first, without ignored actions such as impressions."""
         return self._store.log.history(user_id, limit, self.settings.actions.ignore)[::-1]
 
     def user(self, user_id: str) -> User:
-        """A user with their attributes; without any if nothing is stored about them.
-
-        Args:
-            user_id: external id.
-        """
+        """A user with their attributes; without any if nothing is stored about them."""
         return self._store.users.get(user_id) or User(user_id)
 
     def put_user(self, user: User) -> None:
@@ -622,12 +569,7 @@ class Engine(AbstractContextManager["Engine"]):
         self._store.users.put(user)
 
     def chosen(self, user_id: str, limit: int = 50) -> list[ChosenItem]:
-        """Items that a user chose and has not rejected since, each once, newest choice first.
-
-        Args:
-            user_id: external id; an unknown user has chosen none.
-            limit: maximum number of items.
-        """
+        """Items that a user chose and has not rejected since, each once, newest choice first."""
         state = self.state
         history = self._query_builder.read_past(state, user_id).history
         liked = frozenset(history.item_nums[history.liked].tolist())
@@ -683,14 +625,7 @@ class Engine(AbstractContextManager["Engine"]):
         return [self._query_builder.build(state, request) for request in requests]
 
     def run(self, queries: Sequence[Query], surface: str) -> list[Result]:
-        """Answer many queries of one surface without reasons, for batch jobs.
-
-        Args:
-            queries: built by ``queries``.
-            surface: name of a surface.
-
-        Returns:
-            one result per query.
+        """Answer queries of one surface that ``queries`` built, without reasons, for batch jobs.
 
         Raises:
             UnsupportedError: the surface is not configured.
@@ -722,7 +657,6 @@ class Engine(AbstractContextManager["Engine"]):
         return surface.model_copy(update={"exploration": None})
 
     def _suggestion_user(self, state: EngineState, user_id: str) -> SuggestionUser:
-        """What suggestions know of a user; nothing of an unknown visitor."""
         if not user_id:
             return SuggestionUser()
         past = self._query_builder.read_past(state, user_id)
@@ -751,9 +685,6 @@ def load_shared(folder: Path) -> None:
     """Load what all engines of a workspace share, before processes are forked that open one.
 
     That is the modules that start no thread, and the weights of a text encoder that needs none.
-
-    Args:
-        folder: the workspace.
 
     Raises:
         ConfigError: ``serendip.toml`` is missing or has a wrong key or value.

@@ -32,7 +32,6 @@ LABELS: Mapping[str, str] = {
     PERSONAL: "what was learned from behaviour",
     CONTENT: "what is alike",
 }
-"""Of the rungs that can be missing."""
 
 
 def has_popular_rung(surface: SurfaceConfig) -> bool:
@@ -41,11 +40,8 @@ def has_popular_rung(surface: SurfaceConfig) -> bool:
 
 
 _CONTENT_SOURCES: Final = ("words", "content", "popular-country")
-_SHORTLIST = 2_000
-"""Items of the popular rung that are returned where all are asked for."""
-
-_FUSED = 200
-"""Candidates of each source of the content rung."""
+_SHORTLIST = 2_000  # items of the popular rung that are returned where all are asked for
+_FUSED = 200  # candidates of each source of the content rung
 
 
 def fall_back(
@@ -86,7 +82,6 @@ def fall_back(
 
 
 def _try_content(query: Query, surface: SurfaceConfig, state: EngineState, sort: str) -> ItemList:
-    """The list of the content rung; empty if it fails."""
     try:
         matches = find_matches(query, surface, state, sort) if sort else ItemList()
         if len(matches):
@@ -100,12 +95,7 @@ def run_content(
     queries: Sequence[Query], surface: SurfaceConfig, state: EngineState
 ) -> list[ItemList]:
     """Lists of the content rung for requests without an order of their own, empty where it finds
-    nothing.
-
-    Args:
-        queries: as of ``fall_back``, of one surface, at least one.
-        surface: of the requests.
-        state: to answer from.
+    nothing; the requests are of one surface.
     """
     sources: dict[str, int] = {name: _FUSED for name in _CONTENT_SOURCES if name in surface.sources}
     if BrowseSource.name in surface.sources:

@@ -23,9 +23,7 @@ OTHER_FEATURES: Mapping[str, str] = {
     "mean code match": "Levels shared on average",
     "log history length": "Length of the history (log)",
     "liked share": "Share of likes in the history",
-}
-"""Features that are not the scores of a model: name -> label."""
-
+}  # those that are not scores of a model: name -> label
 CONTEXT_FEATURES: Mapping[str, Mapping[str, str]] = {
     "country": {
         "country fit": "Chosen in this country more than elsewhere",
@@ -46,18 +44,14 @@ CONTEXT_FEATURES: Mapping[str, Mapping[str, str]] = {
         "log price above usual": "Price above the user's usual (log)",
     },
     "age": {"log age": "Age (log)"},
-}
-"""Part of the context -> its features: name -> label. Attributes of users have further ones."""
-
+}  # part of the context -> its features: name -> label
 _FIT = " fit"
+# Where items may come again.
 REPEAT_FEATURES: Mapping[str, str] = {"log times chosen": "Times chosen before (log)"}
-"""Features that exist where items may come again: name -> label."""
-
+# Of models whose scores are features, in the order of the columns.
 SCORED_KINDS: tuple[ScoreKind, ...] = ("count", "similarity")
-"""Score kinds of the models whose scores are features, in the order of the columns."""
-
+# Within their kind; the others follow in the order of the settings.
 _FIRST = ("transitions", "item-knn", "retriever", "content")
-"""Models that come first within their kind; the others follow in the order of the settings."""
 
 
 def models_of_kind(models: Mapping[str, Recommender], kind: ScoreKind) -> list[str]:
@@ -74,10 +68,7 @@ def feature_names(
 ) -> tuple[str, ...]:
     """Names of the columns of a feature matrix (R, F).
 
-    Args:
-        models: by name, in the order of the settings.
-        with_repeats: whether items that a user chose may come again.
-        context: what is known of contexts; None = nothing.
+    Models are in the order of the settings; without ``context`` nothing is known of contexts.
     """
     names: list[str] = []
     for kind in SCORED_KINDS:
@@ -120,7 +111,6 @@ def part_of(feature: str) -> str:
 
 
 def _field_of(feature: str) -> str:
-    """The field, or further part, of the context that a feature is of; empty = of none."""
     if feature.startswith(OF_USER):
         return feature.removesuffix(_FIT)
     return next((part for part, own in CONTEXT_FEATURES.items() if feature in own), "")

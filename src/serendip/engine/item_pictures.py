@@ -23,8 +23,8 @@ from serendip.errors import DataError
 
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")
 _ADDRESS = re.compile(r"https://([a-z0-9.-]+)(?:[/?][^\s\\\x00-\x1f\x7f]*)?", re.IGNORECASE)
+# Of two letters or more: `C:` is a drive.
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)
-"""Of an address, two letters or more: `C:` is a drive."""
 
 
 class PageConfig(Config):
@@ -46,8 +46,7 @@ class PageConfig(Config):
     @field_validator("image_hosts")
     @classmethod
     def _are_host_names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
-        """They become part of a header."""
-        for host in hosts:
+        for host in hosts:  # they become part of a header
             if not _HOST.fullmatch(host.lower()):
                 raise ValueError(f"{host!r} is not a host name such as 'cdn.example.com'")
         return tuple(host.lower() for host in hosts)
@@ -122,10 +121,7 @@ class ItemPictures:
 
 
 def _media_type(body: bytes) -> str:
-    """Media type by the signature at the start of a file; empty for all that is not a picture.
-
-    SVG is not among them: it may hold scripts.
-    """
+    # SVG is not among them: it may hold scripts.
     if body.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if body.startswith(b"\xff\xd8\xff"):

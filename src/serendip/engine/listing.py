@@ -15,14 +15,9 @@ from serendip.data import Catalogue, ItemList, TimeArray
 from serendip.data.arrays import first_rows
 from serendip.data.items.attribute_test import require_attributes, require_numbers
 
-MOST_VALUES = 50
-"""Values of a facet, the most frequent ones."""
-
-DESCENDING = "-"
-"""Before the attribute of a sort: the largest number comes first."""
-
-AVAILABLE_FROM = "available_from"
-"""The order by the time from which items may be shown; ``-available_from`` is the newest first."""
+MOST_VALUES = 50  # of a facet, the most frequent ones
+DESCENDING = "-"  # before the attribute of a sort: the largest number comes first
+AVAILABLE_FROM = "available_from"  # the order by the time from which items may be shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +41,8 @@ def sort_items(
 ) -> ItemList:
     """A list in the order of a number that its items have; those without it come last.
 
-    Args:
-        items: in any order, which decides between equal numbers.
-        sort: name of the attribute or ``AVAILABLE_FROM``, ``-price`` for the largest first; empty =
-            as it is.
-        catalogue: of the items.
-        most: number of items at which the list ends; None = all.
+    ``sort`` is the name of the attribute or ``AVAILABLE_FROM``, ``-price`` for the largest first;
+    empty = as it is, which also decides between equal numbers. The list ends at ``most`` items.
 
     Raises:
         DataError: the attribute is a number for no item.
@@ -66,11 +57,7 @@ def sort_items(
 
 def list_sort_names(catalogue: Catalogue, first: Sequence[str]) -> tuple[str, ...]:
     """What people may order lists by: the time of the items where any has one, then the attributes
-    that are numbers, without ids and codes.
-
-    Args:
-        catalogue: of the items.
-        first: attributes that come before the others.
+    that are numbers, without ids and codes; attributes of ``first`` come before the others.
     """
     known = catalogue.attribute_names
     names = dict.fromkeys((*(name for name in first if name in known), *known))
@@ -89,10 +76,9 @@ def find_newest_order(catalogue: Catalogue) -> str:
 
 
 def _numbers_of(items: ItemList, name: str, catalogue: Catalogue) -> TimeArray:
-    """(C,) float64 what items are ordered by; NaN = an item has none."""
     if name == AVAILABLE_FROM and catalogue.has_times:
         times = catalogue.available_from[items.item_nums]
-        return np.where(np.isfinite(times), times, np.nan)
+        return np.where(np.isfinite(times), times, np.nan)  # NaN = has none
     require_attributes([name], catalogue)
     require_numbers([name], catalogue)
     return catalogue.column(name).numbers_of(items.item_nums)

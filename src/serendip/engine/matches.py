@@ -31,8 +31,7 @@ from serendip.engine.state import EngineState
 from serendip.search.lexical import are_allowed
 from serendip.search.searcher import put_first
 
-MOST_MATCHES = 1_000
-"""Length of a list in an order or with filters of its own: the first ones."""
+MOST_MATCHES = 1_000  # length of a list in an order or with filters of its own: the first ones
 
 
 def find_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort: str) -> ItemList:
@@ -40,11 +39,7 @@ def find_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort:
 
     Of a category page with an order they are those of all items that pass its filters.
 
-    Args:
-        query: with a text, or without one.
-        surface: of the request; of a category page see ``build_browse_surface``.
-        state: to search in.
-        sort: see ``sort_items``; empty = by how well they match.
+    ``sort`` is as of ``sort_items``; empty = by how well they match.
 
     Returns:
         items that may be shown, those that have words with the fields of hits of a search; none
@@ -93,11 +88,7 @@ def run_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort: 
 
     Items that match are in it whatever the relevance model says of them: it is complete.
 
-    Args:
-        query: with a text, or without one.
-        surface: of the request.
-        state: to answer from.
-        sort: see ``sort_items``; empty = by score.
+    ``sort`` is as of ``sort_items``; empty = by score.
     """
     if not sort and not len(find_complete(query, surface, state)):
         return _run_then_filter(query, surface, state)
@@ -116,11 +107,7 @@ def append_matches(
 ) -> Result:
     """A list with all further items that have every word behind it, as many as facets count.
 
-    Args:
-        result: of a search without an order or filters of its own, whole.
-        query: that it answers.
-        surface: of the request.
-        state: that it was answered from.
+    The result is whole, of a search without an order or filters of its own.
     """
     items = result.items
     complete = find_complete(query, surface, state).item_nums
@@ -171,9 +158,7 @@ def build_browse_surface(surface: SurfaceConfig, home: SurfaceConfig) -> Surface
     """The surface as it answers a category page: its own filters and weights, candidates and
     models of the feed, nothing removed for its relevance and no place given away.
 
-    Args:
-        surface: of the request.
-        home: the feed, whose sources need no text.
+    The sources of the feed need no text.
     """
     own = {name: quota for name, quota in surface.sources.items() if name != WordSource.name}
     feed = {name: quota for name, quota in home.sources.items() if name != SPONSORED}

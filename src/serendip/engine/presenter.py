@@ -37,20 +37,12 @@ from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.state import EngineState
 
-_WORD_SOURCE = "from words"
-"""Key of a trace: number of candidates that the word search proposed."""
-
-_DECIMALS = 5
-"""Decimals of the numbers of an item."""
-
-_ANY_WORD = 1e-9
-"""A BM25 below that of any item with a word."""
-
+_WORD_SOURCE = "from words"  # key of a trace: candidates that the word search proposed
+_DECIMALS = 5  # of the numbers of an item
+_ANY_WORD = 1e-9  # below the BM25 of any item with a word
+# Numbers of an item that its events carry, so that what was explored can be told apart.
 _LOGGED = (EXPLORED, PROPENSITY)
-"""Numbers of an item that its events carry, so that what was explored can be told apart."""
-
-_WORD_SCORES = ("title match", "bm25")
-"""Features that the evidence of the text is computed from."""
+_WORD_SCORES = ("title match", "bm25")  # features that the evidence of the text is computed from
 
 
 def search_feedback(result: Result, state: EngineState) -> SearchFeedback | None:
@@ -84,13 +76,7 @@ def build_answer(
 ) -> Answer:
     """The requested page of a result, with reasons if the request asks for them.
 
-    Args:
-        result: of the request.
-        state: that it was computed from.
-        generation: name of the generation.
-        request: at most ``request.k`` items are on the page.
-        offset: 0-based position of the page's first item in the list.
-        counted: items that facets count; None = those of the result.
+    The page begins at the 0-based ``offset``; facets count ``counted``, None = the result.
     """
     result = replace(result, items=sort_items(result.items, request.sort, state.catalogue))
     reasons: Sequence[str] = ()
@@ -116,14 +102,7 @@ def build_page(
 ) -> Answer:
     """The requested page of a list in its order, as ``build_answer`` makes it.
 
-    Args:
-        items: the list, at least up to the end of the page.
-        state: that it was made from.
-        generation: name of the generation.
-        request: as of ``build_answer``.
-        offset: as of ``build_answer``.
-        reasons: of the items of the page; none = nothing is said of any.
-        counted: items that facets count; None = the list.
+    Of items without ``reasons`` nothing is said; facets count ``counted``, None = the list.
     """
     end, catalogue = offset + request.k, state.catalogue
     page = items.take(slice(offset, end))
@@ -156,13 +135,7 @@ def build_explanation(
 ) -> Explanation:
     """Explain why an item is, or is not, in the list.
 
-    Args:
-        result: of the request.
-        query: the whole request, including the parts that the surface does not read.
-        item: number of the item to explain.
-        state: that the result was computed from.
-        generation: name of the generation.
-        request: as the caller sent it.
+    ``query`` is the whole request, including the parts that the surface does not read.
     """
     result = replace(result, items=sort_items(result.items, request.sort, state.catalogue))
     positions, number = np.flatnonzero(result.items.item_nums == item), np.array([item], np.int32)
@@ -194,19 +167,17 @@ def build_explanation(
 
 
 def _best_words(result: Result) -> float:
-    """The largest BM25 of the first items of a list; if none has a word, any word is as good."""
     scores = result.items.take(slice(0, FIRST)).fields.get("bm25", np.zeros(0))
+    # If none has a word, any word is as good.
     return float(np.nan_to_num(scores).max(initial=0.0)) or _ANY_WORD
 
 
 def _only_logged(items: ItemList) -> ItemList:
-    """Items without the numbers that their events do not carry."""
     kept = {name: column for name, column in items.fields.items() if name in _LOGGED}
     return ItemList.of_distinct(items.item_nums, items.scores, kept)
 
 
 def _parts(items: ItemList) -> list[dict[str, float]]:
-    """The numbers of each item by name: the finite ones, rounded to five decimals."""
     names = [name for name in items.fields if name != SPONSORED]
     table = np.empty((len(items), len(names)))  # (C, F)
     for column, name in enumerate(names):

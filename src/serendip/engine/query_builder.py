@@ -26,23 +26,16 @@ from serendip.errors import UnknownItemError
 
 _FINAL_SIGNS = " ?!.,;:\u2026\u3002"
 
-_TEXT_CACHE_SIZE = 4096
-"""Number of texts whose vectors are cached."""
+_TEXT_CACHE_SIZE = 4096  # texts whose vectors are cached
 
 
 class QueryBuilder:
     """Builds queries over one generation; safe to use from many threads.
 
     Args:
-        encoder: of texts.
         fusion: of the generation; maps text vectors into the space of the content vectors.
-        store: holds the events.
-        rules: which events are interactions, likes or negative.
         surfaces: by name; a query has the task of its surface.
         clock: returns Unix seconds.
-
-    Attributes:
-        histories: of the users.
     """
 
     def __init__(
@@ -61,10 +54,6 @@ class QueryBuilder:
 
     def build(self, state: EngineState, request: Request) -> Query:
         """Build the query of a request at the present time, with the whole history of its user.
-
-        Args:
-            state: that the request is answered from.
-            request: of a configured surface.
 
         Raises:
             UnsupportedError: the surface is not configured.
@@ -97,7 +86,6 @@ class QueryBuilder:
         return self._read(state, request, past.known(state.num_items))
 
     def _read(self, state: EngineState, request: Request, past: UserPast) -> Query:
-        """A query without the vectors of its text."""
         sources = [find_item_number(item_id, state) for item_id in request.item_ids]
         is_id, text = _read_text(state, request)
         return Query(
@@ -124,7 +112,6 @@ class QueryBuilder:
         return self.histories.of(user_id, state.catalogue.vocabulary)
 
     def _encode(self, text: str) -> tuple[FloatArray, FloatArray]:
-        """Vectors of a text in the space of the items, and of the encoder."""
         encoded = self._encoder.encode([text])  # (1, C)
         return fuse_text_vectors([text], encoded, self._fusion)[0], encoded[0]
 

@@ -49,20 +49,15 @@ from serendip.search.variants import number_late
 _CATALOGUE_FILE, _IDS, _NUMBERS = "catalogue.arrow", "ids", "numbers"
 _FACTS, _QUERIES, _QUERY_RANKER = "facts", "queries", "query-ranker"
 _REWRITES, _RELEVANCE = "rewrites", "relevance"
+# What ``EngineState.save_tables`` writes.
 TABLES = (_FACTS, _QUERIES, _QUERY_RANKER, _REWRITES, _RELEVANCE)
-"""What ``EngineState.save_tables`` writes."""
-
-_ITEM_TEXTS = "_items"
-"""Folder, beside those of the relevance models, of the texts of items, which all of them read."""
-
-TYPED_TEXTS = "search"
-"""Surface whose labels, of typed texts, serve all surfaces that answer these."""
+_ITEM_TEXTS = "_items"  # texts of items, which all relevance models read
+TYPED_TEXTS = "search"  # these labels serve all surfaces that answer typed texts
 
 
+# Sets that are kept, the least recently used go first; of those that filters of requests leave
+# there may be any number.
 _MAX_SETS, _MAX_PASSING = 64, 16
-"""Sets that are kept, the least recently used go first; and of those that filters of requests
-leave, of which there may be any number."""
-
 ValueT = TypeVar("ValueT")
 
 
@@ -81,13 +76,7 @@ class Derived:
     def item_set(
         self, key: Hashable, build: Callable[[], BoolArray], is_lasting: bool = True
     ) -> ItemSet:
-        """A set of items.
-
-        Args:
-            key: names the set among all sets of the state.
-            build: computes its mask (N,), if it is not known yet.
-            is_lasting: whether many requests read it; False = it is what the filters of one leave.
-        """
+        """A set of items; ``is_lasting`` = many requests read it, not one that filtered by it."""
         kept, most = (self._sets, _MAX_SETS) if is_lasting else (self._passing, _MAX_PASSING)
         with self._lock:
             if key in kept:
@@ -101,12 +90,7 @@ class Derived:
         return found
 
     def value(self, name: str, compute: Callable[[], ValueT]) -> ValueT:
-        """An array or a number of the whole state.
-
-        Args:
-            name: names it among all of the state.
-            compute: gives it, if it is not known yet.
-        """
+        """An array or a number of the whole state."""
         if name not in self._values:
             self._values[name] = compute()
         return cast(ValueT, self._values[name])
@@ -120,7 +104,6 @@ class EngineState:
         catalogue: N items, deleted ones included (item numbers never change).
         features: content vectors and semantic IDs.
         codebooks: frozen codebooks, which give new items their semantic IDs.
-        models: name -> model.
         ranker: orders candidates; None while its own training rows are computed.
         searcher: word search.
         counts: (N,) int32 interactions per item.
@@ -209,10 +192,6 @@ class EngineState:
         """A copy with late items: of known ids with other content, or new; hidden ones are shown.
 
         Known items keep their counts; new ones have no interactions and the mean quality.
-
-        Args:
-            items: M items of different ids.
-            features: of the M items.
         """
         catalogue, count = self.catalogue.with_late(items), self.num_items
         numbers = catalogue.vocabulary.numbers(item.item_id for item in items)
@@ -344,7 +323,6 @@ class EngineState:
         return state
 
     def _sizes(self) -> dict[str, tuple[int, int]]:
-        """What parts have -> how much of it, and how much the items or the codebooks have."""
         features, (levels, _, size) = self.features, self.codebooks.centroids.shape
         parts: dict[str, Sized] = {"content": features.content, "cells": self.cells.items}
         parts |= {} if features.present is None else {"present": features.present}
@@ -367,7 +345,6 @@ _PARTS: Mapping[str, type[Artefact]] = {
     "repeats": Repeats,
     "reception": Reception,
 }
-"""Parts of a state that are saved as they are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -417,7 +394,6 @@ def open_counts(folder: Path) -> tuple[Vocabulary, IntArray]:
 def _open_relevance(
     folder: Path, labels: Sequence[str], catalogue: Catalogue
 ) -> dict[str, RelevanceModel]:
-    """Relevance models by the surface of their labels."""
     if not labels:
         return {}
     place = folder / _RELEVANCE
@@ -427,10 +403,6 @@ def _open_relevance(
 
 def _require_fitting(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> None:
     """Check that parts are of the same items and sizes.
-
-    Args:
-        folder: of the parts.
-        sizes: what -> how much of it there is, and should be.
 
     Raises:
         ArtefactError: one is not.

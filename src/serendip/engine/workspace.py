@@ -46,21 +46,13 @@ SETTINGS_FILE = "serendip.toml"
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
-REPORT_JSON, REPORT_HTML = "report.json", "report.html"
-"""Files in the folder of reports."""
-
-LIST_FOLDER = "lists"
-"""Folder, in that of the relevance models, of models by labels of lists."""
+REPORT_JSON, REPORT_HTML = "report.json", "report.html"  # in the folder of reports
+LIST_FOLDER = "lists"  # in the folder of relevance models: those by labels of lists
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Paths and settings of one folder.
-
-    Args:
-        folder: the workspace.
-        settings: contents of its ``serendip.toml``, and of the environment.
-    """
+    """Paths and settings of one folder."""
 
     folder: Path
     settings: Settings
@@ -148,9 +140,6 @@ class Workspace:
         Yields what raises a ``StorageError`` if the lock was lost, see ``Database.exclusive``. Of a
         workspace on one machine the lock of a folder says the same: this one adds nothing.
 
-        Args:
-            name: of what is done.
-
         Raises:
             LockedError: another process does it.
             StorageError: the database cannot be opened.
@@ -163,9 +152,6 @@ class Workspace:
 
     def open_store(self, busy_timeout_s: float = PATIENT_S) -> Store:
         """Open the existing database; the caller closes it.
-
-        Args:
-            busy_timeout_s: seconds that a write waits for other writers.
 
         Raises:
             StorageError: the database is missing (reading and serving never create an empty one)
@@ -226,7 +212,6 @@ class WorkspaceLocation:
 
 
 def _digest(name: str, table: Any) -> str:
-    """Digest of a table without users and passwords, which machines may have of their own."""
     text = json.dumps(mask(name, table), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -1,4 +1,1 @@
-"""What a workspace has besides its data: generations, their records, and the erasure of all of it.
-
-``generations.py`` publishes and opens what trainings made.
-"""
+"""What a workspace has besides its data: generations, their records, and the erasure of it."""

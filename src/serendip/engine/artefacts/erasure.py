@@ -36,13 +36,10 @@ _log = logging.getLogger(__name__)
 
 PlaceState = Literal["erased", "pending", "kept"]
 
-EXPORTS = ("users.parquet", "queries.parquet")
-"""Files in ``embeddings`` that name users, or what they typed: they are removed with them."""
-
+EXPORTS = ("users.parquet", "queries.parquet")  # they name users, or what they typed
+# Least seconds between two removals of a service, and times that the last one took: each writes
+# the database again as a whole, however many were erased, so that many erasures share one.
 PAUSE_S, REST = 30.0, 4.0
-"""Least seconds between two removals of a service, and times that the last one took: each writes
-the database again as a whole, however many were erased, so that many erasures share one."""
-
 _AGAIN = "a running service goes on with it, as do `serendip erase`, an import and a training"
 
 
@@ -106,12 +103,7 @@ class ErasureReceipt:
 
 
 class Eraser:
-    """Erases from one workspace; safe to use from many threads.
-
-    Args:
-        workspace: to erase from.
-        store: of its database.
-    """
+    """Erases from one workspace; safe to use from many threads."""
 
     def __init__(self, workspace: Workspace, store: Store) -> None:
         self._workspace, self._store = workspace, store
@@ -126,10 +118,7 @@ class Eraser:
         return self._user_receipt(erasure, events)
 
     def find_receipt(self, user_id: str) -> ErasureReceipt | None:
-        """A user's last erasure with the present state of the places; erases nothing.
-
-        None if the user never was erased.
-        """
+        """A user's last erasure with the present state of the places; None if there was none."""
         erasure = self._store.erasure(user_id)
         return None if erasure is None else self._user_receipt(erasure, 0)
 
@@ -178,7 +167,6 @@ class Eraser:
     def _places(self, receipt: ErasureReceipt) -> Iterator[ErasurePlace]:
 
         def is_older(copy: DataCopy) -> bool:
-            """Whether a copy was begun before the erasure."""
             place = copy.removals if receipt.kind == "user" else copy.item_version
             return place < receipt.since
 
@@ -222,14 +210,12 @@ class Eraser:
         yield ErasurePlace("cache, reports, answers of an LLM", "kept", detail)
 
     def _scratch(self) -> str:
-        """Why copies of events are left that a training, a backup or another job works with."""
         folders = self._scratch_folders()
         if any(map(is_locked, folders)):
             return "a job runs that may have begun before; its copy of events goes with it"
         return f"a killed job left a copy of events: {_AGAIN}" if folders else ""
 
     def _own_exports_of_erased(self) -> list[Path]:
-        """Files of the engine's own exports that were begun before the last erasure of a user."""
         last = self._store.last_erasure()
         own = {self._workspace.embeddings / name for name in EXPORTS}
         older = {
@@ -244,21 +230,15 @@ class Eraser:
 
 
 def _place(name: str, pending: object, erased: str) -> ErasurePlace:
-    """A place from which nothing is left, unless there is a reason why something is."""
     return ErasurePlace(name, "pending" if pending else "erased", str(pending or erased))
 
 
 def _files_of(out: Path) -> list[Path]:
-    """A file or folder that was exported, and what a killed or running export has of it."""
     return sorted(path for path in (out, *out.parent.glob(f"{out.name}.*")) if path.exists())
 
 
 def remove_remains(folder: str) -> None:
-    """Remove the bytes of all who were erased from a workspace; what fails is left for later.
-
-    Args:
-        folder: the workspace.
-    """
+    """Remove the bytes of all who were erased from a workspace; what fails is left for later."""
     workspace = Workspace.open(Path(folder))
     try:
         with closing(workspace.open_store()) as store, store.database.exclusive("erasure"):

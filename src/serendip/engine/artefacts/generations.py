@@ -27,19 +27,14 @@ from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.sync import Place, SharedFolder, local_folder, place_name
 from serendip.runtime.versions import Version, Versions, require_nothing
 
-_BLOCK = 1 << 20
-"""Values of an array that are looked at together."""
-
-KEEP = 3
-"""Number of newest generations that are kept."""
-
+_BLOCK = 1 << 20  # values of an array that are looked at together
+KEEP = 3  # newest generations that are kept
+# Facts of a manifest: the number of the last event that it was trained on, how often events had
+# been removed from the log, and how often when the last user was erased who is not in it.
 EVENT_SEQ, REMOVALS, ERASED = "event_seq", "event_removals", "erased_at_removals"
-"""Facts of a manifest: the number of the last event that it was trained on, how often events had
-been removed from the log, and how often when the last user was erased who is not in it."""
-
+# The version of the items that it was trained on, and that at which the last item was erased that
+# is not in it.
 ITEM_VERSION, ERASED_ITEMS = "item_version", "erased_at_item_version"
-"""Facts of a manifest: the version of the items that it was trained on, and that at which the last
-item was erased that is not in it."""
 
 
 def publish(
@@ -50,11 +45,8 @@ def publish(
 ) -> Version:
     """Write a new generation with its manifest and make it current.
 
-    Args:
-        generations: the folder of generations; created if missing.
-        write: fills an empty folder with artefacts.
-        facts: further keys of the manifest: positions of the data, counts, decisions.
-        require_held: raises an error if a lock that guards this was lost; nothing changes then.
+    ``facts`` are further keys of the manifest: positions of the data, counts, decisions. Where
+    ``require_held`` raises an error, a lock that guards this was lost, and nothing changes.
 
     Raises:
         ArtefactError: an array that was written has a value that is no number; nothing changes.
@@ -97,7 +89,6 @@ def publish(
 def _share(
     generations: SharedFolder, building: Path, name: str, require_held: Callable[[], None]
 ) -> None:
-    """Store a generation and set the pointer of all machines; refused, nothing of it stays."""
     folder = generations.store(building, name)
     try:
         require_held()
@@ -114,10 +105,6 @@ def rollback(generations: Place, require_held: Callable[[], None] = require_noth
 
     Damaged generations are skipped. If the pointer ``CURRENT`` cannot be read, the newest undamaged
     generation becomes current.
-
-    Args:
-        generations: the folder of generations.
-        require_held: as of ``publish``.
 
     Raises:
         NotTrainedError: there is no earlier generation.
@@ -147,7 +134,6 @@ def rollback(generations: Place, require_held: Callable[[], None] = require_noth
 
 
 def _fetch_all(generations: Place) -> dict[str, str]:
-    """Fetch what a rollback may lead to; name -> folder in the storage, of what is there."""
     if not isinstance(generations, SharedFolder):
         return {}
     with suppress(ArtefactError):  # what is damaged there is passed over
@@ -162,9 +148,7 @@ def _fetch_all(generations: Place) -> dict[str, str]:
 def open_current(generations: Place, verify: bool = True) -> Version:
     """Open the published generation; a copy that is damaged is fetched again.
 
-    Args:
-        generations: the folder of generations.
-        verify: whether to check the checksums of all files, and that all numbers are some.
+    With ``verify``, the checksums of all files are checked, and that all numbers are some.
 
     Raises:
         NotTrainedError: no generation is published.
@@ -204,10 +188,7 @@ def open_named(generations: Place, name: str) -> Version:
 
 
 def open_newest(generations: Place) -> Version | None:
-    """Open the newest readable generation, which a rollback may have left; None without one.
-
-    Its files are not verified.
-    """
+    """Open the newest readable generation unverified, which a rollback may have left, if any."""
     versions = _versions(generations)
     return next(_readable(versions, reversed(versions.names())), None)
 
@@ -294,12 +275,7 @@ def _readable(versions: Versions, names: Iterable[str]) -> Iterator[Version]:
 
 
 def _first_sound(versions: Versions, names: Iterator[str], current: str) -> Version:
-    """Open the first undamaged generation: its files are as its manifest says, and have numbers.
-
-    Raises:
-        NotTrainedError: ``names`` is empty.
-        ArtefactError: all are damaged; the error of the first.
-    """
+    """Open the first undamaged generation: its files are as its manifest says, and have numbers."""
     damage: ArtefactError | None = None
     for name in names:
         try:
@@ -340,7 +316,7 @@ def _name_before(versions: Versions, current: str) -> str:
 
 
 def _is_ended(manifest: Mapping[str, Any], by: Mapping[str, Any]) -> bool:
-    """Whether a generation may have users or items that were erased before another one."""
+    # Whether it may have users or items that were erased before another one.
     pairs = ((ERASED, REMOVALS), (ERASED_ITEMS, ITEM_VERSION))
     limits = {present: int(by.get(erased, 0)) for erased, present in pairs}
     return any(limit and int(manifest.get(key, 0)) < limit for key, limit in limits.items())
@@ -356,10 +332,8 @@ def with_erased(generations: Place, limit: int, fact: str = REMOVALS) -> list[st
 
     Those of a storage are among them, if it can be reached.
 
-    Args:
-        generations: the folder of generations.
-        limit: removals of the log, or version of the items, at which it was erased.
-        fact: of the manifest that is below it then, ``REMOVALS`` or ``ITEM_VERSION``.
+    ``limit`` is the number of removals of the log, or version of the items, at which it was erased;
+    the fact of the manifest, ``REMOVALS`` or ``ITEM_VERSION``, is below it then.
     """
     versions = _versions(generations)
     found = [(name, _facts(versions, name)) for name in versions.names()]
@@ -371,11 +345,10 @@ def with_erased(generations: Place, limit: int, fact: str = REMOVALS) -> list[st
 
 
 def _facts(versions: Versions, name: str) -> Mapping[str, Any]:
-    """A manifest; of one that cannot be read, that it knows of no erasure."""
     try:
         return versions.read_manifest(name)
     except ArtefactError:
-        return {REMOVALS: -1, ITEM_VERSION: -1}
+        return {REMOVALS: -1, ITEM_VERSION: -1}  # it knows of no erasure
 
 
 def _remove_old(generations: Place, current: Version) -> None:
@@ -398,7 +371,6 @@ def _remove_old(generations: Place, current: Version) -> None:
 
 
 def _outdated(versions: Versions, current: Version) -> list[str]:
-    """Names of generations that the current one makes superfluous, or an erasure has ended."""
     ended = _ended_by(versions, current.name, current.manifest)
     kept = {current.name, _name_before(versions, current.name), *versions.names()[-KEEP:]}
     return [name for name in versions.names() if name not in kept or name in ended]

@@ -17,9 +17,7 @@ FAILED: Final = "failed"
 Result = Literal["published", "refused", "failed"]
 RESULTS: tuple[Result, ...] = (PUBLISHED, REFUSED, FAILED)
 
-TRAINING_STATUS_FILE = "status.json"
-"""File of the ``JobStatus`` in the folder of trainings."""
-
+TRAINING_STATUS_FILE = "status.json"  # the ``JobStatus`` in the folder of trainings
 _FILE = "last.json"
 _LONGEST_DELAY_S = 7 * 86_400.0
 
@@ -53,11 +51,7 @@ class TrainingRecord:
             return None
 
     def write(self, folder: Path) -> TrainingRecord:
-        """Replace the record in the folder of trainings.
-
-        Returns:
-            what was written: with the number of failures in a row.
-        """
+        """Replace the record in the folder of trainings; returned with the failures in a row."""
         before = TrainingRecord.read(folder)
         earlier = 0 if before is None else before.failures
         written = replace(self, failures=0 if self.result == PUBLISHED else earlier + 1)

@@ -30,11 +30,7 @@ class EffectiveSetting:
 
 
 def read_effective_settings(folder: Path, environment: Mapping[str, str]) -> list[EffectiveSetting]:
-    """All settings of a workspace, in the order of the reference.
-
-    Args:
-        folder: of the workspace.
-        environment: variables, which override the file.
+    """All settings of a workspace, in the order of the reference; variables override the file.
 
     Raises:
         ConfigError: the file is missing, or it or a variable has a wrong key or value.
@@ -60,8 +56,7 @@ def read_effective_settings(folder: Path, environment: Mapping[str, str]) -> lis
 def _leaves(
     table: Mapping[str, Any], path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """(path, value) of everything that is no table, or an empty one."""
-    for key, value in table.items():
+    for key, value in table.items():  # (path, value) of what is no table, or an empty one
         if isinstance(value, Mapping) and value:
             yield from _leaves(value, (*path, key))
         else:
@@ -69,7 +64,6 @@ def _leaves(
 
 
 def _is_in(tables: Any, keys: tuple[str, ...]) -> bool:
-    """Whether a file has a value at a path, or one that is no table on the way."""
     for key in keys:
         if not isinstance(tables, Mapping):
             return True

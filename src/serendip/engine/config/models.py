@@ -41,24 +41,17 @@ from serendip.models.retriever.config import (
 )
 from serendip.models.transitions import TransitionsConfig
 
-CLASS_KEY = "class"
-"""Key of a table that names the model class."""
-
+CLASS_KEY = "class"  # names the model class
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _CONTEXT = (name for names in CONTEXT_FEATURES.values() for name in names)
 _FEATURES = frozenset({*OTHER_FEATURES, *REPEAT_FEATURES, *_CONTEXT})
+# Names of sources, of numbers in an answer and of rows in a report.
 _TAKEN = frozenset({*OWN_SOURCES, *_FEATURES, RANKER, "engine", "explored", "bid"})
-"""Names of sources, of numbers in an answer and of rows in a report that are not models."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredModel:
-    """One model of a workspace.
-
-    Args:
-        class_name: name of its class in the registry.
-        config: hyperparameters.
-    """
+    """One model of a workspace: its class in the registry, and its hyperparameters."""
 
     class_name: str
     config: Config
@@ -93,8 +86,7 @@ class ModelsConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _read(cls, tables: Any) -> Any:
-        """Read ``{name: table}``; in names, ``_`` and ``-`` are the same."""
-        if not isinstance(tables, Mapping):
+        if not isinstance(tables, Mapping):  # in names, ``_`` and ``-`` are the same
             return tables
         models: dict[str, ConfiguredModel] = {}
         for key, table in tables.items():
@@ -106,7 +98,6 @@ class ModelsConfig(Config):
 
     @model_serializer
     def _write(self) -> dict[str, Any]:
-        """The tables as in a settings file, those of the default models included."""
         tables = {}
         for name, model in self.tables.items():
             values = model.config.model_dump(mode="json")
@@ -124,11 +115,7 @@ class ModelsConfig(Config):
         return config if isinstance(config, RetrieverConfig) else RetrieverConfig()
 
     def build(self, unified: UnifiedConfig) -> dict[str, Recommender]:
-        """Name, as in reports and surfaces -> untrained model.
-
-        Args:
-            unified: which tasks share a retriever.
-        """
+        """Name, as in reports and surfaces -> untrained model; some tasks share a retriever."""
         models = {}
         for name, model in self.tables.items():
             if name == "retriever" and isinstance(model.config, RetrieverConfig):
@@ -142,14 +129,12 @@ def _to_name(key: Any) -> str:
 
 
 def _default_class(name: str) -> str:
-    """Class name of a table without the key ``class``; empty = the table must have the key."""
     if name in DEFAULT_MODELS:
         return DEFAULT_MODELS[name].class_name
-    return name if name in model_names() else ""
+    return name if name in model_names() else ""  # empty = the table must name it
 
 
 def _read_table(key: str, table: Any) -> ConfiguredModel:
-    """Read one table; errors name the table and the key."""
     name = _to_name(key)
     if not _NAME.fullmatch(name) or name in _TAKEN:
         raise ValueError(
@@ -170,7 +155,6 @@ def _read_table(key: str, table: Any) -> ConfiguredModel:
 
 
 def _config_class(key: str, class_name: Any) -> type[Config]:
-    """Config class of a registered model class."""
     if class_name not in model_names():
         names = ", ".join(model_names())
         raise ValueError(f"the class of {key!r} must be one of {names}, not {class_name!r}")

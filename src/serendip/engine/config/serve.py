@@ -14,7 +14,6 @@ from serendip.runtime.budget import parse_duration
 
 
 def _require_duration(text: str) -> str:
-    """A validated duration."""
     try:
         parse_duration(text)
     except ConfigError as error:
@@ -23,16 +22,11 @@ def _require_duration(text: str) -> str:
 
 
 def _read_never(text: str | None) -> str | None:
-    """A validated duration; None for ``never``."""
     return None if text is None or text == "never" else _require_duration(text)
 
 
-Duration = Annotated[str, AfterValidator(_require_duration)]
-"""A duration such as ``10m``."""
-
-OptionalDuration = Annotated[str | None, AfterValidator(_read_never)]
-"""A duration, or ``never``, which is None."""
-
+Duration = Annotated[str, AfterValidator(_require_duration)]  # such as ``10m``
+OptionalDuration = Annotated[str | None, AfterValidator(_read_never)]  # None = ``never``
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 
 

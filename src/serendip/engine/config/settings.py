@@ -37,8 +37,8 @@ from serendip.runtime.sync import Place, SharedFolder, Storage
 from serendip.search.config import SearchConfig
 from serendip.search.suggestions.config import QueriesConfig
 
+# No business of shoppers.
 _PRIVATE_WORDS = frozenset({"bid", "bids", "margin", "margins", "cost", "costs", "profit"})
-"""Words in the names of attributes that are no business of shoppers."""
 
 
 class StorageConfig(Config):
@@ -60,8 +60,7 @@ class StorageConfig(Config):
 
 @lru_cache
 def _open(folder: Path, url: str) -> SharedFolder:
-    """One client of a place for a whole process: it keeps connections open."""
-    return SharedFolder(folder, Storage(url))
+    return SharedFolder(folder, Storage(url))  # one for a whole process: it keeps connections open
 
 
 class StalenessConfig(Config):
@@ -194,7 +193,7 @@ class Settings(Config):
     @field_validator("ranker")
     @classmethod
     def _predicts_interest(cls, ranker: RankerConfig) -> RankerConfig:
-        """Surfaces weigh the action ``interact`` by default, and bids are paid for it."""
+        # Surfaces weigh it by default, and bids are paid for it.
         if "interact" not in ranker.actions:
             raise ValueError("actions must contain 'interact'")
         if len(set(ranker.actions)) < len(ranker.actions):
@@ -211,7 +210,6 @@ class Settings(Config):
     def _known_names(
         cls, surfaces: dict[str, SurfaceConfig], info: ValidationInfo
     ) -> dict[str, SurfaceConfig]:
-        """Every source, scorer and action that a surface names exists."""
         models = tuple(info.data.get("models", ModelsConfig()).tables)
         ranker = info.data.get("ranker", RankerConfig())
         for name, surface in surfaces.items():
@@ -270,7 +268,6 @@ class Settings(Config):
 
 
 def _require_known(key: str, names: Iterable[str], allowed: Sequence[str]) -> None:
-    """Raise an error that names the key if a name is not allowed."""
     for name in names:
         if name not in allowed:
             raise ValueError(f"{key} names {name!r}; use one of {', '.join(allowed)}")

@@ -27,9 +27,7 @@ from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
 
-Wording: TypeAlias = tuple[str, str]
-"""Why the item is absent, and what would change it."""
-
+Wording: TypeAlias = tuple[str, str]  # why the item is absent, and what would change it
 STAGES: Mapping[str, Wording] = {
     "seen": (
         "You have chosen or rejected it already",
@@ -118,9 +116,6 @@ class AbsenceFinder:
     Args:
         request: its ``k`` items are shown.
         query: the whole request, including the parts that the surface does not read.
-        surface: settings of the surface.
-        state: that the answer was computed from.
-        result: the answer.
     """
 
     request: Request
@@ -154,13 +149,11 @@ class AbsenceFinder:
 
     @property
     def _is_of_matches(self) -> bool:
-        """Whether a list in an order of its own is of what matches, see ``matches.py``."""
-        sources = self.surface.sources
+        sources = self.surface.sources  # see ``matches.py``
         has_words = WordSource.name in sources and bool(self.result.query.text.strip())
         return has_words or BrowseSource.name in sources
 
     def _explain_unproposed(self, item: int) -> Absence:
-        """Where an item that no source proposed would stand."""
         also = [np.array([item], np.int32)]
         selector, _ = score([self.query], self.surface, self.state, also)
         (row,) = np.flatnonzero(selector.candidates.items == item).tolist()
@@ -176,7 +169,6 @@ class AbsenceFinder:
         return self._absence("candidates", "", own, UNPROPOSED, place=place, sources=names)
 
     def _explain_place(self, place: int) -> Absence:
-        """Why an item that is further down the list is not shown."""
         own, sort = float(self.result.items.scores[place]), self.request.sort
         if sort:
             return self._absence("order", "", own, ORDER, place=place + 1, sort=sort)
@@ -189,18 +181,15 @@ class AbsenceFinder:
         return self._absence("score", "", own, SCORE, place=place + 1)
 
     def _count_better(self, own: float) -> int:
-        """Number of items that are in the list for a score above one."""
         scores = self.result.items.scores
         return int((self._is_by_score & (scores > own)).sum())
 
     @property
-    def _is_by_score(self) -> BoolArray:
-        """(P,) whether items are in the list for their score."""
+    def _is_by_score(self) -> BoolArray:  # (P,)
         is_by_score: BoolArray = ~(self._is_by(EXPLORED) | self._is_by(SPONSORED))
         return is_by_score
 
-    def _is_by(self, rule: str) -> BoolArray:
-        """(P,) whether a rule decided the places of the list."""
+    def _is_by(self, rule: str) -> BoolArray:  # (P,)
         values = self.result.items.fields.get(rule, np.zeros(len(self.result.items)))
         return np.nan_to_num(values.astype(np.float32)) > 0
 
@@ -212,7 +201,6 @@ class AbsenceFinder:
         wording: Wording | None = None,
         **names: str | float,
     ) -> Absence:
-        """Word what was found, by default as of the stage."""
         language, k = choose_language(self.request.language), self.request.k
         shown = self.result.items.scores[:k][self._is_by_score[:k]]
         last = float(shown.min()) if len(shown) else None

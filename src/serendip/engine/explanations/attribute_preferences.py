@@ -15,12 +15,8 @@ from typing import NamedTuple, TypeAlias
 from serendip.data.query import Query
 from serendip.engine.state import EngineState
 
-NEWEST = 20
-"""Items of the history that are compared."""
-
-_LEAST = 2
-"""Items of a history that must have a value, and items of the catalogue."""
-
+NEWEST = 20  # items of the history that are compared
+_LEAST = 2  # items of a history that must have a value, and items of the catalogue
 _KEY = "attribute preferences"
 
 
@@ -36,9 +32,8 @@ class Preference(NamedTuple):
     items: tuple[int, ...]
 
 
+# Number of items that were compared, and value -> how particular it is; others are left out.
 Preferences: TypeAlias = tuple[int, Mapping[str, Preference]]
-"""Number of items that were compared, and value -> how particular it is; values that are not are
-left out."""
 
 
 def find_preferences(query: Query, state: EngineState) -> Preferences:

@@ -47,31 +47,18 @@ POPULAR_OF_VALUE = "In the top {size} by likes and popularity: {value}"
 NEW = "New here"
 NEW_AND_LIKE = "New, and like {title}"
 
-_PER_MODEL = 2
-"""Maximum number of votes of one model that become evidence for an item."""
-
-_RECENT = 20
-"""Newest items of the history whose semantic IDs are compared."""
-
-_POPULAR_SHARE = 0.2
-"""Share of the catalogue that counts as popular."""
-
-_SECOND = 0.5
-"""Strength of what is true of an item for everybody, or of its whole group."""
-
+_PER_MODEL = 2  # votes of one model that become evidence for an item, at most
+_RECENT = 20  # newest items of the history whose semantic IDs are compared
+_POPULAR_SHARE = 0.2  # share of the catalogue that counts as popular
+_SECOND = 0.5  # strength of what is true of an item for everybody, or of its whole group
+# Best items of a value, of at least so many that have it, and the strength of being one.
 _BEST, _MANY, _OF_VALUE = 10, 100, 0.4
-"""Best items of a value, of at least so many that have it, and the strength of being one."""
 
 _TINY = 1e-12
+_FEWEST_CHOICES = 3  # from which on an item is told to be chosen with or after another one
+_LAST = 0.01  # strength of a ground that is told where there is no other one
 
-_FEWEST_CHOICES = 3
-"""Interactions of an item from which on it is told that it was chosen with or after another one."""
-
-_LAST = 0.01
-"""Strength of a ground that is told where there is no other one."""
-
-Rows: TypeAlias = NDArray[np.intp]
-"""Positions of some of the items to explain."""
+Rows: TypeAlias = NDArray[np.intp]  # positions of some of the items to explain
 
 
 class Reason(NamedTuple):
@@ -91,10 +78,7 @@ class Explainer:
     """Collects evidence for the items of one answer, for all items at once.
 
     Args:
-        state: that the answer was computed from.
-        query: the request with the user's history.
         items: (C,) int32 items to explain.
-        language: of the sentences.
         influence: of the history on the values of the items; None = not known.
         best_words: BM25 of the best first item of the list, a ground that is as strong as can be;
             0 = that of the best of these items.
@@ -126,7 +110,6 @@ class Explainer:
         return [self._name(ground) for ground in self.chosen(matches, scores)]
 
     def _name(self, ground: Ground | None) -> Reason:
-        """A ground in words, with the names that are in it."""
         if ground is None:
             return Reason()
         told = self._tell(ground)
@@ -135,7 +118,6 @@ class Explainer:
         return Reason(told.text, tuple(names))
 
     def _title(self, item_id: str) -> str:
-        """The title of an item, or its id; empty for none."""
         catalogue = self.state.catalogue
         return item_id and (catalogue.title(catalogue.vocabulary.number(item_id)) or item_id)
 
@@ -153,7 +135,6 @@ class Explainer:
         return choose_grounds(group_by_row(grounds, len(self.items)))
 
     def _tell(self, ground: Ground) -> Evidence:
-        """A ground in words."""
         state, sentence, names = self.state, ground.sentence, dict(ground.names)
         item_id = state.catalogue.vocabulary.id(ground.rests_on[-1]) if ground.rests_on else ""
         if sentence is GROUP:
@@ -174,11 +155,6 @@ class Explainer:
 
         Where words were searched, they are the reason: what others chose and what the user prefers
         is told on request only, as a search does not rest on it.
-
-        Args:
-            matches: as for ``evidence``.
-            scores: as for ``evidence``.
-            most: largest number of votes of one model for an item.
         """
         rows, text = np.arange(len(self.items)), self._asked
         if text:
@@ -197,7 +173,6 @@ class Explainer:
                 yield from self._value_grounds()
 
     def _weak_grounds(self, rows: Rows, most: int) -> Iterator[Ground]:
-        """Grounds of the kinds that are seldom strong, for some items."""
         if self.query.has_context:
             votes = [
                 ground
@@ -212,19 +187,17 @@ class Explainer:
 
     @property
     def _asked(self) -> str:
-        """The text that items are told to fit; empty of one that asks for the best of all items."""
+        # Empty of a text that asks for the best of all items.
         content = self.state.searcher.read(self.query.text, self.query.is_literal).content
         return "" if content.is_whole and not content.values else self.query.text
 
     @property
     def _is_new(self) -> BoolArray:
-        """(C,) a copy: items that nobody has chosen or rejected yet; none if most are so."""
-        new, state = self.state.new_items, self.state
+        new, state = self.state.new_items, self.state  # (C,), a copy; none if most are new
         is_usual = new.count > state.num_items / 2
         return np.zeros(len(self.items), np.bool_) if is_usual else new.mask[self.items]
 
     def _word_grounds(self, matches: Sequence[float], scores: Sequence[float]) -> Iterator[Ground]:
-        """How the items fit the text."""
         largest = self.best_words or max((score for score in scores if score > 0), default=1.0)
         typed = self.state.match_id(self.query.text)
         for row, (match, score) in enumerate(zip(matches, scores, strict=True)):
@@ -244,7 +217,6 @@ class Explainer:
             yield Ground(row, "word", strength, weight, sentence, {"text": searched})
 
     def _held(self, item: int) -> tuple[str, str]:
-        """What a hit of the words says of the text, and the words that it has of it."""
         query, found = self.query, self.state.catalogue[item]
         held, is_whole = self.state.searcher.find_held(query.text, found, query.is_literal)
         if is_whole or held:
@@ -252,18 +224,15 @@ class Explainer:
         return RELATED, query.shown  # by a synonym, or as it was chosen after such a search
 
     def _again_grounds(self) -> Iterator[Ground]:
-        """Items that the user chose before and that may come again."""
         for row in np.flatnonzero(locate(self.query.again, self.items)[1]).tolist():
             rests_on = (int(self.items[row]),)
             yield Ground(row, "again", DECISIVE, 1.0, AGAIN, rests_on=rests_on)
 
     def _voting_models(self, kind: ScoreKind) -> list[Recommender]:
-        """Models with scores of a kind that give evidence, in the order of the features."""
         models = [self.state.models[name] for name in models_of_kind(self.state.models, kind)]
         return [model for model in models if model.evidence is not None]
 
     def _strong_models(self) -> list[Recommender]:
-        """Models whose votes are strong grounds: of counts, and all where votes are known."""
         known = {} if self.influence is None else self.influence.votes
         similar = [model for model in self._voting_models("similarity") if model.name in known]
         return self._voting_models("count") + similar
@@ -302,21 +271,18 @@ class Explainer:
             yield Ground(row, rule.kind, share, weight, sentence, rests_on=(item,))
 
     def _votes(self, model: Recommender, rows: Rows) -> tuple[IntArray, FloatArray] | None:
-        """Items (T,) of the context and their votes (T, C) for some items."""
         known = None if self.influence is None else self.influence.votes.get(model.name)
         if known is None:
             return model.compute_votes(self.query, self.items[rows])
         return known.context, known.given[:, rows]
 
     def _new_grounds(self, votes: Sequence[Ground]) -> Iterator[Ground]:
-        """What an item that nobody has chosen yet is like: its strongest vote."""
         is_new, ordered = self._is_new, sorted(votes, key=lambda ground: -ground.strength)
         for ground in {ground.row: ground for ground in reversed(ordered)}.values():
             if is_new[ground.row]:
                 yield ground._replace(kind="new", sentence=NEW_AND_LIKE)
 
     def _preference_grounds(self) -> Iterator[Ground]:
-        """The value of an attribute that is most particular to the user or to the source items."""
         size, liked = find_preferences(self.query, self.state)
         if not liked:
             return
@@ -337,7 +303,6 @@ class Explainer:
                 yield Ground(row, "attribute", strength, strength, sentence, names, items)
 
     def _code_grounds(self, rows: Rows) -> Iterator[Ground]:
-        """The recent item that shares the longest prefix of the semantic ID, where one does."""
         query, codes = self.query, self.state.features.codes
         anchors = query.source_items if len(query.source_items) else query.history.item_nums
         anchors = anchors[~self.state.hidden[anchors]][-_RECENT:]
@@ -351,7 +316,6 @@ class Explainer:
                 yield Ground(int(row), "code", strength, float(depth), GROUP, rests_on=rests_on)
 
     def _country_grounds(self) -> Iterator[Ground]:
-        """Items that are among the most popular ones of the country of the request."""
         counts, country = self.state.context.fields.get("country"), self.query.country
         number = -1 if counts is None else counts.number(country)
         if counts is None or number < 0:
@@ -364,7 +328,6 @@ class Explainer:
             yield Ground(row, "country", strength, size, COUNTRY, {"country": country})
 
     def _popularity_grounds(self) -> Iterator[Ground]:
-        """The most popular items."""
         state = self.state
         counts = state.counts[self.items]
         ordered = state.derived.value("counts", lambda: np.sort(state.counts))  # (N,)

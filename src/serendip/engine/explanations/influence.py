@@ -28,14 +28,9 @@ from serendip.engine.state import EngineState
 from serendip.models.base import Recommender
 from serendip.models.context import compute_context_weights, compute_growth_without
 
-NOTICED = 0.85
-"""Share of the value from which on its loss is noticed in full."""
-
-NEWEST = 8
-"""Newest distinct items of a history that are left out in turn."""
-
-_CODE_HISTORY = 20
-"""Newest items whose semantic IDs are features."""
+NOTICED = 0.85  # share of the value from which on its loss is noticed in full
+NEWEST = 8  # distinct items of a history that are left out in turn
+_CODE_HISTORY = 20  # items whose semantic IDs are features
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,10 +74,6 @@ class Influence:
         """(C,) strengths of several items together, beyond as many random ones of ``size``.
 
         What all of them have says nothing of any of them: its strength is 0.
-
-        Args:
-            items: of the history.
-            size: number of items that they were chosen from.
         """
         named = self.losses[np.isin(self.items, items)].sum(0)  # (C,)
         most = max(size, len(self.items))
@@ -92,8 +83,8 @@ class Influence:
 
     @cached_property
     def _scale(self) -> FloatArray:
-        """(C,) factor from a loss to a strength."""
         largest = np.maximum(self.losses.max(0), 1e-9)
+        # (C,), from a loss to a strength.
         scale: FloatArray = np.minimum(largest / NOTICED, 1.0) / largest
         return scale
 
@@ -105,12 +96,8 @@ def measure_influence(
 
     What is measured of an item does not depend on the other ones.
 
-    Args:
-        result: of the request; its history decides, without a text and source items, and its first
-            items stand for the best of the catalogue.
-        state: that the answer was computed from.
-        items: (C,) int32 shown items.
-        features: (C, F) of them.
+    Of the request, the history decides, without a text and source items; the first items of the
+    result stand for the best of the catalogue. Features are (C, F).
     """
     query, surface, ranker = result.query, result.surface, state.ranker
     if query.text or len(query.source_items) or len(query.history) < 2 or not len(items):
@@ -147,7 +134,6 @@ def find_influence(result: Result, state: EngineState, page: ItemList) -> Influe
 
 
 def _read_features(items: ItemList, state: EngineState) -> FloatArray | None:
-    """(C, F) features of the items of a list; None if it has none."""
     names = state.feature_names
     if not all(name in items.fields for name in names):
         return None
@@ -161,8 +147,6 @@ class _FeaturesWithout:
     """Features of the items with the whole history (row 0), and without each of T items.
 
     Args:
-        query: the request.
-        state: that it is answered from.
         items: (C,) shown items.
         left_out: (T,) items of the history.
         features: (C, F) with the whole history.
@@ -184,9 +168,8 @@ class _FeaturesWithout:
     def change_scores(self, is_first: BoolArray) -> None:
         """Scores of the models that give votes.
 
-        Args:
-            is_first: (C,) items that stand for the best of the catalogue: the best is taken to lose
-                as the best of these does.
+        Items of which ``is_first`` (C,) is True stand for the best of the catalogue: it is taken to
+        lose as the best of these does.
         """
         for name, model in self._state.models.items():
             if name not in self._places or model.evidence is None:

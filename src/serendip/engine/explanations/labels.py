@@ -75,7 +75,6 @@ class Labels:
 
 
 def _model_numbers(models: Mapping[str, Recommender]) -> dict[str, str]:
-    """Labels of the two features of each model that scores candidates."""
     labels: dict[str, str] = {}
     for name, label in _distinct({name: model.label for name, model in models.items()}).items():
         kind = models[name].score_kind
@@ -87,7 +86,7 @@ def _model_numbers(models: Mapping[str, Recommender]) -> dict[str, str]:
 
 
 def _distinct(labels: Mapping[str, str]) -> dict[str, str]:
-    """Labels where of several equal ones all but the first have the model's name beside them."""
+    # Of several equal ones all but the first have the model's name beside them.
     result: dict[str, str] = {}
     for name, label in labels.items():
         result[name] = f"{label} [{name}]" if label in result.values() else label

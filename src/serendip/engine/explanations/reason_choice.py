@@ -18,17 +18,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-TOLERANCE = 0.5
-"""A ground may be told instead of the strongest if it has at least this share of its strength."""
-
-REPEATED = 0.85
-"""What a ground counts for, as a share, with each time that its kind has been told in the list."""
-
-MOST_ALIKE = 3
-"""Times that a list says the same: of the same items, or of none, as of popularity."""
-
-DECISIVE = 3.0
-"""Strength of a ground beside which no other one is told."""
+TOLERANCE = 0.5  # a ground with this share of the strongest one's strength may be told instead
+REPEATED = 0.85  # what a ground counts for with each time that its kind has been told in the list
+MOST_ALIKE = 3  # times that a list says the same: of the same items, or of none, as of popularity
+DECISIVE = 3.0  # strength of a ground beside which no other one is told
 
 
 class Ground(NamedTuple):
@@ -82,7 +75,6 @@ def choose_grounds(rows: Sequence[Sequence[Ground]]) -> list[Ground | None]:
 
 
 def _what_is_said(ground: Ground) -> tuple[object, ...]:
-    """What two grounds share that say the same of two items."""
     names = ground.names if ground.rests_on else ("value",)
     return ground.sentence, ground.rests_on[-1:], *(ground.names.get(name) for name in names)
 

@@ -33,17 +33,12 @@ _RANGE = re.compile(
     r"(en|ko)(?:-[a-z0-9-]*)?\s*(?:;\s*q\s*=\s*([01](?:\.[0-9]{0,3})?))?", re.IGNORECASE
 )
 
+# The time to match grows with the square of the length, and anybody may send a header.
 _MOST_HEADER, _MOST_PART = 256, 40
-"""Characters that are read of a header and of one of its parts: the time to match grows with the
-square of the length, and anybody may send a header."""
 
 
 def choose_language(accepted: str) -> Language:
-    """The language of a request that there are sentences in; English without one.
-
-    Args:
-        accepted: see ``find_language``.
-    """
+    """The language of a request that there are sentences in; English without one."""
     return find_language(accepted) or DEFAULT
 
 
@@ -72,13 +67,7 @@ def is_readable(text: str, language: Language) -> bool:
 
 
 def translate(sentence: str, language: Language, **names: str | float) -> str:
-    """A sentence in a language, or as it is where it has no translation.
-
-    Args:
-        sentence: template in English.
-        language: of the request.
-        names: values of the template.
-    """
+    """A sentence in a language, with names in it; as it is where it has no translation."""
     nouns = {
         name: Noun(value) if isinstance(value, str) else value for name, value in names.items()
     }
@@ -91,11 +80,8 @@ def _catalogue(language: Language) -> NullTranslations:
 
 
 _FIRST_SYLLABLE, _LAST_SYLLABLE = "가", "힣"
-_ENDINGS = 28
-"""Endings of a syllable; 0 = none, a vowel."""
-_L = 8
-"""Number of the ending ㄹ."""
-
+_ENDINGS = 28  # of a syllable; 0 = none, a vowel
+_L = 8  # number of the ending ㄹ
 _DIGITS = {"0": "영", "1": "일", "2": "이", "3": "삼", "4": "사", "5": "오", "6": "육", "7": "칠",
            "8": "팔", "9": "구"}  # fmt: skip
 
@@ -104,14 +90,10 @@ _LATIN = (
     (re.compile(r"(?i)l(e)?$"), _L),
     (re.compile(r"(?i)[aeiou](b|c|ck|k|p|t)$"), 1),
     (re.compile(r"(?i)[a-z]$"), 0),
-)
-"""Last letters of a word -> number of the ending; the first that fits counts."""
-
+)  # number of the ending; the first that fits counts
 _BRACKETS = re.compile(r"\s*(\([^()]*\)|\[[^\[\]]*\])\s*$")
 
-_MOST_READ = 64
-"""Characters at the end of a word that are read: the time to find its brackets grows with the
-square of the length."""
+_MOST_READ = 64  # characters of a word: the time to find its brackets grows with their square
 
 
 def ending(word: str) -> int | None:
@@ -135,7 +117,6 @@ class Noun(str):
     __slots__ = ()
 
     def __format__(self, spec: str) -> str:
-        """The name, or of ``consonant/vowel`` the form that follows it."""
         if "/" not in spec:
             return str.__format__(self, spec)
         after_consonant, after_vowel = spec.split("/")

@@ -29,25 +29,17 @@ from serendip.data.store.event_log.reader import LogReader
 from serendip.engine.state import EngineState
 from serendip.models.popularity import Popularity
 
-FOLLOW_S = 0.5
-"""Seconds between two readings of the log."""
-
-REST_S = 20.0
-"""Seconds after everything since the training was counted in which it is not counted anew."""
-
-_MOST_EARLY = 10_000
-"""Events that are kept until their items are known."""
-
+FOLLOW_S = 0.5  # seconds between two readings of the log
+REST_S = 20.0  # seconds after everything was counted in which it is not counted anew
+_MOST_EARLY = 10_000  # events that are kept until their items are known
+# Item id, time, whether chosen, shown, rejected.
 _Counted: TypeAlias = tuple[str, float, bool, bool, bool]
-"""An event that counts: item id, Unix seconds, whether the item was chosen, shown, rejected."""
 
 
 class LiveCounts:
     """Counts the events that were appended to a log after a training; not safe for many threads.
 
     Args:
-        log: of the store.
-        rules: which events are interactions.
         seq: number of the last event that the generation was trained on.
         clock: returns seconds.
     """
@@ -74,10 +66,7 @@ class LiveCounts:
 
     def follow(self, state: EngineState) -> EngineState:
         """The state with the events that were appended since the last call.
-
-        Args:
-            state: at first that of the generation, later what the last call returned, with items
-                that were added since.
+        At first that of the generation, later what the last call returned, with items added since.
         """
         self._followed_at = self._clock()
         position, events = self._log.after(self._seq, with_imports=False)
@@ -90,18 +79,15 @@ class LiveCounts:
 
     @property
     def _rests(self) -> bool:
-        """Whether everything was counted a moment ago; not where the clock was set back."""
-        return 0 < self._rests_until - self._clock() <= REST_S
+        return 0 < self._rests_until - self._clock() <= REST_S  # not where the clock was set back
 
     def _recount(self, state: EngineState) -> EngineState:
-        """Count everything since the training."""
         position, events = self._log.after(self._trained_seq, with_imports=False)
         self._seq, self._removals, self._early = position.seq, position.removals, []
         self._rests_until = self._clock() + REST_S
         return self._count(state, events)
 
     def _count(self, state: EngineState, events: EventColumns) -> EngineState:
-        """The state with these events, and with earlier ones whose items are known by now."""
         feedback = Feedback.of(events, self._rules)
         is_shown = (action == IMPRESSION for action in events.actions)
         kinds = feedback.interest.tolist(), is_shown, (feedback.exclusions >= 0).tolist()
@@ -123,7 +109,6 @@ class LiveCounts:
 
 
 def _put_back(state: EngineState, trained: EngineState) -> EngineState:
-    """A state with the counts of its training; items that are new since have none."""
     new = np.arange(trained.num_items, state.num_items, dtype=np.int32)
     features = state.features.rows(new)
     models = {
@@ -147,11 +132,7 @@ def with_reception(
     Other impressions change nothing, so that what is kept does not grow with each of them. Without
     any event that counts it is the same state, which keeps what was derived from it.
 
-    Args:
-        state: the state.
-        item_nums: (E,) items of the events.
-        shown: (E,) bool, which are impressions.
-        rejected: (E,) bool, which are negative.
+    Of the E events, masks say which are impressions or negative.
     """
     counts = rejected | (shown & (state.counts[item_nums] == 0))
     if not counts.any():
@@ -163,13 +144,7 @@ def with_reception(
 def with_interactions(
     state: EngineState, item_nums: IntArray, timestamps: TimeArray
 ) -> EngineState:
-    """A copy of a state that counts further interactions.
-
-    Args:
-        state: the state.
-        item_nums: (E,) items of the interactions.
-        timestamps: (E,) their times.
-    """
+    """A copy of a state that counts further interactions (E,) with their times (E,)."""
     items, more = np.unique(item_nums, return_counts=True)
     items = items.astype(np.int32)
     counts = put_rows(state.counts, items, state.counts[items] + more)

@@ -30,26 +30,15 @@ from serendip.runtime.progress import SilentProgress
 
 _log = logging.getLogger(__name__)
 
+# Seconds between two looks for posted items, and of waiting for more.
 _POLL_S, _LINGER_S = 0.2, 10.0
-"""Seconds between two looks for posted items, and for which a process waits for more."""
-
-_AT_ONCE = 8
-"""Items that are encoded before their vectors are in use."""
-
-_LOCKED = "posted-media"
-"""Folder in the cache whose lock the process holds."""
-
-NICE = 5
-"""Requests come first; but the files of a posted item are awaited, too."""
+_AT_ONCE = 8  # items that are encoded before their vectors are in use
+_LOCKED = "posted-media"  # folder in the cache whose lock the process holds
+NICE = 5  # requests come first; but the files of a posted item are awaited, too
 
 
 class PostedMediaEncoder:
-    """Encodes the files of items that were posted since the generation in force was trained.
-
-    Args:
-        workspace: with pictures or sounds in its settings.
-        store: of the items.
-    """
+    """Encodes the files of items that were posted since the generation in force was trained."""
 
     def __init__(self, workspace: Workspace, store: Store) -> None:
         manifest = open_current(workspace.generations, verify=False).manifest
@@ -81,7 +70,6 @@ class PostedMediaEncoder:
         return changed
 
     def _encode(self, posted: Mapping[str, tuple[Item, int]]) -> int:
-        """Encode the files of items, given with their versions; the number of changed items."""
         items = [item for item, _ in posted.values()]
         before = self._posted.count_encoded(items)
         named = [len(self._posted.named(item)) for item in items]
@@ -104,21 +92,14 @@ class PostedMediaEncoder:
 def may_encode(posted: PostedMedia, manifest: Mapping[str, Any], version: int) -> bool:
     """Whether items were posted whose files nobody encodes.
 
-    Args:
-        posted: what engines read of the files.
-        manifest: of the generation in force.
-        version: of the items.
+    ``posted`` is what engines read of the files, ``version`` that of the items.
     """
     done = max(int(manifest[ITEM_VERSION]), posted.version)
     return version > done and not is_locked(posted.cache.folder / _LOCKED)
 
 
 def encode_posted_media(folder: str) -> None:
-    """Encode the files of posted items, in a process of its own, until none came for a while.
-
-    Args:
-        folder: the workspace.
-    """
+    """Encode the files of posted items, in a process of its own, until none came for a while."""
     workspace = Workspace.open(Path(folder))
     try:
         with exclusive_lock(workspace.cache / _LOCKED), closing(workspace.open_store()) as store:

@@ -28,8 +28,8 @@ from serendip.engine.live.counts import LiveCounts
 from serendip.engine.state import EngineState
 from serendip.errors import StorageError
 
+# Seconds between two looks for items that others wrote, where a look asks a server.
 LOOK_EVERY_S = 0.5
-"""Seconds between two looks for items that others wrote, where a look asks a server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,6 @@ class ItemUpdater:
     """Adds posted items to a state.
 
     Args:
-        encoder: of the items' texts.
-        content: the fields to encode.
         tokens: the words and attributes of an item as tokens. Always given: the served generation
             may have a token table although the settings no longer have one.
         media: pictures and sounds of posted items that were encoded.
@@ -76,11 +74,8 @@ class LiveState:
     """A generation with the items posted and deleted since; safe to use from many threads.
 
     Args:
-        state: of the generation.
         item_version: version of the store's items that the generation was trained on.
         store: holds the items.
-        updater: adds posted items to the state.
-        counts: follow the log.
         clock: seconds of a monotonic clock.
     """
 
@@ -132,9 +127,7 @@ class LiveState:
         Items get their numbers in the order in which they first came to the store, deleted ones
         too, so that all engines of one generation number the items alike.
 
-        Args:
-            with_imports: whether to apply what an import changed, which otherwise waits for the
-                next generation.
+        What an import changed waits for the next generation unless ``with_imports``.
         """
         with self._writing:
             self._catch_up(with_imports)
@@ -160,7 +153,7 @@ class LiveState:
             self._seen_commit = commit
 
     def _follow_counts(self) -> None:
-        """Count new events, unless that was done a moment ago or another thread is writing."""
+        # Not while another thread is writing.
         if self._counts.is_due and self._writing.acquire(blocking=False):
             try:
                 with suppress(StorageError):  # The request is answered with the counts as they are.
@@ -190,7 +183,6 @@ class LiveState:
         return deleted
 
     def _read_own_write(self) -> None:
-        """Apply a write from the store, after those of other engines that came before it."""
         with suppress(StorageError):  # it is stored; the next call reads it
             self._catch_up(with_imports=False)
 
@@ -198,7 +190,6 @@ class LiveState:
         self._apply(self._store.item_changes(self._item_version, with_imports))
 
     def _apply(self, changes: ItemChanges) -> None:
-        """Make the state that has these changes, which follow all that it has."""
         deleted, state = changes.deleted, self._current
         known = state.catalogue.vocabulary
         items = [i for i in changes.items if i.item_id not in deleted or i.item_id not in known]

@@ -26,14 +26,9 @@ from serendip.data.store.store import Store
 from serendip.data.users.user import User
 from serendip.data.vocabulary import MISSING
 
-MAX_EVENTS = 2_000_000
-"""Maximum number of cached events of all users; one takes 24 to 28 bytes."""
-
-_MAX_NEW_EVENTS = 1_000
-"""If more events than this were appended at once, the cache is emptied, which is cheaper."""
-
-_OVERHEAD = 20
-"""Memory of a cached history besides its events, in events."""
+MAX_EVENTS = 2_000_000  # of all users; one takes 24 to 28 bytes
+_MAX_NEW_EVENTS = 1_000  # if more were appended at once, the cache is emptied, which is cheaper
+_OVERHEAD = 20  # memory of a cached history besides its events, in events
 
 
 class UserHistory(NamedTuple):
@@ -78,8 +73,6 @@ class UserHistories:
     """Histories of the users of one store; safe to use from many threads.
 
     Args:
-        store: holds the events.
-        rules: which events are interactions, likes or negative.
         max_events: maximum number of cached events of all users.
     """
 
@@ -100,9 +93,7 @@ class UserHistories:
 
         The country is that of their attributes, else that of their newest event that has one.
 
-        Args:
-            user_id: external id; an unknown user has an empty history.
-            vocabulary: of the generation, extended by the items posted since.
+        The vocabulary is that of the generation, extended by the items posted since.
         """
         # Before reading, so that a later commit is read again; before the lock, as a server that is
         # silent keeps whoever asks it waiting.
@@ -146,7 +137,6 @@ class UserHistories:
         return sum(history.size - _OVERHEAD for history in self._cache.values())
 
     def _follow(self, commit: int | None) -> None:
-        """Mark the histories that have new events, unless the log was read as of this commit."""
         if commit is not None and commit == self._commit:
             return
         changes = self._users.changes()
@@ -165,15 +155,13 @@ class UserHistories:
             self._cache[user_id] = self._cache[user_id]._replace(is_stale=True)
 
     def _user(self, user_id: str) -> User | None:
-        """A cached user with their attributes; None if nobody has any."""
         if not self._user_changes:
-            return None
+            return None  # nobody has any
         if user_id not in self._known:
             self._known[user_id] = self._users.get(user_id) or User(user_id)
         return self._known[user_id]
 
     def _put(self, user_id: str, history: UserHistory) -> None:
-        """Cache a history as the most recently used; drop the oldest ones above the limit."""
         previous = self._cache.pop(user_id, None)
         self._size += history.size - (0 if previous is None else previous.size)
         self._cache[user_id] = history

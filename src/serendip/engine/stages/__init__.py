@@ -1,5 +1,1 @@
-"""The stages of a request.
-
-``surfaces.py`` configures them per surface, ``pipeline.py`` runs them, each other file is one kind
-of stage.
-"""
+"""The stages of a request."""

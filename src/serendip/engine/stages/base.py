@@ -20,9 +20,7 @@ from numpy.typing import NDArray
 from serendip.data import BoolArray, FloatArray, IntArray, Query
 from serendip.engine.state import EngineState
 
-FIRST = 10
-"""First positions of a list: what most people see, and what its reasons are compared with."""
-
+FIRST = 10  # what most people see, and what the reasons of a list are compared with
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -60,8 +58,6 @@ class OrderedCandidates:
     """The candidates of one query, best first: the input of a list filter.
 
     Args:
-        query: as the models see it.
-        state: what the answer is made from.
         items: (R,) int32 item numbers.
         values: (R,) float32 organic values.
         is_organic: (R,) bool, False for candidates that only their bid brought here.
@@ -210,18 +206,14 @@ class ListRule(Stage, ABC):
     def next(self, position: int, rows: OpenRows) -> float:
         """The first 0-based position, from ``position`` on, at which it may act; infinity = none.
 
-        Args:
-            position: to be filled now.
-            rows: at least one organic row is open.
+        At least one organic row is open.
         """
 
     @abstractmethod
     def place(self, position: int, rows: OpenRows) -> int:
         """The row for a 0-based position, or -1 to leave it to the next rule.
 
-        Args:
-            position: to be filled now.
-            rows: at least one organic row is open.
+        At least one organic row is open.
         """
 
     def add(self, rows: Sequence[int]) -> None:

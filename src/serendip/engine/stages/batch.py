@@ -20,9 +20,8 @@ from serendip.engine.stages.surfaces import SurfaceConfig, without_past
 from serendip.engine.state import EngineState
 from serendip.models.query_scores import QueryScores
 
+# Newest events that history length and share of likes are computed over.
 HISTORY_FEATURE_EVENTS = 500
-"""History length and share of likes are computed over at most this many of the newest events."""
-
 _SHORTENED = "shortened"
 
 
@@ -33,8 +32,6 @@ class Batch:
     Args:
         queries: B queries of one surface, their histories reduced to the events that models read.
         pasts: per query its last ``HISTORY_FEATURE_EVENTS`` events.
-        surface: settings of the surface.
-        state: that the answers are computed from.
         allowed: per query the items that may be shown.
         hits: per query the results of the word search; None = no word search has run.
         degraded: names of stages that failed.
@@ -70,9 +67,7 @@ class Batch:
     def add_hits(self, more: Sequence[ItemList]) -> None:
         """Add hits of the words that are not among those of the word search.
 
-        Args:
-            more: per query, with the fields of the word search, or without any if the items are
-                not hits; empty = none for any.
+        They have the fields of the word search, or none if the items are not hits.
         """
         known = self.hits or [ItemList()] * len(more)
         if any(hits.fields for hits in more):
@@ -85,9 +80,6 @@ class Batch:
         which no item has any: what is nearest is the answer then. None of a text of which no word
         is known, in whatever script, unless an item is nearer than nonsense comes to any. An item
         of a title alone, where most have a text, is near many texts and means none of them.
-
-        Args:
-            lists: proposals of a source per query.
         """
         if self.surface.needs != "query":
             return list(lists)
@@ -116,9 +108,9 @@ class Batch:
 
 
 def _join_hits(known: ItemList, more: ItemList) -> ItemList:
-    """Hits of one query from two lists; an item of both has the numbers of the second."""
     if not known.fields or not more.fields:
         return more if more.fields else known
+    # An item of both has the numbers of the second.
     others = known.split(~np.isin(known.item_nums, more.item_nums))[0]
     return ItemList.of_distinct(
         np.concatenate([others.item_nums, more.item_nums]),
@@ -173,9 +165,8 @@ def shorten_history(query: Query, state: EngineState) -> Query:
     return replace(query, history=known[1])
 
 
+# The last ten bits of a float32 depend on the other rows of the batch that it is computed with.
 _BITS = 14
-"""Bits of a number that count in an order; the last ten of a float32 depend on the other rows of
-the batch that it is computed with."""
 
 
 def round_scores(values: FloatArray) -> FloatArray:

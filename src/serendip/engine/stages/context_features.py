@@ -19,12 +19,9 @@ from serendip.engine.feature_names import fit_name
 from serendip.engine.state import EngineState
 from serendip.models.context_counts import ITEM_COUNTRIES
 
-SESSION_S = 1_800.0
-"""Events of the last half hour before a request are its session, unless session ids tell."""
-
+SESSION_S = 1_800.0  # events since then are the session, unless session ids tell
 _DAY_S = 86_400.0
-_PAST_EVENTS = 50
-"""Newest events before the session whose mean content is compared with an item."""
+_PAST_EVENTS = 50  # newest events before the session whose mean content is compared with an item
 
 
 _Columns = Iterator[tuple[str, FloatArray | np.float32]]
@@ -47,7 +44,6 @@ def context_columns(state: EngineState, query: Query, past: History, items: IntA
 
 
 def _country_columns(state: EngineState, query: Query, past: History, items: IntArray) -> _Columns:
-    """Whether the item is of the country of the request."""
     if not query.country:
         return
     column = state.catalogue.column(state.context.config.item_country)
@@ -56,7 +52,6 @@ def _country_columns(state: EngineState, query: Query, past: History, items: Int
 
 
 def _session_columns(state: EngineState, query: Query, past: History, items: IntArray) -> _Columns:
-    """Similarity to the session and to the past beside it."""
     of_session = find_session(query, past)
     if of_session is None:
         return
@@ -82,7 +77,6 @@ def find_session(query: Query, past: History) -> BoolArray | None:
 
 
 def _category_columns(state: EngineState, query: Query, past: History, items: IntArray) -> _Columns:
-    """Share of the item's category in the past."""
     codes = state.features.codes
     if len(past) and codes.shape[1]:
         own, chosen = first_codes(codes[items]), first_codes(codes[past.item_nums])  # (C,), (T,)
@@ -91,7 +85,6 @@ def _category_columns(state: EngineState, query: Query, past: History, items: In
 
 
 def _price_columns(state: EngineState, query: Query, past: History, items: IntArray) -> _Columns:
-    """Logarithm of the price, and how far it is above the user's mean."""
     prices = state.catalogue.column(state.context.config.price)
     own = _log_prices(prices.numbers_of(items))
     yield "log price", own
@@ -106,7 +99,6 @@ def _log_prices(prices: TimeArray) -> FloatArray:
 
 
 def _age_columns(state: EngineState, query: Query, past: History, items: IntArray) -> _Columns:
-    """Days since the item may be shown."""
     since = query.time - state.catalogue.available_from[items]  # NaN without a time
     known = np.isfinite(since) & (since >= 0)
     yield "log age", np.log1p(np.where(known, since, np.nan) / _DAY_S).astype(np.float32)

@@ -29,8 +29,7 @@ from serendip.engine.stages.context_features import context_columns
 from serendip.engine.state import EngineState
 from serendip.models.popularity import RECENT
 
-_CODE_HISTORY = 20
-"""Newest items of the history whose semantic IDs are compared."""
+_CODE_HISTORY = 20  # newest items whose semantic IDs are compared
 
 
 def feature_matrix(batch: Batch, candidates: Candidates) -> FloatArray:
@@ -51,12 +50,11 @@ def feature_matrix(batch: Batch, candidates: Candidates) -> FloatArray:
     return matrix
 
 
+# (C,) each, or one number; the others are NaN.
 Columns: TypeAlias = Iterator[tuple[str, NDArray[np.floating] | np.floating | float]]
-"""Names and values of features of the candidates (C,) of one query; the others are NaN."""
 
 
 def _query_columns(batch: Batch, row: int, items: IntArray) -> Columns:
-    """Features that depend on the query, but not on a model."""
     state, query, past = batch.state, batch.queries[row], batch.pasts[row]
     yield from _cosines(state, query, items)
     if batch.hits is not None and query.text.strip():
@@ -72,7 +70,6 @@ def _query_columns(batch: Batch, row: int, items: IntArray) -> Columns:
 
 
 def _model_columns(batch: Batch, candidates: Candidates) -> Columns:
-    """Name and values (R,) of the score and the relative score of each model with features."""
     rows, items, models = candidates.rows, candidates.items, batch.state.models
     for name in (*models_of_kind(models, "count"), *models_of_kind(models, "similarity")):
         scores, best = batch.scores(name).of_items(rows, items), batch.scores(name).best()[rows]
@@ -85,7 +82,6 @@ def _model_columns(batch: Batch, candidates: Candidates) -> Columns:
 
 
 def _cosines(state: EngineState, query: Query, items: IntArray) -> Columns:
-    """Cosines with the last source item, else the newest item of the history, and with the text."""
     content, anchors = state.features.content, _find_anchors(query)
     if len(anchors):
         yield "last item cosine", dot_items(content, items, content[int(anchors[-1])])
@@ -98,17 +94,15 @@ def _find_anchors(query: Query) -> IntArray:
 
 
 def _word_columns(hits: ItemList, items: IntArray) -> Columns:
-    """BM25 and title match; 0 = not a hit of the search."""
     places, is_there = locate(items, hits.item_nums)
     for name, field in (("bm25", "bm25"), ("title match", "title_match")):
-        values = np.zeros(len(items), np.float32)
+        values = np.zeros(len(items), np.float32)  # 0 = not a hit
         if len(hits):
             values[places[is_there]] = hits.fields[field][is_there]
         yield name, values
 
 
 def _code_columns(state: EngineState, query: Query, items: IntArray) -> Columns:
-    """Longest and mean code prefix, in levels, shared with the source or newest items."""
     anchors = _find_anchors(query)[-_CODE_HISTORY:]
     if len(anchors):
         own, recent = state.features.codes[items], state.features.codes[anchors]  # (C, L), (H, L)

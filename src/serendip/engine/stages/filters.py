@@ -137,15 +137,13 @@ class ByAttribute(Filter):
 
 
 def _keep_all(tests: Iterable[AttributeTest], catalogue: Catalogue) -> BoolArray:
-    """(N,) True for the items that pass all tests, one or more."""
     masks = [test.keep(catalogue) for test in tests]
     passing: BoolArray = np.logical_and.reduce(masks)
     return passing
 
 
+# An item that is not available yet is hidden as well: removed first, it does not count as deleted.
 REQUEST_FILTERS: tuple[Filter, ...] = (*(Available(), NotDeleted(), NotInContext(), Requested()),)
-"""Filters of every surface; they read the whole request, whatever the surface reads. An item that
-is not available yet is hidden as well: removed first, it does not count as deleted."""
 
 
 def filters_of(surface: SurfaceConfig) -> tuple[Filter, ...]:

@@ -47,20 +47,12 @@ from serendip.models.content_similarity import ContentSimilarity
 
 MODEL = ContentSimilarity.name
 
-LIKENESS = "likeness"
-"""Name of the stage in explanations."""
-
-CHOICE_SHARE = 0.3
-"""Share of the order that is the value of what is chosen next; the rest is likeness."""
-
+LIKENESS = "likeness"  # of the stage in explanations
+CHOICE_SHARE = 0.3  # of the order that is the value of what is chosen next; the rest is likeness
+# Weight, beside both, of the share of likes of an item, shrunk towards that of all.
 QUALITY_WEIGHT = 0.15
-"""Weight, beside both, of the share of likes of an item, shrunk towards that of all."""
-
-_FEWEST = 10
-"""Candidates that stay although they are no more like the source items than any others."""
-
-_FULL = 5
-"""The candidate of this place by value, and all before it, have the whole share of the value."""
+_FEWEST = 10  # candidates that stay although they are no more like the source items than others
+_FULL = 5  # the first candidates by value, which have the whole share of it
 
 
 def is_by_likeness(surface: SurfaceConfig, state: EngineState) -> bool:
@@ -73,10 +65,7 @@ def keep_alike(batch: Batch, candidates: Candidates, also: Sequence[IntArray] = 
 
     Those that more people rejected than chose stay only where there are not ``_FEWEST`` others.
 
-    Args:
-        batch: B queries.
-        candidates: R rows.
-        also: per query items that stay whatever they are; empty = none for any.
+    Items of ``also`` stay whatever they are.
     """
     kept, floor = np.zeros(len(candidates), np.bool_), floor_of(batch.state)
     state = batch.state
@@ -113,7 +102,6 @@ def floor_of(state: EngineState) -> float:
 
 
 def _compare(batch: Batch, candidates: Candidates) -> Iterator[tuple[slice, FloatArray]]:
-    """Rows of each query that has candidates, and their likeness (C,) to its source items."""
     likeness = batch.scores(MODEL).of_items(candidates.rows, candidates.items)
     for begin, end in pairwise(candidates.bounds(len(batch.queries))):
         if end > begin:
@@ -121,13 +109,11 @@ def _compare(batch: Batch, candidates: Candidates) -> Iterator[tuple[slice, Floa
 
 
 def _to_share(values: FloatArray, full: np.floating) -> FloatArray:
-    """Values (C,) as shares of ``full``, at most 1."""
     shares: FloatArray = np.minimum(values / max(float(full), 1e-12), 1.0)
     return shares
 
 
-_PAIRS = 300
-"""Random pairs of items whose cosines are averaged."""
+_PAIRS = 300  # random pairs of items whose cosines are averaged
 
 
 def discount_rejected(batch: Batch, candidates: Candidates, values: FloatArray) -> FloatArray:
@@ -180,11 +166,8 @@ def usual_cosine(state: EngineState) -> float:
     return float(np.einsum("pd,pd->p", content[first], content[second]).mean())
 
 
-_LIKES = 100
-"""Items of a history that others are compared with."""
-
-_NEAREST = 3
-"""Largest likenesses whose mean counts."""
+_LIKES = 100  # items of a history that others are compared with
+_NEAREST = 3  # largest likenesses whose mean counts
 
 
 def taste_scores(batch: Batch, row: int, items: IntArray) -> FloatArray:
@@ -206,7 +189,6 @@ def taste_scores(batch: Batch, row: int, items: IntArray) -> FloatArray:
 
 
 def _find_context(query: Query, past: History) -> IntArray:
-    """Items (T,) that others are compared with; none where the query has a text."""
     if query.text or len(query.source_items):
         return NO_ITEMS if query.text else query.source_items
     return past.item_nums[np.argsort(past.liked, kind="stable")[-_LIKES:]]  # newest likes last

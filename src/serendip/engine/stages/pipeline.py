@@ -31,12 +31,8 @@ from serendip.engine.state import EngineState
 from serendip.errors import SerendipError
 from serendip.runtime.time_limit import share_of_time
 
-CATALOGUE, CANDIDATES = "catalogue", "candidates"
-"""Counts of the run itself in a trace."""
-
-SOURCES_SHARE = 0.5
-"""Share of the time for an answer in which sources begin."""
-
+CATALOGUE, CANDIDATES = "catalogue", "candidates"  # counts of the run itself in a trace
+SOURCES_SHARE = 0.5  # of the time for an answer in which sources begin
 TRACE_LABELS = {CATALOGUE: "In the catalogue", CANDIDATES: "Candidates, each once"}
 
 
@@ -50,13 +46,8 @@ def answer_queries(
 ) -> list[Result]:
     """Answer queries of one surface; row b depends on query b only.
 
-    Args:
-        queries: of one surface.
-        surface: its settings.
-        state: to answer from.
-        max_items: length at which the lists end; None = all items.
-        also: further candidates per query, which may be shown; empty = none for any.
-        hits: further hits of the word search per query, with its fields; empty = none for any.
+    Lists end at ``max_items``, None = all items. Further candidates of a query (``also``), which
+    may be shown, and hits of the word search have a list per query; empty = none for any.
     """
     if not queries:
         return []
@@ -73,12 +64,7 @@ def score(
 ) -> tuple[Selector, list[dict[str, int]]]:
     """Everything up to the selection: scored candidates, and the traces so far.
 
-    Args:
-        queries: of one surface, at least one.
-        surface: its settings.
-        state: to answer from.
-        also: further candidates per query; empty = none for any.
-        hits: further hits of the word search per query, with its fields; empty = none for any.
+    Further candidates (``also``) and hits of the word search are as of ``answer_queries``.
     """
     stages = SurfaceStages.of(surface)
     batch, traces, proposals = _propose(queries, stages, surface, state)
@@ -97,11 +83,6 @@ def run_sources(
     queries: Sequence[Query], surface: SurfaceConfig, state: EngineState
 ) -> list[ItemList]:
     """Sources of a surface merged by rank fusion: no features, no scorers, no list filters.
-
-    Args:
-        queries: of one surface, at least one.
-        surface: its settings.
-        state: to answer from.
 
     Returns:
         a list per query.
@@ -123,11 +104,7 @@ def collect(
 ) -> tuple[Candidates, FloatArray]:
     """Candidates and their features (R, F) without ranking: the training rows of the ranker.
 
-    Args:
-        queries: of one surface.
-        surface: its settings.
-        state: to retrieve from.
-        also: further candidates per query; empty = none for any.
+    Further candidates (``also``) are as of ``answer_queries``.
     """
     batch, candidates = gather(queries, surface, state, also)
     return candidates, feature_matrix(batch, candidates)
@@ -160,7 +137,6 @@ def _all_items(state: EngineState) -> ItemSet:
 def _propose(
     queries: Sequence[Query], stages: SurfaceStages, surface: SurfaceConfig, state: EngineState
 ) -> tuple[Batch, list[dict[str, int]], dict[str, list[ItemList]]]:
-    """The batch after its filters and sources, its traces, and source -> a list per query."""
     visible = [visible_to(surface, query) for query in queries]
     allowed, traces = [], []
     for whole, seen in zip(queries, visible, strict=True):
@@ -178,11 +154,7 @@ def restrict(
 ) -> Iterator[tuple[Filter, AllowedItems]]:
     """Each filter in order, with the items that are left after it.
 
-    Args:
-        whole: the request.
-        seen: its parts that the surface reads.
-        stages: of the surface.
-        state: to answer from.
+    Filters of requests read the ``whole`` request, the others what the surface has ``seen`` of it.
     """
     left = AllowedItems(_all_items(state))
     for filters, query in ((stages.request_filters, whole), (stages.filters, seen)):
@@ -219,7 +191,6 @@ def _retrieve(
 def _merge(
     proposals: Mapping[str, list[ItemList]], num_queries: int, also: Sequence[IntArray] = ()
 ) -> Candidates:
-    """Candidates of all sources, each once per query."""
     parts = []
     for row in range(num_queries):
         lists = [items[row].item_nums for items in proposals.values()]

@@ -46,11 +46,8 @@ def fuse_by_rank(
 ) -> FloatArray:
     """(R,) float32 sums of 1 / (60 + rank) of candidate rows.
 
-    Args:
-        candidates: R rows.
-        proposals: source -> a list per query, best first; items that are no candidates are passed
-            over.
-        num_queries: B.
+    Proposals of a source have a list per query, best first; items that are no candidates are passed
+    over.
     """
     values = np.zeros(len(candidates))
     bounds = candidates.bounds(num_queries)
@@ -63,20 +60,12 @@ def fuse_by_rank(
     return values.astype(np.float32)
 
 
-_RANKED = 500
-"""Items of the retriever among which sponsored candidates have a rank."""
-
-TITLES = 32.0
-"""Level of titles; a level is far above any sum of weighted probabilities or of ranks."""
-
-_LEVELS = {VALUES: 24.0, TITLED: 20.0, ALL_WORDS: 16.0, ONE_VALUE: 8.0}
-"""Match of a hit -> its level; that of the others, and of what is alike in meaning, is 0."""
-
+_RANKED = 500  # items of the retriever among which sponsored candidates have a rank
+TITLES = 32.0  # level of titles, far above any sum of weighted probabilities or of ranks
+_LEVELS = {VALUES: 24.0, TITLED: 20.0, ALL_WORDS: 16.0, ONE_VALUE: 8.0}  # by match; of others 0
+# Part of a level in which its rows are in an order of their own, whatever their value.
 _PLACES = 4.0
-"""Part of a level in which its rows are in an order of their own, whatever their value."""
-
-_RARE = 20.0
-"""Interactions below which the popularity discount no longer grows."""
+_RARE = 20.0  # interactions below which the popularity discount no longer grows
 
 
 def discount_popular(values: FloatArray, counts: IntArray, power: float) -> FloatArray:
@@ -255,9 +244,8 @@ def values_of(config: ItemValueConfig, catalogue: Catalogue, items: IntArray) ->
 def _informed_lists(
     batch: Batch, proposals: Mapping[str, list[ItemList]]
 ) -> dict[str, list[ItemList]]:
-    """Organic proposals; for requests without a text and a context those of models that need none:
-    the order of the others is chance.
-    """
+    # For requests without a text and a context those of models that need none: the order of the
+    # others is chance.
     priors = models_of_kind(batch.state.models, "prior")
     tells = [bool(query.text) or query.has_context for query in batch.queries]
     return {

@@ -35,8 +35,7 @@ from serendip.engine.stages.sponsored import BID, ORGANIC, SPONSORED
 from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig
 
-_COMPARED = 100
-"""First rows whose taste is known; blocks that end behind them are not explored."""
+_COMPARED = 100  # first rows whose taste is known; blocks that end behind them are not explored
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,10 +70,7 @@ class Slate:
 def build_slate(ranked: Ranked, rules: Sequence[ListRule], max_items: int | None = None) -> Slate:
     """Fill the first ``max_items`` positions; without rules the slate is the organic order.
 
-    Args:
-        ranked: candidates of one query.
-        rules: the first one decides first.
-        max_items: None = all positions.
+    The first rule decides first.
     """
     end = len(ranked) if max_items is None else max_items
     rows = OpenRows.of(ranked)
@@ -135,11 +131,7 @@ class Selector:
     """Builds the lists of one batch.
 
     Args:
-        stages: of the surface.
-        batch: B queries.
-        candidates: R rows.
         features: (R, F).
-        scores: of the rows.
         proposals: source -> its candidates per query.
     """
 
@@ -153,12 +145,7 @@ class Selector:
     def results(
         self, traces: Sequence[dict[str, int]], max_items: int | None = None
     ) -> list[Result]:
-        """One list per query; the counts of the stages are added to the traces.
-
-        Args:
-            traces: one per query.
-            max_items: length at which the lists end; None = all items.
-        """
+        """One list per query up to ``max_items``; the stages add their counts to its trace."""
         state = self.batch.state
         self.batch.degraded += [
             stage.name
@@ -183,12 +170,10 @@ class Selector:
         return items
 
     def _part(self, row: int) -> NDArray[np.intp]:
-        """Candidate rows (C,) of one query."""
         begin, end = self.candidates.bounds(len(self.batch.queries))[row : row + 2]
         return np.arange(begin, end)
 
     def _result(self, row: int, trace: dict[str, int], max_items: int | None) -> Result:
-        """The list of one query."""
         rules, most_sent = self.stages.list_rules, None
         order, numbers = self._order(row), dict[str, FloatArray]()
         for stage, before, kept in self._filtered(row):
@@ -209,13 +194,11 @@ class Selector:
         return Result(query, surface, items, trace, tuple(self.batch.degraded))
 
     def _order(self, row: int) -> NDArray[np.intp]:
-        """Candidate rows (C,) of one query, best first."""
         scores, part = self.scores, self._part(row)
         ties = tie_order(self.batch.state.num_items)[self.candidates.items[part]]
-        return part[np.lexsort((ties, -scores.organic[part], -scores.pins[part]))]
+        return part[np.lexsort((ties, -scores.organic[part], -scores.pins[part]))]  # (C,)
 
     def _filtered(self, row: int) -> Iterator[tuple[ListFilter, NDArray[np.intp], Kept]]:
-        """Each filter in order, the candidate rows that those before it kept, and what it keeps."""
         order, state = self._order(row), self.batch.state
         for stage in self.stages.list_filters:
             if stage.is_on(state) and stage.is_ready(state):
@@ -234,10 +217,10 @@ class Selector:
         )
 
     def _is_organic(self, row: int, order: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """False for candidates that only their bid brought here."""
         lists = [items[row].item_nums for items in organic_lists(self.proposals).values()]
         if len(lists) == len(self.proposals):
             return np.ones(len(order), np.bool_)
+        # False: only their bid brought them.
         return np.isin(self.candidates.items[order], np.concatenate(lists) if lists else [])
 
     def _ranked(self, row: int, order: NDArray[np.intp]) -> Ranked:
@@ -262,7 +245,6 @@ class Selector:
     def _list_items(
         self, rows: NDArray[np.intp], slate: Slate, numbers: Mapping[str, FloatArray]
     ) -> ItemList:
-        """The shown rows (P,) with all their columns."""
         scores, part = self.scores, self.features[rows]
         shown_score = show_scores(scores.pins[rows], scores.organic[rows])
         columns: dict[str, NDArray[np.generic]] = {

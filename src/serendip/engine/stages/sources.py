@@ -22,8 +22,7 @@ from serendip.engine.state import EngineState
 from serendip.models.context_counts import ContextCounts
 from serendip.search.searcher import put_first
 
-_COMPARED = 300
-"""New items that are compared with what a user likes."""
+_COMPARED = 300  # new items that are compared with what a user likes
 
 
 class Source(Stage, ABC):
@@ -56,7 +55,6 @@ class ModelSource(Source):
     def _add_hits(
         self, batch: Batch, row: int, found: ItemList, hits: IntArray, quota: int
     ) -> ItemList:
-        """The best of a list, where there is one, and of hits of the words that it misses."""
         missed = hits[batch.allowed[row].admits(hits)]
         missed = missed[~np.isin(missed, found.item_nums)]
         if not len(found) or not len(missed):
@@ -68,7 +66,6 @@ class ModelSource(Source):
 
 
 def _take_best(batch: Batch, items: IntArray, scores: FloatArray, quota: int) -> ItemList:
-    """The ``quota`` items (C,) with the highest scores (C,), best first."""
     best = np.lexsort((tie_order(batch.state.num_items)[items], -scores))[:quota]
     return ItemList.of_distinct(items[best], scores[best])
 
@@ -178,13 +175,7 @@ class BrowseSource(Source):
 
 
 def list_popular(allowed: AllowedItems, state: EngineState, most: int) -> ItemList:
-    """The most chosen items, and of equally often chosen ones the newest.
-
-    Args:
-        allowed: items that may be shown.
-        state: to answer from.
-        most: number of items.
-    """
+    """The most chosen items, and of equally often chosen ones the newest."""
     shown = allowed.numbers()
     counts, times = state.counts[shown], state.catalogue.available_from[shown]
     rows = first_rows(most, -counts, -times, -shown)
@@ -213,7 +204,6 @@ OWN_SOURCES: Mapping[str, Source] = {
         *(BrowseSource(), SponsoredSource()),
     )
 }
-"""Sources that are not models."""
 
 
 def source_named(name: str) -> Source:

@@ -20,13 +20,11 @@ from serendip.config import Config
 from serendip.data import BoolArray, Catalogue, FloatArray, IntArray
 from serendip.engine.stages.base import ListRule, OpenRows, Ranked
 
+# The source of items with a bid: a candidate of this source alone is shown at a sponsored position
+# only. Also the rule that sells the positions, and the column (bool) of items that bought one.
 SPONSORED = "sponsored"
-"""Name of the source that proposes items with a bid: a candidate of this source alone is shown at a
-sponsored position only. Also the name of the rule that sells the positions, and of the column
-(bool) of the items that bought one."""
 
-BID, ORGANIC = "bid", "organic value"
-"""Columns of the items that bought a position; NaN for the others."""
+BID, ORGANIC = "bid", "organic value"  # columns of these; NaN for the others
 
 
 class SponsoredConfig(Config):

@@ -17,7 +17,7 @@ from serendip.engine.stages.surfaces import SurfaceConfig
 
 
 def _reads_hits(source: str) -> bool:
-    """False for the words, which come first: models score the hits that they leave in the batch."""
+    # Words come first: models score the hits that they leave in the batch.
     return source != WordSource.name
 
 

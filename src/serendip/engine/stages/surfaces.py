@@ -31,11 +31,8 @@ from serendip.errors import DataError, UnsupportedError
 RequestPart = Literal["user", "query", "items", "country", "device", "time"]
 REQUEST_PARTS: tuple[RequestPart, ...] = ("user", "query", "items", "country", "device", "time")
 
-SEEN = "seen"
-"""The filter of what the user has chosen or rejected."""
-
-COUNTRY = "request"
-"""Value of a test of a surface that stands for the country of the request."""
+SEEN = "seen"  # the filter of what the user has chosen or rejected
+COUNTRY = "request"  # stands for the country of the request in a test
 
 
 def _check_filter(written: Any) -> Any:
@@ -47,18 +44,10 @@ def _check_filter(written: Any) -> Any:
         raise ValueError(f"{error.message} {error.hint}".rstrip(".")) from None
 
 
-RANKER = "ranker"
-"""The default scorer."""
-
-LEARNED: Literal["learned"] = "learned"
-"""The popularity discount that the training has learned."""
-
-RETRIEVER = "retriever"
-"""The unified retriever, the model that compares items with and without interactions."""
-
-NOT_A_SURFACE = "suggest"
-"""Answers with queries, not with items; events may name it as their surface."""
-
+RANKER = "ranker"  # the default scorer
+LEARNED: Literal["learned"] = "learned"  # the popularity discount of the training
+RETRIEVER = "retriever"  # compares items with and without interactions
+NOT_A_SURFACE = "suggest"  # queries, not items; events may name it
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 
 
