@@ -29,9 +29,7 @@ class Decision:
 
     Args:
         gain: what it gains; None = nothing was measured.
-        n: number of users, queries or items.
         without: mean of the measure without it; None = nothing was compared.
-        must: whether a generation is published only if it is on.
     """
 
     name: str

@@ -36,9 +36,7 @@ class KindFigures:
 
     Args:
         named: median places lost without what the reason names; None without any.
-        random: median places lost without other events.
         above: share of reasons whose evidence costs more places than other events.
-        below: share of those whose evidence costs fewer.
     """
 
     reasons: int
@@ -68,9 +66,7 @@ class FaithfulnessFigures:
     """How true the reasons of a surface are.
 
     Args:
-        kinds_per_list: mean number of kinds of reasons among the first ten places.
         all: figures of the reasons that name items of the history.
-        by_kind: the same for each kind of reason.
         told: kind -> number of reasons among the first ten places.
         left_out: reasons that were not tested, as they name more items than the others are.
     """

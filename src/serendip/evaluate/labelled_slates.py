@@ -40,11 +40,8 @@ Threshold: TypeAlias = float | FloatArray
 class LabelErrors:
     """How often a labeller was wrong where the answer was known; without questions, never.
 
-    Args:
-        relevant: questions about relevant pairs.
-        missed: of these, how many were called irrelevant.
-        irrelevant: questions about irrelevant pairs.
-        excused: of these, how many were called relevant.
+    ``missed`` of the questions about relevant pairs were called irrelevant, ``excused`` of the
+    others were called relevant.
     """
 
     relevant: int = 0
@@ -78,7 +75,6 @@ class LabelledSlates:
         slates: (P,) int32 number of the pair's slate; pairs of a slate are in its order.
         groups: (P,) int32 number of the slate's group.
         size: number of positions of a slate that are shown.
-        errors: of the labeller.
     """
 
     probabilities: FloatArray

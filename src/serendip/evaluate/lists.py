@@ -45,9 +45,7 @@ class ListFigure:
 
 @dataclass(frozen=True, slots=True)
 class ShownList:
-    """A list as people see it, by titles; what was asked is a title, a text, or what a user chose:
-    no id of one.
-    """
+    """A list by titles; what was asked is a title, a text, or what a user chose, no id."""
 
     asked: str
     shown: Sequence[str]

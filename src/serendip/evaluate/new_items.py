@@ -71,9 +71,7 @@ class NewItemFigures:
     """Coverage and velocity of the items that appeared after a cut; see the module's docstring.
 
     Args:
-        too_late: number of items that appeared in the last days and are left out.
         choices: interactions of an item by the log.
-        chosen: share of the items that had one.
         logged: what the log says of the impressions; None = it has none.
         systems: system -> what a replay says.
     """
@@ -195,7 +193,6 @@ class ExplorationFigures:
     """What the log says of explored items; see the module's docstring.
 
     Args:
-        choices: impressions whose item was chosen from the same answer.
         clipped: impressions with the largest weight.
         rate: estimated share of new items that are chosen where they are shown.
     """

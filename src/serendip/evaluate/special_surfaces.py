@@ -79,8 +79,6 @@ class Sale:
         bids: (T, k) float32; only those of sold places are read.
         revenue: (T, k) float32 bid x P(action); only that of sold places is read.
         organic: (T, k) int32 the same list without a sale.
-        for_sale: number of the places for sale among the first k.
-        chosen: T arrays of items.
     """
 
     items: IntArray

@@ -29,9 +29,7 @@ MAX_VALUE = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """Result of one check: PASS, WARN (usable) or FAIL (not usable), and up to ten
-    affected rows.
-    """
+    """Result of one check, PASS, WARN (usable) or FAIL (not usable), with affected rows."""
 
     name: str
     status: Status
@@ -46,7 +44,6 @@ class Check:
     """One look at items and events.
 
     Args:
-        tolerated: share of the rows that may be affected.
         affected: SQL of pairs of an example and the number of affected rows that it stands for.
         rows: SQL of what is looked at, behind FROM.
         is_fatal: whether it is a failure if all rows are affected.
@@ -158,9 +155,7 @@ CHECKS = (
 
 
 def run_checks(store: Store, now: float | None = None) -> list[CheckResult]:
-    """Run every check on items and events; later events than ``now``, None = the clock, are in the
-    future.
-    """
+    """Run every check; events later than ``now``, None = the clock, are in the future."""
     items, events = store.columns()
     note = json.loads(store.meta(IMPORT_KEY) or "{}")
     repeated, examples = int(note.get("duplicate_items", 0)), note.get("examples", ())

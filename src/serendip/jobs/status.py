@@ -31,10 +31,8 @@ class InForce:
     """The published generation.
 
     Args:
-        counts: of items, users and events that it learned from.
         warm_start: generation that its training continued from; empty = none.
         quality: metric -> value of home in the report, if that is of these settings and files.
-        decisions: what it uses and what holds, and why.
     """
 
     name: str
@@ -53,7 +51,6 @@ class StorageStatus:
     Args:
         problem: why it cannot be read; empty = it can.
         in_force: folder of the generation in force there; empty = none, or not known.
-        in_force_here: name of the generation in force on this machine.
         stored: folders of complete generations there, the oldest first.
     """
 
@@ -71,7 +68,6 @@ class WorkspaceStatus:
     Args:
         in_force: the published generation; None = there is none, or it is unreadable.
         damage: why it is unreadable; empty = it is not.
-        age: what came since the newest training.
         training: the running training; None = none runs.
         storage: that machines share; None = this machine alone has everything.
     """

@@ -59,8 +59,8 @@ class LlmRequest:
 
 @dataclass(frozen=True, slots=True)
 class LlmAnswer:
-    """Answer of an LLM, not validated; it can be encoded as UTF-8. Tokens are as counted by the
-    server; None = unknown.
+    """Answer, not validated, that UTF-8 can encode, and the server's token counts;
+    None = unknown.
     """
 
     text: str

@@ -189,9 +189,7 @@ def _without_names(sentence: str, data: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NamedThings:
-    """What a catalogue names: normal forms of values of attributes, and titles of two words or
-    more.
-    """
+    """What a catalogue names: values of attributes, and titles of two words or more, normalised."""
 
     keys: frozenset[str]
     longest: int

@@ -165,9 +165,7 @@ def _build_call(task: Task[AnswerT], model: str, options: RunOptions) -> Call:
 def _look_up(
     task: Task[AnswerT], questions: Sequence[Mapping[str, Any]], call: Call, ledger: Ledger
 ) -> tuple[dict[str, AnswerT], dict[str, Mapping[str, Any]]]:
-    """Stored answers that are valid by the current schema, and data of the other distinct
-    questions.
-    """
+    """Stored answers that are valid by the current schema, and data of the other questions."""
     distinct = {data_key(data): data for data in questions}
     answers = {}
     for key, text in ledger.answers(call, distinct).items():

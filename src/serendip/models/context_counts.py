@@ -113,7 +113,6 @@ class FieldCounts(Artefact):
     """Interactions by value of one field, and by item.
 
     Args:
-        names: V values.
         starts: (V + 1,) int64 first pair of each value.
         items: (P,) int32 items of the pairs, ascending within a value.
         counts: (P,) int32 interactions of the pairs.
@@ -253,9 +252,7 @@ class ContextCounts(Artefact):
 
     @classmethod
     def of(cls, dataset: Dataset, codes: IntArray, config: ContextConfig) -> Self:
-        """Count the interactions of a dataset, whose items have the semantic IDs
-        ``codes`` (N, L).
-        """
+        """Count the interactions of a dataset whose items have semantic IDs (N, L)."""
         category_of = first_codes(codes)
         fields: dict[str, FieldCounts] = {}
         for name, (values, names) in _read_fields(dataset, config).items():

@@ -72,9 +72,7 @@ class QueryScores(ABC):
 
 
 class DenseScores(QueryScores):
-    """Scores (B, N) float32 of every item; with ``zero_means_unknown`` those of 0 are never
-    proposed.
-    """
+    """Scores (B, N) float32 of every item; if ``zero_means_unknown``, 0 is never proposed."""
 
     def __init__(self, scores: FloatArray, zero_means_unknown: bool) -> None:
         self._scores, self._zero_means_unknown = scores, zero_means_unknown

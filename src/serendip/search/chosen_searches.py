@@ -39,9 +39,7 @@ class ChosenSearches(Artefact):
     def of(
         cls, catalogue: Catalogue, requests: Sequence[LoggedRequest], min_users: int
     ) -> ChosenSearches:
-        """Read the searches after which at least ``min_users`` people chose an item; generated
-        visitor ids are nobody.
-        """
+        """Read searches after which enough people, no generated visitor ids, chose an item."""
         texts = _without_slips(catalogue, find_searches(requests, min_users))
         return cls({number: ". ".join(some) for number, some in texts.items()})
 

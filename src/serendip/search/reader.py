@@ -55,8 +55,7 @@ _FEW_TITLES = 3
 """Titles with a word from which on it is one of titles."""
 
 _MOST_CODED = 8
-"""Items with a code of which the one is searched that has it as its id, or a number that their
-titles begin with."""
+"""Items with a code of which the one is searched whose id, or first word, it is."""
 
 
 _CORRECT_FROM = 0.9
@@ -239,7 +238,6 @@ class QueryReader:
         return sorted(items, key=distance)
 
     def _with_content(self, reading: Interpretation) -> Interpretation:
-        """A reading with its content, and the codes of a text: the speller does not have them."""
         titles, content = self.titles, self._find_content(reading.corrected_key)
         key, needed, exact = reading.corrected_key, words(content.needed), reading.exact
         if " " not in key and content.values:  # "war" is a genre before it is "The War"

@@ -175,13 +175,8 @@ class Searcher:
     """Finds items by text.
 
     Args:
-        lexical: the lexical index.
-        titles: index of whole titles.
-        speller: corrects words against the catalogue's vocabulary.
         num_items: number of items, including deleted ones: numbers are never reused.
         late_values: normal forms by which late items are found.
-        late_counts: number of new items with each value.
-        searches: after which the built items were chosen.
     """
 
     lexical: LexicalIndex
@@ -328,9 +323,7 @@ class Searcher:
         )
 
     def read(self, text: str, literal: bool = False) -> Interpretation:
-        """Interpret a text by the catalogue's titles and words, or ``literal`` as typed, without
-        corrections.
-        """
+        """Interpret a text by titles and words; a ``literal`` one as typed, without corrections."""
         return self.reader.read_literally(text) if literal else self._readings(text)
 
     def match_item_id(self, text: str, vocabulary: Vocabulary) -> int:
@@ -372,9 +365,7 @@ class Searcher:
         return self.reader.named_items(self.read(text))
 
     def find_held(self, text: str, item: Item, literal: bool = False) -> tuple[str, bool]:
-        """The words of a text that an item has, in any form, and whether these are all
-        it asks for.
-        """
+        """The words of a text that an item has in any form; whether they are all it asks for."""
         needed = words(self.read(text, literal).content.needed)
         document = self.lexical.analyse(item)
         terms = {term for name in (*FIELDS, GENERATED) for term in document.terms(name)}
@@ -439,7 +430,6 @@ class Searcher:
         )
 
     def _fuse(self, hits: ItemList, completions: ItemList) -> IntArray:
-        """Hits of words and completions of titles, by rank fusion."""
         return reciprocal_rank_fusion((hits, completions), self.num_items).item_nums
 
     def _leading_levels(
@@ -591,7 +581,6 @@ class Searcher:
         return numbers[has_all]
 
     def _complete_titles(self, key: str, allowed: AllowedItems | None) -> ItemList:
-        """Items whose title completes the text, most popular first."""
         if len(key) < MIN_COMPLETED:
             return ItemList()
         numbers = np.array(self.titles.completions(key, DEPTH), np.int32)

@@ -36,8 +36,6 @@ class Synonym:
     """One line of the file.
 
     Args:
-        term: the typed term, in normal form.
-        also: its synonym, in normal form.
         confidence: of its source, in [0, 1].
         source: ``log``, ``vectors``, ``llm:<model>``, or the name of the author.
     """
@@ -59,7 +57,6 @@ class Expansion(NamedTuple):
 
     Args:
         begin, end: its words, as a slice of those of the text.
-        also: the words of each synonym.
     """
 
     begin: int

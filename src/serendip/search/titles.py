@@ -46,8 +46,6 @@ class TitleTable(Artefact):
         starts: (R + 1,) int32 offsets of the rows' items.
         items: (E,) int32 items with each title, most popular first.
         popularity: (R,) float32 of the most popular item of each row.
-        word_starts: of the normal forms.
-        edits: index of the normal forms by edit distance.
     """
 
     keys: Strings
@@ -136,11 +134,9 @@ class TitleIndex:
         popularity: (N,) interactions per built item; new ones have none.
         titles: (N,) titles of built items as written.
         rows: (N,) int32 row of each built item's title in ``built``; -1 = it has none.
-        built: titles of the catalogue.
         late: late item -> its title as written.
         tables: of late titles, the largest first; a title that an item no longer has is left out
             of every answer.
-        deleted: item numbers that are never returned.
     """
 
     popularity: Popularity

@@ -73,7 +73,6 @@ class Content:
         is_language: whether any of these is a word of the catalogue or of English.
         is_whole: whether it asks for the best or newest of all items, "best movies", or of those
             with its values.
-        is_newest: whether it asks for the newest.
     """
 
     values: tuple[str, ...] = ()

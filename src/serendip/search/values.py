@@ -68,9 +68,7 @@ class ValueTable(Artefact):
 
     @classmethod
     def of(cls, items: Iterable[Item], merits: FloatArray | None = None) -> ValueTable:
-        """Count and list the values of N items; merits (N,) say how good and popular they are, None
-        = equally.
-        """
+        """Count and list the values of N items of merits (N,); None = all are as good."""
         counts: Counter[str] = Counter()
         having: defaultdict[str, list[int]] = defaultdict(list)
         number = -1

@@ -18,7 +18,6 @@ class WordStarts(Artefact):
     """The starts of all words of R texts, in the order of what follows in the text.
 
     Args:
-        texts: R normal forms.
         rows: (S,) int32 text of each start.
         offsets: (S,) int32 character of it at which the word begins.
     """

@@ -24,9 +24,7 @@ _LINE = Markup('<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" class="{}"
 
 @dataclass(frozen=True, slots=True)
 class ChartBar:
-    """One bar of a chart, of a share of the whole width; so are the ends of its interval, if it has
-    one.
-    """
+    """One bar of a chart; it and the ends of its interval are shares of the whole width."""
 
     name: str
     text: str
@@ -54,9 +52,7 @@ def draw_bars(title: str, bars: Sequence[ChartBar]) -> Markup:
 
 
 def draw_estimates(metric: str, systems: Mapping[str, Any], subject: str) -> Markup:
-    """Draw a bar with its interval per system: name -> metric -> ``Estimate`` as in
-    ``report.json``.
-    """
+    """Draw a bar with its interval per system, from the ``systems`` of ``report.json``."""
     estimates = {name: metrics[metric] for name, metrics in systems.items()}
     ends = [found["high"] for found in estimates.values() if found["value"] is not None]
     top = max(ends, default=0.0) or 1.0

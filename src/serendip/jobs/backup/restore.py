@@ -40,9 +40,7 @@ _OTHERWISE = "Restore --without-generation, and train again; nothing was changed
 
 @dataclass(frozen=True, slots=True)
 class RestoreSummary:
-    """What was restored: numbers of users and items of the backup that were erased again, and ids
-    of the API keys that are accepted.
-    """
+    """What was restored: numbers of users and items that were erased again, and accepted keys."""
 
     workspace: str
     created: str

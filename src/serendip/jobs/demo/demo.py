@@ -87,7 +87,6 @@ def write_demo_files(folder: Path) -> None:
 
 
 def _train(context: JobContext, say: Callable[[str], None]) -> Version:
-    """The generation with the current fingerprint; trains if there is none."""
     workspace = context.workspace
     current = open_in_force(workspace.generations, verify=False)
     if current is None or current.manifest["fingerprint"] != _fingerprint(context):

@@ -187,13 +187,7 @@ def choose_reasons(state: EngineState, result: Result) -> Sequence[Ground | None
 
 
 class _Case(NamedTuple):
-    """One reason to be tested.
-
-    Args:
-        evidence: what the reason names is of this kind.
-        named: what it names.
-        drawn: as much of what it does not name.
-    """
+    """One reason to be tested: what it names, and as much of what it does not name."""
 
     asked: Asked
     kind: str
@@ -273,7 +267,6 @@ def _list_cases(
 
 
 def _test(cases: Sequence[_Case], kind: NamedEvidence, surface: SurfaceConfig) -> list[Deletion]:
-    """The places that items lose without evidence of one kind."""
     own = [case for case in cases if case.evidence is kind]
     asked = [case.asked for case in own for _ in range(2)]
     taken = [things for case in own for things in (case.named, case.drawn)]

@@ -70,7 +70,6 @@ class EngineExport:
     """A file that an engine fills.
 
     Args:
-        location: what tasks open it from.
         end: called when it is written; None = it has no ids of users.
     """
 

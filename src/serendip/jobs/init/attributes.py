@@ -157,7 +157,6 @@ class AttributeRoles:
         level_separators: attribute -> what separates the levels of its category path.
         decimals: attribute -> decimal sign of its numbers, if they are written for people.
         units: attribute -> currency of all its numbers.
-        fields: text fields to encode.
         notes: attribute -> what it is taken for, in words for people.
     """
 
@@ -346,7 +345,6 @@ class ActionRoles:
     Args:
         negative: action -> where its item is excluded for the user.
         likes: actions that are likes whatever their value.
-        neutral: the others, without those that are ignored.
     """
 
     negative: Mapping[str, Exclusion]

@@ -206,9 +206,7 @@ def _find_tellable(context: JobContext, engine: Engine) -> BoolArray:
 def find_tellable_values(
     dataset: Dataset, catalogue: Catalogue, min_users: int
 ) -> dict[str, frozenset[str]]:
-    """Attribute of users -> values that may be told: an item has them, too, and at least
-    ``min_users`` people.
-    """
+    """Attribute of users -> values that may be told, which items and enough people have."""
     is_person, items = _find_people(dataset), np.arange(len(catalogue), dtype=np.int32)
     attributes = {name: (own.names, own.of_users) for name, own in dataset.user_groups.items()}
     if dataset.countries is not None:
@@ -240,7 +238,6 @@ class _Drawer:
     Args:
         tellable: (N,) items of a past that a labeller may be told.
         values: attribute of users -> values that a labeller may be told.
-        min_users: people who must have typed a text.
     """
 
     dataset: Dataset

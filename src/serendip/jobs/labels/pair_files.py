@@ -165,9 +165,7 @@ class ShownLists:
 
 
 def describe_request(text: str, titles: Sequence[str], attributes: Mapping[str, str]) -> str:
-    """A request in words, of a typed text or none, titles of chosen items, the newest first, and
-    attributes.
-    """
+    """Put a request in words; titles are those of chosen items, the newest first."""
     shown = [f'"{_cut(title)}"' for title in titles]
     who = f"somebody who chose {'; '.join(shown)}" if shown else "somebody"
     facts = ", ".join(f"{name}: {value}" for name, value in sorted(attributes.items()))

@@ -26,9 +26,7 @@ _SEED = 0
 
 
 def measure_generation(engine: Engine, dataset: Dataset, limit: int) -> list[Measured]:
-    """Measures that tell whether lists became worse; those of the report, on at most ``limit``
-    requests each.
-    """
+    """Measures of the report, on fewer requests, that tell whether lists became worse."""
     facts = ItemFacts(engine)
     measures, found = ListMeasures(engine, facts), list[Measured]()
     reasons = list[list[Request]]()

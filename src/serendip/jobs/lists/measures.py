@@ -48,8 +48,7 @@ _MATCHES, _BEGINNING = WORDS.partition("{")[0], 4
 """How the reason begins that names words, and the letters in which their forms are the same."""
 
 _SUGGESTED, _NEWEST = 10, 50
-"""Queries that are suggested to a user, and choices of the user that new items are compared with.
-"""
+"""Suggested queries of a user, and choices of theirs that new items are compared with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +68,7 @@ class ListMeasures:
         return [item.item_id for item in self.engine.recommend(plain).items]
 
     def measure_similar(self, pages: Sequence[str], users: Sequence[str]) -> list[Measured]:
-        """Likeness of the items that are shown beside items (R,), to users (R,), empty
-        = visitors.
-        """
+        """Likeness of the items beside items (R,) that users (R,) see, empty = visitors."""
         group = "similar items, known users" if any(users) else "similar items, visitors"
         lists = [
             self.ask("similar", K, user, item_ids=(page,))
@@ -93,9 +90,7 @@ class ListMeasures:
         return measured
 
     def measure_truth(self, kind: str, queries: Sequence[NamedQuery]) -> Measured:
-        """Share of the first five that have what a query of a kind names, of as many as
-        could be.
-        """
+        """Share of the first five that have what a query names, of as many as could be."""
         shares = [
             self.facts.share_of(query.right, self.ask("search", FIRST, text=query.text))
             for query in queries
@@ -110,9 +105,7 @@ class ListMeasures:
         return Measured("searches", NOTHING, words, np.array(nothing))
 
     def measure_rejected(self, users: Sequence[str], rejected: frozenset[str]) -> Measured:
-        """Share of the places of home with items as new that most people who judged
-        them rejected.
-        """
+        """Share of the places of home with items as new that most people rejected."""
         shares, wrong = [], list[str]()
         for user in users:
             request = Request("home", user, k=K, reasons=False, parts=False)
@@ -147,9 +140,7 @@ class ListMeasures:
         return bool(evidence) and evidence[0].kind == "new"
 
     def measure_suggested(self, users: Sequence[str]) -> tuple[list[Measured], Counter[str]]:
-        """Kinds and variety of the queries that are suggested without a typed text, and how many
-        there were of each kind.
-        """
+        """Kinds and variety of queries suggested without a typed text; how many of each kind."""
         bare = {normalise(value) for _, value in self.facts.list_values(1)}
         lists = [self.engine.suggest(Request(user_id=user, k=_SUGGESTED)).queries for user in users]
         kinds = Counter(one.kind for queries in lists for one in queries)

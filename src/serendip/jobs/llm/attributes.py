@@ -120,7 +120,6 @@ class AttributeItems:
 
     Args:
         held_out: items with a value that is hidden from the generator.
-        known: all other items with a value.
         values: values that at least two items have, the most frequent first.
     """
 
@@ -225,7 +224,7 @@ class ValueWriting(Writing[AttributeValue]):
         return self._store(found, RULES_MODEL, RULES_VERSION)
 
     def _store(self, found: Sequence[str | None], model: str, prompt: str) -> dict[str, Any]:
-        """Store what was found for each asked item: empty = no value, None = no answer."""
+        # Empty = no value, None = no answer.
         pairs = list(zip(self.items.asked, found, strict=True))
         rows = [
             Generated(

@@ -79,7 +79,6 @@ class WritingVerdict:
     """What a gate said.
 
     Args:
-        active: number of rows that are in use now.
         table: suggested queries with the written ones; None = others were tested.
     """
 

@@ -70,7 +70,6 @@ class StepResult:
 
     Args:
         gate: whether it is kept; otherwise all is as it was before.
-        changes: what it changes, in words, with examples.
         cost: of what it wrote, in the currency of the prices.
     """
 
@@ -96,7 +95,6 @@ class Improvement:
 
     Args:
         agrees: shown the plan; whether to go on.
-        is_trained: whether what passed is trained in the end.
         lists: that are labelled: as many as the interval of what a filter hides needs.
         items: that queries are written for, at most.
     """
@@ -169,7 +167,6 @@ class _Chain:
     Args:
         rows_before: what was in use before this run.
         model_before: the relevance model of typed texts; "" = there was none.
-        spent_before: by earlier runs.
         before: text -> ids of its first results before; "" -> suggested queries.
         written: texts by an LLM whose lists are labelled, whether or not they are kept.
     """
@@ -336,7 +333,7 @@ class _Chain:
         return self._close(StepResult("texts", wrote, result.decision, changes), "text")
 
     def train(self) -> tuple[str, StepResult]:
-        """Train what was kept, and compare the lists; a training that is refused takes it back."""
+        # A training that is refused takes it back.
         workspace = self.context.workspace
         try:
             generation = train_workspace(JobContext.open(workspace.folder, self.context.options))
@@ -355,14 +352,12 @@ class _Chain:
         return generation.name, StepResult("training", generation.name, gate, changes)
 
     def _close(self, step: StepResult, kind: Kind, name: str | None = None) -> StepResult:
-        """The step; if its gate refused, what was in use before is in use again."""
         if step.gate.on:
             return step
         self._restore(kind, name)
         return replace(step, changes=())
 
     def _take_back(self) -> None:
-        """Withdraw all that was written in this run from the next training."""
         folder = self.context.workspace.relevance
         if model_versions(folder).current_name() != self.model_before:
             restore_version(folder, self.model_before)

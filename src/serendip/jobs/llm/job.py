@@ -60,9 +60,7 @@ class Writing(ABC, Generic[AnswerT]):
 
     @abstractmethod
     def keep(self, answers: Sequence[AnswerT | None], model: str) -> Mapping[str, Any]:
-        """Store the answers to the questions, in their order, None = there is none; numbers of what
-        was stored.
-        """
+        """Store the answers to the questions, in order; None = there is none. Returns numbers."""
 
 
 def write(context: JobContext, writing: Writing[AnswerT], job: LlmJob) -> dict[str, Any]:

@@ -247,7 +247,6 @@ class _Training:
     options: TrainOptions
 
     def number(self, pairs: Mapping[Pair, bool]) -> LabelledTexts:
-        """Labelled pairs by number."""
         numbers = self._find_items(pairs)
         names = list(dict.fromkeys(query for query, _ in pairs))
         row_of = {name: row for row, name in enumerate(names)}
@@ -355,7 +354,6 @@ def _predict(trained: _Trained, pairs: LabelledTexts) -> FloatArray:
 
 
 def _evaluate(predicted: FloatArray, pairs: LabelledTexts) -> dict[str, Any]:
-    """Metrics on pairs of requests that were not learned from."""
     label, probabilities = pairs.is_irrelevant, predicted[0]
     estimates, plain = (
         BinaryPredictions(label, scores, scores >= 0.5, pairs.groups).estimates()
@@ -382,8 +380,6 @@ def predict_irrelevant(model: RelevanceModel, pairs: LabelledTexts) -> FloatArra
 
 
 def _evaluate_filter(slates: LabelledSlates) -> dict[str, Any]:
-    """Thresholds, and their effect on lists that they were not chosen by."""
-
     def choose_safe(others: LabelledSlates) -> float | None:
         return helpful_threshold(others, CAUTION * MOST_LOST, CAUTION * MOST_WRONG)
 

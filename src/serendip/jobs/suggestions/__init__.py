@@ -1,5 +1,3 @@
-"""Suggested queries: ``build.py`` verifies and publishes them, ``ranker_data.py`` trains their
-ranker.
-"""
+"""Suggested queries, and the training of their ranker."""
 
 from __future__ import annotations

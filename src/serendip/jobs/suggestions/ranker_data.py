@@ -187,7 +187,6 @@ class _Replay:
         return RankingRows(features, success, np.full(len(features), weight, np.float32))
 
     def build_chip_rows(self) -> Iterator[RankingRows]:
-        """Rows of each answer with chips, by time."""
         log, table = self._log, self._table
         answers: dict[tuple[str, str], list[SuggestedQuery]] = {}
         for chip in log.suggested:

@@ -23,8 +23,7 @@ MOST_USERS = 10_000
 """Users whose baskets are read, by the order of their hashes."""
 
 PURCHASES = ("purchase", "order", "buy", "checkout")
-"""Actions that make up baskets, if the log has any of them; else carts do, else every interaction
-of interest."""
+"""Actions that make up baskets, if the log has any; else carts do, else every interaction."""
 
 CARTS = ("add_to_cart",)
 
@@ -115,9 +114,7 @@ def ask_about_baskets(
 
 
 def split_basket(basket: Basket) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows of half of the items of a basket, at random by its key, and of the rest; neither is
-    empty.
-    """
+    """Rows of a half of a basket, at random by its key, and of the rest; neither is empty."""
     order = np.random.default_rng(basket.key).permutation(len(basket.items))
     half = len(order) // 2
     return np.sort(order[:half]), np.sort(order[half:])

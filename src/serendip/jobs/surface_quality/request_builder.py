@@ -45,8 +45,7 @@ from serendip.jobs.surface_quality.baskets import (
 from serendip.jobs.surface_quality.sample import Keys, hash_key, sample_requests
 
 MIN_LOGGED = 50
-"""Logged searches with a choice from which on search is asked with them, and not with written
-queries."""
+"""Logged searches with a choice from which on these ask search, and not written queries."""
 
 NUM_AFTERWARDS = 10
 """Number of the user's next choices that a message or a sold place is compared with."""
@@ -103,7 +102,6 @@ class SurfaceRequestBuilder:
 
     Args:
         choices: the targets of the split, and items that came again (``next_choices``).
-        repeats: when items come again, by the training part.
         correct: typed text -> the text to search instead; empty = no correction.
         encode: texts (Q,) -> their content vectors (Q, D).
     """

@@ -84,9 +84,6 @@ class OlderFit(Artefact):
     """The fit on the older part, without what needs much memory.
 
     Args:
-        items: ids of its items.
-        codebooks: from which new codebooks start.
-        fusion: of its content.
         learned: name of a model -> arrays from which it continues; empty = it cannot.
         until: Unix seconds; it has seen the events before.
     """

@@ -228,7 +228,6 @@ class Fitter:
         return features.read_by(reader, catalogue.items), codebooks, fusion
 
     def _align_content(self, dataset: Dataset, options: TrainOptions) -> AlignedProjection:
-        """Fit the projection of content onto behaviour, on the older events of ``dataset``."""
         assert dataset.features is not None
         with self.clock.stage("align content"):
             events = dataset.events

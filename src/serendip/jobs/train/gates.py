@@ -143,9 +143,7 @@ def _describe_cuts(cuts: Sequence[CutShort]) -> str:
 
 
 def check_report(report: Path, fingerprint: str) -> list[Decision]:
-    """Check that home is not worse than popularity, by a report with the same fingerprint; without
-    one there is no result.
-    """
+    """Check that home is not worse than popularity, by a report of this fingerprint, if any."""
     document = read_report(report, fingerprint)
     if document is None:
         return []

@@ -147,7 +147,7 @@ def plan_training(
 
 @contextmanager
 def _recorded_failure(folder: Path, reasons: Sequence[str]) -> Iterator[None]:
-    """Record an error in a ``with`` block; an interruption is none."""
+    # An interruption is no error.
     try:
         yield
     except Exception as error:

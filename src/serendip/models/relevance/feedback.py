@@ -55,9 +55,7 @@ class RelevanceFeedback:
 
     @classmethod
     def of(cls, views: FloatArray, words: TermOverlap) -> Self:
-        """From items and their centred vectors (V, N, C); sampled by seed 0 where there are too
-        many.
-        """
+        """From items and their centred vectors (V, N, C); sampled, by seed 0, if too many."""
         random = np.random.default_rng(0)
         items = np.sort(random.permutation(views.shape[1])[:MAX_FEEDBACK_ITEMS]).astype(np.int32)
         vectors = unit(views[:, items].mean(0), _SHORTEST)  # (K, C)

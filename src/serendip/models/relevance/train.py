@@ -245,9 +245,7 @@ class LabelledPairs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledUsers:
-    """Users of the training examples: one for each of Q queries, and what computes
-    their features.
-    """
+    """Users of the training examples, one for each of Q queries, and their features."""
 
     features: UserFeatures
     users: Sequence[RequestUser]

@@ -67,9 +67,7 @@ class ValidationSample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ValidationRequests:
-    """Validation requests of one task with the network's scores (R, C) of ranked items (C,),
-    ascending.
-    """
+    """Validation requests of a task; scores (R, C) of ranked items (C,), which ascend."""
 
     batch: TrainingBatch
     ranked: LongArray

@@ -88,7 +88,6 @@ def _search_near(
     near: IntArray,
     allowed: BoolArray | None,
 ) -> Sparse:
-    """Cosines (M, N) of the nearest of the items (M, C) that each row is compared with."""
     width = len(catalogue)
     columns, values = [near[:0, 0]], [vectors[:0, 0]]
     for vector, number, items in zip(vectors, numbers, near, strict=True):
@@ -112,7 +111,6 @@ def _search_all(
     count: int,
     allowed: BoolArray | None,
 ) -> Sparse:
-    """Cosines (M, N) of the nearest items of each row."""
     blocks, width = [], len(catalogue)
     for begin in range(0, len(vectors), _ROWS_PER_BLOCK):
         block = vectors[begin : begin + _ROWS_PER_BLOCK]  # (block, D)
@@ -196,7 +194,6 @@ class _InvertedLists:
         return keep_top_entries(to_csr((cosines.ravel(), items.ravel(), bounds), shape), count)
 
     def _nearest_lists(self, vectors: FloatArray, count: int) -> IntArray:
-        """The ``count`` lists (M, count) whose centroids are nearest to each row (M, D)."""
         faiss = _faiss()
         queries = np.ascontiguousarray(vectors @ self._directions, np.float32)
         nearest = faiss.knn(queries, self._centroids, count, metric=faiss.METRIC_INNER_PRODUCT)[1]

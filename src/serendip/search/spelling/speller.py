@@ -90,7 +90,6 @@ class Correction:
     """The probable intended text.
 
     Args:
-        text: normal form.
         confidence: of the least certain change, in [0, 1]; 1 if nothing is changed.
         risks_little: whether only strings are changed that neither the catalogue nor the language
             has, and no word beside them speaks against it.
@@ -127,7 +126,6 @@ class Speller:
     Args:
         hangul: the same of those in Hangul, spelt out.
         language: word of the language -> its relative frequency in (0, 1).
-        stemmed: language of the stems.
         known: words of generated texts and stems; known, but never proposed as corrections.
         posted: the same of late items, with their words.
         expanded: words that are searched by their synonyms, such as abbreviations.
@@ -243,7 +241,6 @@ class Speller:
         return not _differ_by_ending(typed[position], meant) and self._occurs_with(meant, others)
 
     def _risks_little(self, meant: str, typed: Sequence[str], position: int) -> bool:
-        """Whether a string that is no word is changed, and no word beside it speaks against it."""
         if self._is_word(typed[position]):
             return False
         beside = [*typed[max(position - 1, 0) : position], *typed[position + 1 : position + 2]]

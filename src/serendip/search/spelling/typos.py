@@ -77,9 +77,7 @@ def keys_of(word: str) -> str:
 
 
 def log_typo_probability(typed: str, meant: str, distance: int) -> float:
-    """log10 P(``typed`` | ``meant``, a typo) of the keys of two words that are 1 or
-    2 edits apart.
-    """
+    """log10 P(``typed`` | ``meant``, a typo) of the keys of two words, 1 or 2 edits apart."""
     if distance > 1:
         return TWO_SLIPS
     start, wrong, right = _difference(typed, meant)

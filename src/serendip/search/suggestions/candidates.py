@@ -68,7 +68,6 @@ class Candidate:
 
     Args:
         items: (M,) int32 items that it was made from, ascending.
-        users: number of distinct people who searched it.
     """
 
     text: str
@@ -101,7 +100,6 @@ def catalogue_candidates(
 
 
 def _of_attributes(catalogue: Catalogue, config: QueriesConfig) -> Iterator[Candidate]:
-    """Values of attributes, and their combinations."""
     main = config.category or main_attribute(catalogue)
     for values in single_values(catalogue, main):
         for text, items in values.largest(_MOST_OF_ATTRIBUTE, MIN_ITEMS):
@@ -112,7 +110,6 @@ def _of_attributes(catalogue: Catalogue, config: QueriesConfig) -> Iterator[Cand
 
 
 def _of_texts(catalogue: Catalogue, config: QueriesConfig) -> Iterator[Candidate]:
-    """Series of titles, and phrases."""
     titles = [item.title for item in catalogue.items]
     for text, items in find_series(titles, function_words(titles)).items():
         yield Candidate(text, "series", "rules", np.array(items, np.int32))

@@ -45,8 +45,7 @@ _NESTED = 0.9
 """Share of the items of a value that have another one, from which on it is a part of that one."""
 
 _SEVERAL = frozenset(",&/;+")
-"""Signs between the names of a value such as "Tools & Home", before or after which nothing reads
-well."""
+"""Signs between names, as in "Tools & Home", beside which nothing of a query reads well."""
 
 _FIRST_YEAR, _LAST_YEAR = 1930, 2029
 

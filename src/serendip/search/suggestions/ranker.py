@@ -182,8 +182,6 @@ def _prefix_features(
 
 
 def prior_ranker(people: int = 0) -> LogisticModel:
-    """The ranker that is used before any training, of a table whose queries so many people
-    searched.
-    """
+    """The ranker before any training, of a table whose queries so many people searched."""
     popularity = PRIOR["popularity"] * FEW_PEOPLE / (FEW_PEOPLE + people)
     return LogisticModel.prior(FEATURES, {**PRIOR, "popularity": popularity})

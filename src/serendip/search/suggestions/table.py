@@ -57,8 +57,6 @@ class QueryTable(Artefact):
         items: int32, items that each query was made from, and its results.
         results: (Q, 10) int32 first results, padded with -1.
         shares: (Q, C) float32 share of a query's results in each category.
-        choices: of items.
-        co_searches: what else the people searched who searched a query.
         focus: (Q,) float32 how much a query's items keep to some categories, see ``find_focus``;
             empty = unknown.
     """
@@ -87,9 +85,7 @@ class QueryTable(Artefact):
         choices: ItemChoices = _UNKNOWN_CHOICES,
         results: IntArray | None = None,
     ) -> Self:
-        """Build from Q candidates; without first results (Q, 10) their own items stand in for
-        these.
-        """
+        """Build from Q candidates; their own items stand in for missing results (Q, 10)."""
         found = np.full((len(candidates), 10), -1, np.int32) if results is None else results.copy()
         for row, candidate in enumerate(candidates):
             if results is None or candidate.kind == "like":  # leads to what is similar to its item

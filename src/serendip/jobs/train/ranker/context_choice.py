@@ -71,8 +71,8 @@ def columns_without(names: Sequence[str], parts: Sequence[ContextPart]) -> BoolA
 
 
 def split_by_time(sample: RankerSample) -> tuple[RankerRows, RankerRows]:
-    """Rows of the older and of the newest requests with a choice; those without a time are neither,
-    as written queries.
+    """Rows of the older and of the newest requests with a choice; without a time
+    they are neither.
     """
     times, has_choice = sample.times, sample.has_choice
     known = np.sort(times[np.isfinite(times)])
@@ -110,9 +110,7 @@ class _PartTest:
     """Corrections of a ranker by parts of the context, learned on older requests.
 
     Args:
-        sides: rows of older requests, and of the newest ones.
         scores: logarithms of the ranker's values of their rows, (R,) each.
-        tests: number of parts.
     """
 
     sample: RankerSample
@@ -143,7 +141,6 @@ class _PartTest:
         return cls(sample, sides, (older_scores, newest_scores), len(parts))
 
     def compare(self, part: ContextPart, beside: tuple[ContextPart, ...]) -> Decision:
-        """What a part gains beside others."""
         asked = replace(self.sides[1], weights=np.ones(len(self.sides[1]), np.float32))
         orders = self._correct(beside), self._correct((*beside, part))
         decision = self.sample.compare(name_part(part), asked, orders, self.tests)

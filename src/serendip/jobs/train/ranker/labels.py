@@ -77,8 +77,6 @@ class LabelledQuery:
         irrelevant: (I,) int32 items labelled as irrelevant: always negatives if they are
             candidates.
         source: of a search; None = not a search.
-        weight: of all its rows in the loss.
-        by_llm: whether labels are an LLM's.
     """
 
     query: Query

@@ -217,8 +217,7 @@ MAX_LOSS = 0.005
 """Largest share of nDCG@10 that a discount may cost on the ranker's rows."""
 
 MIN_REQUESTS = 200
-"""With fewer requests nothing is learned, and the power is 0; the number is a guess, not
-measured."""
+"""With fewer requests nothing is learned, and the power is 0; a guess, not measured."""
 
 POPULARITY = "log popularity"
 

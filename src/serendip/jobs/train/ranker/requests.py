@@ -281,9 +281,7 @@ def write_searches(
 
 
 def count_searches(rows: RankerRows, sources: Sequence[SearchSource | None]) -> dict[str, int]:
-    """Source -> number of its searches with a positive row; sources are by number in
-    ``rows.group``.
-    """
+    """Source -> number of its searches with a positive row, by their numbers in ``rows.group``."""
     of_search = (rows.task == SEARCH) & rows.labels.any(1)  # (R,)
     found = Counter(sources[group] for group in np.unique(rows.group[of_search]).tolist())
     return {source: found[source] for source in SEARCH_SOURCES}

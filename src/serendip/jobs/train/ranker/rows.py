@@ -70,9 +70,6 @@ class RowMaking:
 
     Args:
         deciding: source -> number of those that may decide what orders search.
-        rng: draws of negatives.
-        parts: rows that were made.
-        made: requests that have them.
         compared: all candidates of up to ``MOST_COMPARED`` of these searches per source.
     """
 
@@ -109,9 +106,7 @@ class RowMaking:
         self.made.extend(labelled)
 
     def _compares(self, request: LabelledQuery) -> bool:
-        """Whether the candidates of a request are kept: an even share of the searches of a source
-        that may decide.
-        """
+        """Whether the candidates of a request are kept: those of an even share of the searches."""
         if not request.can_decide:
             return False
         share = min(1.0, MOST_COMPARED / max(1, self.deciding[request.source]))
