@@ -212,16 +212,12 @@ def _count_relevant(labelled: Count, pairs: Count, rates: tuple[Count, Count]) -
 
 
 def helpful_threshold(slates: LabelledSlates, most_lost: float, most_wrong: float) -> float | None:
-    """The smallest threshold that lowers the irrelevant share and hides few relevant pairs.
+    """The smallest threshold that lowers the irrelevant share and hides few relevant pairs, or
+    None.
 
-    Args:
-        slates: that the filter was not trained on.
-        most_lost: share of the relevant pairs that may be hidden, by the upper end of the 95 %
-            interval.
-        most_wrong: share of the hidden pairs that may be relevant instead.
-
-    Returns:
-        the threshold; None if there is none.
+    The filter was not trained on the slates. At most a share ``most_lost`` of the relevant pairs
+    may be hidden, by the upper end of the 95 % interval, or a share ``most_wrong`` of the hidden
+    pairs may be relevant instead.
     """
     for threshold in _THRESHOLDS:
         if slates.effect(threshold)["fall"] <= 0:

@@ -1,8 +1,4 @@
-"""Data-quality checks of the store (``serendip doctor``), each PASS, WARN or FAIL.
-
-``CHECKS`` has the SQL of the affected rows and what they are, in words for people. Checks never
-change or drop anything.
-"""
+"""Data-quality checks of the store (``serendip doctor``), which never change or drop anything."""
 
 from __future__ import annotations
 

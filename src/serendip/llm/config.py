@@ -1,7 +1,4 @@
-"""``[llm]``: provider and model of the LLM, off by default, and the prices of its calls.
-
-``Prices`` bounds the price of a call before it is sent and computes the actual price afterwards.
-"""
+"""``[llm]``: provider and model of the LLM, off by default, and the prices of its calls."""
 
 from __future__ import annotations
 

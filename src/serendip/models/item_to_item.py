@@ -1,7 +1,5 @@
 """Item-to-item models, one sparse weight matrix each: item-based k nearest neighbours and EASE.
 
-``ItemToItem`` scores, explains and stores; subclasses fit the matrix, ``transitions`` among them.
-
 ItemKNN: item-based collaborative filtering. The similarity of two items is the cosine of their user
 sets with a term added to the denominator (shrinkage), so that two items with a single user in
 common do not have similarity 1. Neighbourhoods follow Deshpande & Karypis 2004, "Item-based top-N

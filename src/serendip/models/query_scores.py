@@ -1,10 +1,5 @@
 """Scores of one model for a batch of queries, computed only for the items that are asked for.
 
-``DenseScores`` scores every item once, for small catalogues and for models without another way;
-``SparseScores`` has the few items with a score that is not 0; ``PriorScores`` is the same for every
-query and is sorted once; ``VectorScores`` searches an index and computes exact scores for what it
-finds, ``NeighbourScores`` computes them for items that are known to be near.
-
 Shapes: B queries, N items, R rows (query, item), C candidates of one query, V size of a vector.
 """
 

@@ -29,8 +29,7 @@ _SHORTEST, _SINGLE = 4, 0.75
 def make_nonsense(known: Sequence[str]) -> list[str]:
     """Texts of one or two words of random letters, each as long as a known word.
 
-    Args:
-        known: distinct words of the catalogue; without one of four letters there are no texts.
+    There are none without a known word of four letters.
     """
     usable = [word for word in known if len(word) >= _SHORTEST and word.isalpha()]
     draw, words = random.Random(0), set(known)

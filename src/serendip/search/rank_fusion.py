@@ -19,12 +19,7 @@ RANK_CONSTANT = 60
 
 
 def reciprocal_rank_fusion(lists: Sequence[ItemList], num_items: int) -> ItemList:
-    """Score each item by the sum of ``1 / (60 + rank)`` over its lists; ranks start at 1.
-
-    Args:
-        lists: best first.
-        num_items: N; all item numbers are below it.
-    """
+    """Score each item by the sum of ``1 / (60 + rank)`` over its lists; ranks start at 1."""
     if not lists:
         return ItemList()
     numbers = np.unique(np.concatenate([ranked.item_nums for ranked in lists]))

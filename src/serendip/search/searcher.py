@@ -222,12 +222,9 @@ class Searcher:
     ) -> Self:
         """Write the lexical index and vocabulary of a catalogue into ``folder`` and open them.
 
-        Args:
-            catalogue: N items.
-            popularity: (N,) interactions per item.
-            folder: created; must not change afterwards.
-            fields: of the lexical index besides the title; None = all but fractional numbers.
-            searches: after which the items were chosen; None = not known.
+        Popularity is (N,) interactions per item; the folder is created, and must not change
+        afterwards. Fields are those of the lexical index besides the title; None = all but
+        fractional numbers.
         """
         searches = searches or ChosenSearches()
         catalogue = searches.add_to_all(catalogue)

@@ -1,7 +1,4 @@
-"""What a text asks for: the levels of its hits, the words that stand for no item, wishes.
-
-``reader.py`` reads texts by the titles, values and words of a catalogue.
-"""
+"""What a text asks for: the levels of its hits, the words that stand for no item, wishes."""
 
 from __future__ import annotations
 

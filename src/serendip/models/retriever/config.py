@@ -1,8 +1,5 @@
 """Hyperparameters of the unified retriever, and of task groups with a retriever each.
 
-``RetrieverConfig`` configures one retriever. ``UnifiedConfig`` says which tasks share one, and
-``group_config`` gives the retriever of a task group the training budget of the one for all tasks.
-
 Shapes: D embedding size, S search size.
 """
 

@@ -1,8 +1,5 @@
 """Networks of SASRec and GRU4Rec over packed histories, and their ONNX export. Torch, training.
 
-``SequenceNetwork`` is what ``train.py`` needs of a network: encode packed histories, give the item
-vectors that are scored, export itself.
-
 SASRec (Kang and McAuley, 2018): layers that treat events separately run over the whole line of a
 batch; attention runs block by block over sequences of equal length, which are views of the line, so
 there is no padding and no mask but the causal one. GRU4Rec (Hidasi et al., 2016): one gated

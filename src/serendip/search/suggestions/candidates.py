@@ -83,10 +83,7 @@ def catalogue_candidates(
 ) -> list[Candidate]:
     """Generate the candidates of a catalogue, without duplicates.
 
-    Args:
-        catalogue: N items.
-        popularity: (N,) interactions per item; ``like`` is of the most popular ones.
-        config: fields of phrases, and the attribute that combinations end with.
+    Popularity is (N,) interactions per item; ``like`` is of the most popular ones.
     """
     candidates: dict[str, Candidate] = {}
     for candidate in chain(

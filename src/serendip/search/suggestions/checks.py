@@ -42,15 +42,8 @@ def verify_candidates(
 ) -> tuple[list[Candidate], IntArray]:
     """Keep the candidates that pass all tests, and find their results.
 
-    Args:
-        candidates: in any order.
-        searcher: of the catalogue that they were made from.
-        unsafe_words: besides the built-in ones.
-        dropped: test -> number of candidates that failed it; is added to.
-
-    Returns:
-        Q candidates without near-duplicates, and (Q, 10) int32 first results of each, padded with
-        -1.
+    What fails is added to ``dropped``: test -> number of candidates. Returns Q candidates without
+    near-duplicates, and (Q, 10) int32 first results of each, padded with -1.
     """
     blocklist = Blocklist.of(unsafe_words)
     passed: list[tuple[Candidate, IntArray]] = []
