@@ -29,4 +29,4 @@ def test_choices_among_similar_items_are_in_the_log_that_is_learned_from(shop: P
     workspace = Workspace.open(shop)
     with closing(workspace.open_store()) as store:
         store.put_events([Event("u", "i3", 7.0, request_id="r", surface="similar")])
-    assert JobContext(workspace).log.similar == {"u": [7.0]}
+    assert JobContext(workspace).query_log.similar == {"u": [7.0]}
