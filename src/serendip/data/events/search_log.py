@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, IntArray, TimeArray
+from serendip.data.arrays import NO_ITEMS, BoolArray, IntArray, TimeArray
 from serendip.data.artefact import Artefact
 from serendip.data.events.event import NO_SESSION, ActionRules, Event, session_code
 from serendip.data.text import normalise
@@ -37,6 +37,7 @@ class LoggedRequest(Artefact):
         chosen: (C,) int32 chosen items, ascending.
         liked: (C,) bool, which of them were liked.
         actions: actions on each chosen item; empty = unknown.
+        positions: (S,) int32 0-based positions of the shown items, -1 = unknown; empty = all are.
         country: of the request; empty = unknown.
         device: of the request; empty = unknown.
         propensities: (S,) float64 probabilities with which shown items were drawn for their
@@ -53,6 +54,7 @@ class LoggedRequest(Artefact):
     chosen: IntArray
     liked: BoolArray
     actions: Sequence[frozenset[str]] = ()
+    positions: IntArray = field(default_factory=lambda: NO_ITEMS)
     country: str = ""
     device: str = ""
     propensities: TimeArray = field(default_factory=lambda: np.empty(0))
@@ -71,6 +73,7 @@ class LoggedRequest(Artefact):
             chosen=chosen[kept],
             liked=self.liked[kept],
             actions=[self.actions[row] for row in kept.tolist()] if self.actions else (),
+            positions=self.positions[order] if len(self.positions) else self.positions,
             propensities=self.propensities[order] if len(self.propensities) else self.propensities,
         )
 
@@ -146,11 +149,23 @@ def _build_request(
         chosen,
         np.array([liked[number] for number in chosen.tolist()], np.bool_),
         [actions[number] for number in chosen.tolist()],
+        _positions(events, shown, vocabulary),
         next((event.country for event in events if event.country), ""),
         next((event.device for event in events if event.device), ""),
         _propensities(events, shown, vocabulary),
         session_code(next((event.session_id for event in events if event.session_id), "")),
     )
+
+
+def _positions(events: Sequence[Event], shown: Sequence[int], vocabulary: Vocabulary) -> IntArray:
+    # The first event of an item that has a position tells it.
+    found: dict[int, int] = {}
+    for event in events:
+        if event.position is not None:
+            found.setdefault(vocabulary.number(event.item_id), event.position)
+    if not found:
+        return NO_ITEMS
+    return np.array([found.get(number, -1) for number in shown], np.int32)
 
 
 def _propensities(

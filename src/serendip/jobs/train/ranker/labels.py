@@ -73,7 +73,8 @@ class LabelledQuery:
         items: (P,) int32 chosen items.
         actions: labels of each chosen item (see ``label_actions``).
         shown: items of the answer, chosen or not; empty = unknown.
-        weights: (P,) weight of each chosen item in the loss, by its grade; empty = 1.
+        weights: (P,) weight of each chosen item in the loss, by its position or its grade; empty =
+            1.
         irrelevant: (I,) int32 items labelled as irrelevant: always negatives if they are
             candidates.
         source: of a search; None = not a search.

@@ -39,6 +39,7 @@ from serendip.engine.config.settings import Settings
 from serendip.files.tables import open_table
 from serendip.jobs.labels.pair_files import has_model_labels
 from serendip.jobs.llm.judged_queries import JudgedQueries, read_gains, with_gain
+from serendip.jobs.train.ranker.examination import fit_examination, position_weights
 from serendip.jobs.train.ranker.labels import (
     Batches,
     LabelledQuery,
@@ -105,7 +106,7 @@ def label_logged_requests(
     groups = []
     for name, requests in by_surface.items():
         newest = requests[-NUM_LOGGED:]
-        vectors = encode([one.text for one in newest])
+        examined, vectors = fit_examination(newest), encode([one.text for one in newest])
         labelled = []
         for request, vector in zip(newest, vectors, strict=True):
             query = split.targets.logged_query(request, surfaces[name].task)
@@ -114,8 +115,9 @@ def label_logged_requests(
             actions = request.actions or [frozenset()] * len(request.chosen)
             labels = list(map(label_actions, request.liked.tolist(), actions))
             source: SearchSource | None = "logged" if query.task == "search" else None
+            weights = position_weights(request, examined)
             labelled.append(
-                LabelledQuery(query, request.chosen, labels, request.shown, source=source)
+                LabelledQuery(query, request.chosen, labels, request.shown, weights, source=source)
             )
         groups.append((name, labelled))
     return groups
