@@ -108,9 +108,28 @@ def test_what_a_visitor_does_with_an_item_counts_once_an_hour(service: KeyedServ
     assert [event.action for event in service.engine.history(own)] == ["like", "click"]
 
 
+def test_other_searches_do_not_make_the_same_action_with_an_item_count_again(
+    service: KeyedService,
+) -> None:
+    own, headers = visit(service)
+    likes = [
+        {"user_id": own, "item_id": "f1", "action": "like", "query": f"q{n}"} for n in range(40)
+    ]
+    assert service.post("/v1/events", json=likes, headers=headers).json()["new"] == 1
+
+
+def test_searches_without_an_item_count_each(service: KeyedService) -> None:
+    own, headers = visit(service)
+    clicks = [
+        {"user_id": own, "item_id": "", "action": "click", "query": f"q{n % 3}"} for n in range(9)
+    ]
+    assert service.post("/v1/events", json=clicks, headers=headers).json()["new"] == 3
+
+
 def test_new_visitors_of_one_address_do_not_count_without_end(service: KeyedService) -> None:
-    for _ in range(30):
-        assert service.post("/like", data={"item_id": "f1"}).status_code == 303
+    for n in range(30):
+        data = {"item_id": "f1", "q": f"q{n}"}
+        assert service.post("/like", data=data).status_code == 303
     assert service.engine.stats()["events"] == 20
 
 

@@ -360,7 +360,8 @@ class Access:
             )
 
         def counts(event: Event) -> bool:
-            did = f"{event.action} {event.item_id} {event.query}"
+            # A visitor may say that any query led to an item: it tells only searches apart.
+            did = f"{event.action} {event.item_id} {'' if event.item_id else event.query}"
             return event.action == _IMPRESSION or not (
                 self._by_visitor.take(f"{event.user_id} {did}")
                 or self._by_address.take(f"{address} {did}")
