@@ -144,14 +144,16 @@ def test_cards_that_came_into_view_are_told_once_as_impressions(open_page, addre
     assert history(address, "looker") == []
 
 
-def test_chips_are_told_and_lead_to_a_search(open_page, address):
+def test_chips_are_told_with_their_chance_and_lead_to_a_search(open_page, address):
     page = open_page("/", 1280)
     page.add_init_script(LISTEN)
     with page.expect_response("**/v1/events"):
         page.goto("/?user=chips")
     shown = [event for event in page.evaluate("told") if event["surface"] == "suggest"]
     assert [event["query"] for event in shown[:2]] == ["Action", "Comedy"]
-    assert {(event["action"], event["request_id"]) for event in shown} == {("impression", "s1")}
+    assert {(event["action"], event["propensity"], event["request_id"]) for event in shown} == {
+        ("impression", 1, "s1")
+    }
     page.get_by_role("list", name="Searches for you").get_by_role("link", name="Comedy").click()
     page.wait_for_url("**/search?q=Comedy&user=chips")
     event = history(address, "chips")[0]

@@ -195,6 +195,25 @@ def test_a_query_whose_items_are_deleted_is_not_suggested(open_engine) -> None:
     assert "western" not in texts(engine.suggest(Request(user_id="u2", k=50)))
 
 
+def test_the_last_position_is_drawn_and_has_its_propensity(open_engine) -> None:
+    engine = open_engine("\n[queries]\nexploration = 4\n")
+    users = [f"u{n}" for n in range(12)]
+    lists = [engine.suggest(Request(user_id=user, k=3)).queries for user in users]
+    for queries in lists:
+        assert [query.propensity for query in queries[:-1]] == [1.0, 1.0]
+        assert queries[-1].propensity in (1.0, 1 / 2, 1 / 3, 1 / 4)
+    assert any(queries[-1].propensity < 1 for queries in lists)
+    again = [engine.suggest(Request(user_id=user, k=3)).queries for user in users]
+    assert again == lists
+    plain = open_engine()
+    usual = [texts(plain.suggest(Request(user_id=user, k=6))) for user in users]
+    pairs = list(zip(lists, usual, strict=True))
+    for queries, expected in pairs:
+        assert [query.text for query in queries[:-1]] == expected[:2]
+        assert queries[-1].text in expected[2:]
+    assert any(queries[-1].text != expected[2] for queries, expected in pairs)
+
+
 def test_what_helped_after_a_failure_comes_first(reader: Engine) -> None:
     names = {f"The {genre} tale": n for n, genre in enumerate(("horror", "comedy", "western"))}
     state = with_table(reader, names, co_searches=CoSearches(ways_out={"hrror": (2, 1, 0)}))

@@ -121,11 +121,14 @@ class Suggestion:
             ``spelling`` (a title that was probably meant).
         item_id: the item with exactly this title, or the one whose similar items are searched;
             else empty.
+        propensity: probability with which it was chosen for its position, in (0, 1]; below 1 for a
+            query drawn at random.
     """
 
     text: str
     kind: str
     item_id: str = ""
+    propensity: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

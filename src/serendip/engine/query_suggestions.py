@@ -49,6 +49,9 @@ MAX_COMPLETIONS = 128
 MAX_OWN_SEARCHES, MAX_OWN_ITEMS = 5, 3
 """Maximum number of the user's own searches and liked items that are candidates."""
 
+_YOUNG_FROM = 0.5
+"""Share of results in young categories from which on a query leads to these."""
+
 _MAX_OVERLAP = 0.5
 """Largest share of a query's first results that a better query may have too."""
 
@@ -68,6 +71,9 @@ does not complete a text."""
 _CHANCE = 0.3
 """Scale of what chance adds to the scores of queries that nobody searched, in log odds. So what is
 level is shown in turn, to one user another day, to visitors another hour."""
+
+_YOUNG_POOL = 20
+"""Queries of young categories that some are drawn from."""
 
 _MAX_OF_KIND = 64
 """Maximum number of ranked queries of one kind of a table."""
@@ -112,12 +118,13 @@ class QuerySuggester:
 
     Args:
         state: of the generation.
-        config: words that are never suggested.
+        config: words that are never suggested, and rules of the order.
     """
 
     def __init__(self, state: EngineState, config: QueriesConfig) -> None:
         self._table, self._ranker = state.queries, state.query_ranker
-        self._blocklist, table = Blocklist.of(config.unsafe_words), self._table
+        self._config, self._blocklist = config, Blocklist.of(config.unsafe_words)
+        table = self._table
         self._popularity = np.log1p(table.users) + 0.3 * np.log1p(table.num_choices)
 
     def complete(
@@ -175,7 +182,7 @@ class QuerySuggester:
             request: ``after`` is the query of the results page that they are shown on, the filters
                 those of the page.
             user: who asks.
-            now: Unix seconds, by which chance changes; NaN = it does not.
+            now: Unix seconds; NaN = no category is young.
         """
         key, k, passing = normalise(request.after), request.k, _find_passing(state, request)
         has_results = _result_test(state, passing)
@@ -205,7 +212,9 @@ class QuerySuggester:
         ]
         is_new = _NewResults()
         varied = select_varied(ordered, lambda query: is_new(query) and has_results(query))
-        return [_suggestion(state, query) for query in islice(varied, k)]
+        best = list(islice(varied, max(k, k - 1 + self._config.exploration)))
+        first, chance = self._draw_young(ordered, user, k, now, has_results, rng)
+        return self._explore(state, best, first, chance, user, k, rng)
 
     def _ways_out(self, key: str, k: int) -> list[_RankedQuery]:
         """What people searched with success after a search without, at most (k + 1) / 2 of them."""
@@ -213,6 +222,54 @@ class QuerySuggester:
         return [
             _RankedQuery.of(self._table, row, "way out", _FIRST - place)
             for place, row in enumerate(rows)
+        ]
+
+    def _draw_young(
+        self,
+        queries: Sequence[_RankedQuery],
+        user: SuggestionUser,
+        k: int,
+        now: float,
+        has_results: Callable[[_RankedQuery], bool],
+        rng: np.random.Generator,
+    ) -> tuple[list[_RankedQuery], float]:
+        """Some of the best queries of young categories, and the probability of each to be drawn.
+
+        Unknown visitors would all get the same draw, so they get the best ones instead.
+        """
+        table, most = self._table, int(self._config.young_share * k)
+        young = table.find_young(now, self._config.young_days)
+        if not most or not young.any():
+            return [], 1.0
+        shares = table.shares
+        is_young = shares[:, young].sum(1) >= _YOUNG_FROM * np.maximum(shares.sum(1), 1e-9)  # (Q,)
+        is_new = _NewResults()
+        pool = [query for query in queries if query.table is table and is_young[query.row]]
+        pool = list(islice((one for one in pool if is_new(one) and has_results(one)), _YOUNG_POOL))
+        if not user.user_id or len(pool) <= most:
+            return pool[:most], 1.0
+        drawn = np.sort(rng.permutation(len(pool))[:most])
+        return [pool[place] for place in drawn.tolist()], most / len(pool)
+
+    def _explore(
+        self,
+        state: EngineState,
+        best: Sequence[_RankedQuery],
+        first: Sequence[_RankedQuery],
+        chance: float,
+        user: SuggestionUser,
+        k: int,
+        rng: np.random.Generator,
+    ) -> list[Suggestion]:
+        """The first k queries; the last position is drawn, but for unknown visitors."""
+        others = [query for query in best if query not in first]
+        shown, pool = others[: k - len(first)], others[max(k - len(first) - 1, 0) :]
+        propensities = dict.fromkeys(first, chance)
+        if self._config.exploration and user.user_id and len(shown) > 1 and len(pool) > 1:
+            shown[-1] = pool[int(rng.integers(len(pool)))]
+            propensities[shown[-1]] = 1.0 / len(pool)
+        return [
+            _suggestion(state, query, propensities.get(query, 1.0)) for query in [*first, *shown]
         ]
 
     def _rows_within(self, passing: AllowedItems | None) -> NDArray[np.intp]:
@@ -362,10 +419,10 @@ def _result_test(
     return has_results
 
 
-def _suggestion(state: EngineState, query: _RankedQuery) -> Suggestion:
+def _suggestion(state: EngineState, query: _RankedQuery, propensity: float = 1.0) -> Suggestion:
     has_item = query.item >= 0 and query.kind != "written"
     item_id = state.catalogue[query.item].item_id if has_item else ""
-    return Suggestion(query.text, query.kind, item_id)
+    return Suggestion(query.text, query.kind, item_id, propensity)
 
 
 class SuggestionUsers:

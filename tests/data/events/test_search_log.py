@@ -28,7 +28,7 @@ def test_events_of_one_request_are_one_search_with_what_was_chosen():
     assert (second.key, second.chosen.tolist()) == ("noir", [])
 
 
-def test_suggestions_are_no_searches_and_come_with_their_click():
+def test_suggestions_are_no_searches_and_come_with_their_chance_and_click():
     events = [
         event("u", "", 1.0, "impression", "Noir", "s", "suggest", 0.25),
         event("u", "", 1.0, "impression", "Heist", "s", "suggest", 7.0),
@@ -38,7 +38,8 @@ def test_suggestions_are_no_searches_and_come_with_their_click():
     assert read_searches(events, ITEMS, ActionRules()) == []
     found = {one.key: one for one in read_suggested(events, ActionRules())}
     assert set(found) == {"noir", "heist"}
-    assert found["noir"].clicked and not found["heist"].clicked
+    assert (found["noir"].propensity, found["noir"].clicked) == (0.25, True)
+    assert (found["heist"].propensity, found["heist"].clicked) == (1.0, False)
 
 
 def test_choices_from_what_is_like_an_item_are_told_by_user():

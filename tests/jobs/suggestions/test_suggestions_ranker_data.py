@@ -84,7 +84,7 @@ def test_a_chip_counts_where_its_click_led_to_a_choice(searcher: Searcher) -> No
         for user in range(NUM_USERS):
             at = 1_000.0 * user
             for key, clicked in ((f"rule {user % 20}", False), (f"phrase {user % 20}", True)):
-                suggested.append(SuggestedQuery(f"u{user}", at, "r", key, clicked))
+                suggested.append(SuggestedQuery(f"u{user}", at, "r", key, 1.0, clicked))
             chosen = (1,) if led else ()
             searches.append(search(user, at + 9, f"phrase {user % 20}", chosen))
         return Log(dataset(), searches, suggested)
@@ -102,7 +102,7 @@ def test_a_chip_that_leads_to_what_is_like_an_item_counts_by_choices_there(
         for user in range(NUM_USERS):
             at = 1_000.0 + 5_000.0 * user
             for key, clicked in ((f"rule {user % 20}", False), (f"like thing {user % 20}", True)):
-                suggested.append(SuggestedQuery(f"u{user}", at, "r", key, clicked))
+                suggested.append(SuggestedQuery(f"u{user}", at, "r", key, 1.0, clicked))
             similar[f"u{user}"] = [at - 60, at + later]
         return Log(dataset(), [], suggested, similar)
 

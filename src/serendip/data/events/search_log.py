@@ -214,6 +214,7 @@ class SuggestedQuery:
     timestamp: float
     request_id: str
     key: str
+    propensity: float  # with which it was shown there, in (0, 1]
     clicked: bool
 
 
@@ -250,7 +251,9 @@ def read_suggested(events: Iterable[Event], rules: ActionRules) -> list[Suggeste
             clicked.add(slot)
         shown.setdefault(slot, event)
     impressions = [
-        SuggestedQuery(event.user_id, event.timestamp, slot[1], slot[2], slot in clicked)
+        SuggestedQuery(
+            event.user_id, event.timestamp, slot[1], slot[2], _propensity(event), slot in clicked
+        )
         for slot, event in shown.items()
     ]
     return sorted(impressions, key=lambda impression: impression.timestamp)
@@ -281,3 +284,9 @@ def is_prefix_of_next(searches: Sequence[Search], within_s: float) -> list[bool]
         prefix = searches[previous].key
         result[previous] = search.key != prefix and search.key.startswith(prefix)
     return result
+
+
+def _propensity(event: Event) -> float:
+    """The event's propensity, else 1; older logs have it as the value of the event."""
+    given = event.value if event.propensity is None else event.propensity
+    return float(given) if given is not None and 0.0 < given <= 1.0 else 1.0

@@ -20,8 +20,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from serendip.data import Catalogue, IntArray
+from serendip.data import Catalogue, IntArray, TimeArray
 from serendip.data.events.search_log import Search
+from serendip.data.items.starts import find_starts
 from serendip.data.store.tables.generated import Generated
 from serendip.data.text import normalise
 from serendip.engine.workspace import Workspace
@@ -35,6 +36,9 @@ from serendip.search.suggestions.checks import verify_candidates
 from serendip.search.suggestions.co_searches import CoSearches
 from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.table import ItemChoices, QueryTable
+
+UNKNOWN_STARTS: TimeArray = np.empty(0)
+
 
 SuggestionBuild: TypeAlias = tuple[QueryTable, dict[str, Any]]
 """Verified queries; numbers of candidates and queries by source, of dropped ones by test."""
@@ -63,7 +67,7 @@ def build_suggestions(
     candidates = catalogue_candidates(catalogue, counts.astype(np.float32), config)
     candidates += written
     parts = (searcher, config, counts, context.query_log.searches, context.options.progress)
-    return build_table(catalogue, candidates, *parts)
+    return build_table(catalogue, candidates, *parts, find_starts(dataset))
 
 
 def build_table(
@@ -74,11 +78,13 @@ def build_table(
     counts: IntArray,
     searches: Sequence[Search],
     progress: Progress,
+    starts: TimeArray = UNKNOWN_STARTS,
 ) -> SuggestionBuild:
     """Verify candidates of the catalogue and of an LLM, and those of a log, and build their table.
 
     The searcher is over the catalogue, by words alone; counts (N,) are interactions per item;
-    searches come by time.
+    searches come by time; starts (N,) are Unix seconds from which
+    an item could be seen, empty = unknown.
     """
     dropped = Counter[str]()
     logged = logged_queries(searches, config.min_users, dropped)
@@ -88,9 +94,13 @@ def build_table(
     categories = Categories.of(catalogue, config.category)
     table = QueryTable.of(verified, catalogue, categories, ItemChoices.of(counts), results)
     known = CoSearches.of(searches, table.rows_by_key, config.min_users)
+    if len(starts):
+        starts = categories.find_starts(catalogue, starts)  # (C,)
     focus = table.find_focus(catalogue)
-    table = replace(table, co_searches=known, focus=focus)
+    table = replace(table, co_searches=known, category_starts=starts, focus=focus)
     titles = len({normalise(item.title) for item in catalogue.items} - {""})
+    appeared = starts[np.isfinite(starts)]
+    young = table.find_young(float(appeared.max(initial=0.0)), config.young_days)
     report = {
         "titles": titles,
         "candidates": dict(Counter(candidate.source for candidate in merged)),
@@ -101,6 +111,10 @@ def build_table(
         "category": categories.name,
         "pairs": known.pairs.nnz // 2,
         "ways_out": len(known.ways_out),
+        "young_categories": {
+            "names": [categories.values[number] for number in np.flatnonzero(young)],
+            "largest_share_of_chips": config.young_share,
+        },
     }
     return table, report
 

@@ -57,6 +57,8 @@ CHOICE_WITHIN_S = 1_800.0
 HELD_OUT_SHARE, LEAST_HELD_OUT, MAX_HELD_OUT = 5, 20, 200
 """The newest of 5 searches is held out, if these are 20 or more, and at most 200."""
 
+_MAX_WEIGHT = 20.0
+
 
 def train_query_ranker(table: QueryTable, titles: TitleIndex, log: Log, seed: int) -> LogisticModel:
     """Train the query ranker on a log; the prior without training data, or where it is better.
@@ -211,9 +213,11 @@ class _Replay:
                 )
                 for chip, row in zip(shown, rows.tolist(), strict=True)
             ]
+            weights = [min(_MAX_WEIGHT, 1.0 / chip.propensity) for chip in shown]
             features = self._features(rows, self.user(user_id, now), "")
-            weights = np.ones(len(shown), np.float32)
-            yield RankingRows(features, np.array(success, np.float32), weights)
+            yield RankingRows(
+                features, np.array(success, np.float32), np.array(weights, np.float32)
+            )
 
     def _features(self, rows: NDArray[np.intp], user: SuggestionUser, typed: str) -> FloatArray:
         features = query_features(self._table, rows, user, typed)

@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from serendip.data import BoolArray, Catalogue, IntArray
+from serendip.data import BoolArray, Catalogue, IntArray, TimeArray
 from serendip.data.artefact import Artefact
 from serendip.files.names import is_called
 
@@ -59,6 +59,17 @@ class Categories(Artefact):
     def _find(self, words: Iterable[str]) -> list[int]:
         numbers = {self._numbers.get(word.casefold(), -1) for word in words}
         return sorted(numbers - {-1})
+
+    def find_starts(self, catalogue: Catalogue, starts: TimeArray) -> TimeArray:
+        """(C,) when the first item of each category appeared; infinite = none has.
+
+        Args:
+            catalogue: N items.
+            starts: (N,) Unix seconds.
+        """
+        of_categories = np.where(self.matrix(catalogue), starts[:, None], np.inf)  # (N, C)
+        first: TimeArray = of_categories.min(axis=0, initial=np.inf)
+        return first
 
     @cached_property
     def _numbers(self) -> dict[str, int]:

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray
+from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.artefact import Artefact
 from serendip.data.items.catalogue import Catalogue
+from serendip.data.items.starts import DAY_S
 from serendip.data.rows.strings import Strings
 from serendip.data.text import normalise
 from serendip.search.suggestions.candidates import KINDS, Candidate, QueryKind, Source
@@ -57,6 +58,8 @@ class QueryTable(Artefact):
         items: int32, items that each query was made from, and its results.
         results: (Q, 10) int32 first results, padded with -1.
         shares: (Q, C) float32 share of a query's results in each category.
+        category_starts: (C,) float64 Unix seconds of the first item of each category; empty =
+            unknown.
         focus: (Q,) float32 how much a query's items keep to some categories, see ``find_focus``;
             empty = unknown.
     """
@@ -74,6 +77,7 @@ class QueryTable(Artefact):
     shares: FloatArray
     choices: ItemChoices = _UNKNOWN_CHOICES
     co_searches: CoSearches = field(default_factory=CoSearches)
+    category_starts: TimeArray = field(default_factory=lambda: np.empty(0))
     focus: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
 
     @classmethod
@@ -211,6 +215,22 @@ class QueryTable(Artefact):
     @cached_property
     def _word_starts(self) -> WordStarts:
         return WordStarts.of(Strings.of(self.keys))
+
+    def find_young(self, now: float, days: float) -> BoolArray:
+        """(C,) categories whose first item appeared in the last days, but not with the catalogue.
+
+        Args:
+            now: Unix seconds; NaN = no category is young.
+            days: in which a category is young.
+        """
+        starts, span = self.category_starts, days * DAY_S
+        known = starts[np.isfinite(starts)]
+        if not len(known):
+            return np.zeros(len(self.categories), np.bool_)
+        with np.errstate(invalid="ignore"):  # infinite: no item has appeared
+            young: BoolArray = (now - starts < span) & (starts <= now)
+            young &= starts - known.min() >= span
+        return young
 
     def stored(self) -> dict[str, Any]:
         """All but choices, which are those of the generation."""

@@ -220,7 +220,7 @@ class EventIn(types.RowModel):
 
     propensity: types.Propensity | None = None
     """Probability with which it was drawn for its position: ``parts.propensity`` of an explored
-    item."""
+    item, ``propensity`` of a suggested query."""
 
     def to_event(self, now: float) -> Event:
         """Convert to an event, which does not happen later than it is told: ``now`` at most.
