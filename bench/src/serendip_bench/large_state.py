@@ -132,7 +132,6 @@ def shop_items(count: int, seed: int, prefix: str = "sku") -> Iterator[Item]:
 def _models(
     features: ItemFeatures, counts: IntArray, rng: np.random.Generator
 ) -> dict[str, Recommender]:
-    """The default models with random arrays."""
     num_items = len(features)
     popular, recent = Popularity(), Popularity(PopularityConfig(window_days=7.0))
     for prior, interactions in ((popular, counts), (recent, counts // 9)):
@@ -190,7 +189,6 @@ def _small_dataset(features: ItemFeatures, rng: np.random.Generator) -> Dataset:
 
 
 def _retriever(features: ItemFeatures, rng: np.random.Generator) -> Retriever:
-    """A retriever with the default sizes, a trained context encoder and random item arrays."""
     config = RetrieverConfig(epochs=1)
     retriever = Retriever(config).train(_small_dataset(features, rng))
     num_items, size = len(features), config.embedding_size + config.search_size

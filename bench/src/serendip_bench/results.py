@@ -45,13 +45,7 @@ def find_cache(file: Path, cache: Path | None) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class TextVectors:
-    """Vectors of texts, each encoded once.
-
-    Args:
-        encoder: its name.
-        cache: folder of the vectors.
-        progress: over the batches.
-    """
+    """Vectors of texts, each encoded once."""
 
     encoder: str
     cache: Path
@@ -76,13 +70,7 @@ def require_seeds(seeds: int) -> None:
 def print_table(
     rows: Iterable[Row], columns: Sequence[str], say: Callable[[str], None] = echo
 ) -> None:
-    """Print rows as a table, if there are any; intervals, in ``ci95``, stand behind their values.
-
-    Args:
-        rows: of the results.
-        columns: names of their fields.
-        say: prints a line.
-    """
+    """Print a table, if it has rows; intervals, in ``ci95``, stand behind their values."""
     lines = [[column.replace("_", " ") for column in columns]]
     lines += [[_format_cell(row, column) for column in columns] for row in rows]
     if len(lines) == 1:

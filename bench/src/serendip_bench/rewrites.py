@@ -39,13 +39,7 @@ _TIMED = 1_000
 
 @dataclass(frozen=True, slots=True)
 class RewritesBench:
-    """Settings of a run.
-
-    Args:
-        data: folder of films with tags, or of products with judgements.
-        file: the results.
-        cache: folder of word vectors.
-    """
+    """Settings of a run."""
 
     data: Path
     file: Path
@@ -206,7 +200,6 @@ def _summarise(
 
 
 def _compare_metrics(offered: Sequence[_Evaluation]) -> dict[str, Any]:
-    """Means of queries and of rewrites, and of their differences with intervals."""
     metrics: dict[str, Any] = {}
     for column, name in enumerate(("N@10", "R@10") if offered else ()):
         before = np.array([evaluation.original[column] for evaluation in offered])

@@ -112,11 +112,8 @@ class JudgedQueries:
     """Queries with relevance gains, and a searcher of the items.
 
     Args:
-        searcher: lexical.
         texts: Q distinct queries.
         gains: per query, item number -> gain above 0.
-        dataset: items and events.
-        files: that were read.
     """
 
     searcher: Searcher
@@ -166,8 +163,6 @@ class SpellingBench:
     """Settings of a run.
 
     Args:
-        data: folder of films with tags, or of products with judgements.
-        file: the results.
         seeds: number of typos of each kind per query.
     """
 

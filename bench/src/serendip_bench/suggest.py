@@ -61,12 +61,8 @@ class SuggestBench:
 
     Args:
         data: folder of films with tags, or of sequences.
-        file: the results.
         name: set of targets, of ``list_sets``.
-        cache: folder of text vectors; None = in the work folder.
         models: ``SERVED``, ``UNRESTRICTED``; empty = both.
-        config: of the suggestions.
-        encoder: of the items, by default that of a workspace.
         users: most held-out users that are asked.
     """
 
@@ -114,7 +110,6 @@ class _Measurements:
     reach: Mapping[str, Any] = field(default_factory=dict)
 
     def add(self, replay: SuggestReplay, target: Target, typed: int, texts: Sequence[str]) -> None:
-        """Note the suggestions of a request."""
         keys = [normalise(text) for text in texts]
         rank = keys.index(target.key) + 1.0 if target.key in keys else np.inf
         self.ranks[typed].append(rank)
@@ -129,7 +124,6 @@ class _Measurements:
         return self._by_user((np.array(self.ranks[typed]) <= K).astype(np.float64))
 
     def row(self, typed: int) -> dict[str, Any]:
-        """Row of the results for a number of typed letters."""
         success, ranks = estimate(self.success(typed)), np.array(self.ranks[typed])
         times = self.milliseconds[typed]
         return {

@@ -65,9 +65,7 @@ class SuggestReplay:
     """A set of searches, with vectors of the items.
 
     Args:
-        data: searches to predict and what is known before.
         vectors: (N, D) unit vectors of the items.
-        folder: of the lexical index.
     """
 
     def __init__(self, data: SuggestData, vectors: FloatArray, folder: Path) -> None:
@@ -104,12 +102,7 @@ class SuggestReplay:
         return self.dataset.history(number).before(target.timestamp)
 
     def count_queries(self, target: Target, min_users: int) -> QueryCounts:
-        """Counts of what others searched before a target; of held-out users nothing is known.
-
-        Args:
-            target: to predict.
-            min_users: queries of fewer people are left out.
-        """
+        """Counts of what others searched before a target; of held-out users nothing is known."""
         moment = min(target.timestamp, self.data.held_out_from)
         user = "" if moment < target.timestamp else target.user_id
         key = (moment, min_users)

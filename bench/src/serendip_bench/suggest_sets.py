@@ -19,14 +19,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 from scipy import sparse
 
 from serendip.data import Catalogue, Dataset, EventLog, IntArray, Vocabulary
+from serendip.data.arrays import take_rows
 from serendip.data.events.search_log import Search
 from serendip.data.text import normalise
 from serendip.errors import ConfigError, DataError
@@ -75,7 +77,6 @@ class Target:
     """The next search of a user, of a query that is new to them.
 
     Args:
-        user_id: of the user.
         timestamp: of the search; systems read earlier data only.
         key: normal form of the query.
     """
@@ -90,11 +91,9 @@ class SuggestData:
     """Searches to predict and what is known before.
 
     Args:
-        dataset: with all events.
         searches: by time.
         targets: by time.
         fields: of an item that are encoded.
-        files: that all of it was read from.
         held_out_from: time from which events and searches belong to held-out users; infinite =
             nobody is held out.
     """
@@ -184,26 +183,30 @@ def with_choices(dataset: Dataset, searches: Sequence[Search]) -> Dataset:
     events, count = dataset.events, len(rows)
     users, items, times = zip(*rows, strict=True) if rows else ((), (), ())
     timestamps = np.concatenate([events.timestamps, np.array(times, np.float64)])
-    order = np.argsort(timestamps, kind="stable")
     joined = EventLog(
-        np.concatenate([events.users, np.array(users, np.int32)])[order],
-        np.concatenate([events.items, np.array(items, np.int32)])[order],
-        timestamps[order],
-        np.concatenate([events.liked, np.zeros(count, np.bool_)])[order],
-        np.concatenate([events.values, np.full(count, np.nan, np.float32)])[order],
+        np.concatenate([events.users, np.array(users, np.int32)]),
+        np.concatenate([events.items, np.array(items, np.int32)]),
+        timestamps,
+        np.concatenate([events.liked, np.zeros(count, np.bool_)]),
+        np.concatenate([events.values, np.full(count, np.nan, np.float32)]),
     )
-    return replace(dataset, events=joined)
+    return replace(dataset, events=take_rows(joined, np.argsort(timestamps, kind="stable")))
 
 
 def select_targets(searches: Sequence[Search], name: str) -> list[Target]:
     """The targets of a set of tags, by time."""
+    place = _PLACES[name]
+    targets = [tags[place] for tags in _list_first_uses(searches) if len(tags) >= -place]
+    return sorted(targets, key=lambda target: (target.timestamp, target.user_id))
+
+
+def _list_first_uses(searches: Iterable[Search]) -> list[list[Target]]:
+    """The first search of each query of a user, by time; a list for each user."""
     firsts: dict[str, dict[str, Target]] = {}
     for search in searches:
         target = Target(search.user_id, search.timestamp, search.key)
         firsts.setdefault(search.user_id, {}).setdefault(search.key, target)
-    place = _PLACES[name]
-    targets = [list(tags.values())[place] for tags in firsts.values() if len(tags) >= -place]
-    return sorted(targets, key=lambda target: (target.timestamp, target.user_id))
+    return [list(targets.values()) for targets in firsts.values()]
 
 
 def _read_categories(folder: Path, name: str, seed: int) -> SuggestData:
@@ -322,19 +325,9 @@ def _hold_out(data: SuggestData, share: float, name: str, seed: int) -> SuggestD
         key=lambda search: search.timestamp,
     )
     dataset = _shift_events(data.dataset, begins, gone)
-    targets = list(_newest_queries(searches, set(asked)))
+    own = [search for search in searches if search.user_id in set(asked)]
+    targets = [max(uses, key=attrgetter("timestamp")) for uses in _list_first_uses(own)]
     return replace(data, dataset=dataset, searches=searches, targets=targets, held_out_from=_LATER)
-
-
-def _newest_queries(searches: Sequence[Search], asked: set[str]) -> Iterator[Target]:
-    """The newest query of each held-out user that was searched once, by time."""
-    firsts: dict[str, dict[str, float]] = {}
-    for search in searches:
-        if search.user_id in asked:
-            firsts.setdefault(search.user_id, {}).setdefault(search.key, search.timestamp)
-    for user, times in firsts.items():
-        key = max(times, key=lambda key: times[key])
-        yield Target(user, times[key], key)
 
 
 def _shift_events(dataset: Dataset, begins: Mapping[str, float], gone: set[str]) -> Dataset:
@@ -343,15 +336,8 @@ def _shift_events(dataset: Dataset, begins: Mapping[str, float], gone: set[str])
     shifts = np.array([begins.get(user, 0.0) for user in ids])
     events = dataset.events.rows(~np.array([user in gone for user in ids])[dataset.events.users])
     times = events.timestamps + shifts[events.users]
-    order = np.argsort(times, kind="stable")
-    shifted = EventLog(
-        events.users[order],
-        events.items[order],
-        times[order],
-        events.liked[order],
-        events.values[order],
-    )
-    return replace(dataset, events=shifted)
+    shifted = replace(events, timestamps=times)
+    return replace(dataset, events=take_rows(shifted, np.argsort(times, kind="stable")))
 
 
 def filter_public(before: Sequence[Search], min_users: int) -> list[Search]:

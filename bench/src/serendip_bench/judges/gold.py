@@ -20,7 +20,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray, take_rows
 from serendip.errors import DataError
 from serendip.models.relevance.features import PAIR_FEATURES, ItemTexts, PairFeatures, QueryTexts
 
@@ -134,15 +134,7 @@ class GoldPairs:
 
     def where(self, mask: BoolArray) -> GoldPairs:
         """The pairs of a mask (P,)."""
-        return GoldPairs(
-            self.queries[mask],
-            self.items[mask],
-            self.is_irrelevant[mask],
-            self.fold[mask],
-            self.groups[mask],
-            self.in_part[mask],
-            None if self.features is None else self.features[mask],
-        )
+        return take_rows(self, mask)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,9 +167,6 @@ class Gold:
     """Gold labels with everything that features are computed from.
 
     Args:
-        queries: texts with vectors.
-        items: texts with vectors.
-        pairs: labelled.
         pair_features: fitted on all queries and items, without labels.
     """
 

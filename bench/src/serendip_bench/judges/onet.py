@@ -32,9 +32,6 @@ Shapes: N occupations, q titles, n occupations of a side, P pairs.
 
 from __future__ import annotations
 
-import csv
-import gzip
-import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +39,9 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
+from pyarrow.csv import ConvertOptions, ParseOptions, read_csv
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.errors import DataError
@@ -79,8 +78,6 @@ class Onet:
         texts: titles as queries, occupations as items.
         occupations: per title, the occupations that reported it.
         relatives: per tier and occupation, the related ones.
-        files: that were read.
-        part: that is tested.
     """
 
     texts: GoldTexts
@@ -250,18 +247,15 @@ def _draw_irrelevant(
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    texts = ConvertOptions(
+        include_columns=columns, column_types=dict.fromkeys(columns, pa.string())
+    )
+    lines = ParseOptions(newlines_in_values=True)
     try:
-        with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            names, rows = reader.fieldnames or (), list(reader)
-    except (OSError, UnicodeDecodeError, EOFError, zlib.error, csv.Error) as error:
+        table = read_csv(path, parse_options=lines, convert_options=texts)
+    except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read: {error}.", "Fetch the file again.") from None
-    for name in columns:
-        if name not in names:
-            raise DataError(f"{path} has no column {name!r}.", f"It has {', '.join(names)}.")
-    for line, row in enumerate(rows, start=2):
-        if any(row[name] is None for name in columns):
-            raise DataError(f"{path}:{line} has too few cells.", "Fetch the file again.")
+    rows: list[dict[str, str]] = table.to_pylist()
     return rows
 
 

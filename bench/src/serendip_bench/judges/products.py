@@ -36,14 +36,7 @@ _BODY, _PASSAGES = ("bullet_points", "description"), ("category", "brand", "colo
 
 @dataclass(frozen=True, slots=True)
 class JudgedProducts:
-    """Products and their labels.
-
-    Args:
-        texts: of queries and products.
-        pairs: labelled.
-        files: that were read.
-        part: queries that figures are about.
-    """
+    """Products and their labels."""
 
     texts: GoldTexts
     pairs: GoldPairs

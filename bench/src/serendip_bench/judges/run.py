@@ -64,12 +64,7 @@ class JudgeBench:
 
     Args:
         data: folder of products and judgements, or of O*NET.
-        file: the results.
-        judges: to compare.
-        seeds: number of seeds of random judges.
         cache: folder of text vectors; None = beside the results.
-        encoder: of all texts.
-        part: of the gold labels that figures are about.
     """
 
     data: Path
@@ -135,7 +130,6 @@ class JudgeTrial:
     """What judges are trained and tested on; all pairs have features.
 
     Args:
-        gold: labelled pairs.
         slates: to filter, by the name of their kind.
         examples: training pairs of filters; None = filters are the judges of the gold labels.
     """

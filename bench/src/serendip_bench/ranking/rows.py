@@ -60,14 +60,7 @@ Kind = Literal["sequential", "cold", "unified"]
 
 @dataclass(frozen=True, slots=True)
 class BenchData:
-    """A folder of data, as a benchmark reads it.
-
-    Args:
-        kind: of benchmark.
-        folder: of the data.
-        encoder: of the texts.
-        cache: of their vectors.
-    """
+    """A folder of data, as a benchmark reads it."""
 
     kind: Kind
     folder: Path
@@ -132,12 +125,7 @@ class ModelTask:
     """Input of the rows of a line.
 
     Args:
-        name: of the line.
-        line: of a table.
         seed: of training, and in the cold benchmark of the items that are held out.
-        data: to train on.
-        work: folder of the results.
-        digest: of the data.
     """
 
     name: str

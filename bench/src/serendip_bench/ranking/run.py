@@ -47,13 +47,9 @@ class RankingBench:
     """Settings of a run.
 
     Args:
-        kind: of benchmark.
         data: folder of sequences, films or products.
         file: the results; rows are kept in ``<file>.work``.
-        models: lines of a table.
-        seeds: number of seeds of random models.
         cache: folder of text vectors; None = in ``<file>.work``.
-        encoder: of all texts.
     """
 
     kind: Kind

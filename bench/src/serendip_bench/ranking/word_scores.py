@@ -27,8 +27,6 @@ class WordScores:
     """Non-personalised search by BM25, by vectors, or by reciprocal rank fusion of both.
 
     Args:
-        kind: of search.
-        catalogue: N items.
         content: (N, C) unit vectors.
     """
 

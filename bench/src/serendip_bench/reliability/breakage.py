@@ -30,20 +30,19 @@ _LATER_S = 0.1
 
 
 @contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[Any]:
-    """Another attribute; yields the one that it replaces, whose arguments it must take."""
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Another attribute, which must take the arguments of the one that it replaces."""
     kept = getattr(owner, name)
     if callable(kept):
         inspect.signature(value).bind(*inspect.signature(kept).parameters)
     setattr(owner, name, value)
     try:
-        yield kept
+        yield
     finally:
         setattr(owner, name, kept)
 
 
-@contextmanager
-def commit_without_sync() -> Iterator[None]:
+def commit_without_sync() -> AbstractContextManager[None]:
     """SQLite syncs its log at checkpoints only (``synchronous=NORMAL``)."""
     connect = SqliteDatabase._open_by
 
@@ -51,12 +50,10 @@ def commit_without_sync() -> Iterator[None]:
         kept = (pragma for pragma in pragmas if not pragma.startswith("synchronous"))
         return connect(self, query, *kept, "synchronous=NORMAL")
 
-    with _replaced(SqliteDatabase, "_open_by", connect_fast):
-        yield
+    return _replaced(SqliteDatabase, "_open_by", connect_fast)
 
 
-@contextmanager
-def rename_without_sync() -> Iterator[None]:
+def rename_without_sync() -> AbstractContextManager[None]:
     """No folder is synced, so that a new name may be lost."""
     sync = os.fsync
 
@@ -64,23 +61,19 @@ def rename_without_sync() -> Iterator[None]:
         if not Path(f"/proc/self/fd/{handle}").is_dir():
             sync(handle)
 
-    with _replaced(os, "fsync", sync_file):
-        yield
+    return _replaced(os, "fsync", sync_file)
 
 
-@contextmanager
-def write_without_sync() -> Iterator[None]:
+def write_without_sync() -> AbstractContextManager[None]:
     """The files of generations are not synced before their names are."""
 
     def skip(folder: Path) -> None:
         """Sync nothing."""
 
-    with _replaced(versions, "flush_tree", skip):
-        yield
+    return _replaced(versions, "flush_tree", skip)
 
 
-@contextmanager
-def commit_each_event() -> Iterator[None]:
+def commit_each_event() -> AbstractContextManager[None]:
     """Each event of a batch has a transaction of its own."""
     put = Store.put_event_groups
 
@@ -90,12 +83,10 @@ def commit_each_event() -> Iterator[None]:
     def count(stored: list[int | DataError]) -> int:
         return sum(one for one in stored if isinstance(one, int))
 
-    with _replaced(Store, "put_event_groups", put_each):
-        yield
+    return _replaced(Store, "put_event_groups", put_each)
 
 
-@contextmanager
-def acknowledge_before_commit() -> Iterator[None]:
+def acknowledge_before_commit() -> AbstractContextManager[None]:
     """Events are stored a moment after they are acknowledged."""
     put = Store.put_event_groups
 
@@ -104,12 +95,10 @@ def acknowledge_before_commit() -> Iterator[None]:
         threading.Timer(_LATER_S, put, (self, rows)).start()
         return [len(events) for events in rows]
 
-    with _replaced(Store, "put_event_groups", put_later):
-        yield
+    return _replaced(Store, "put_event_groups", put_later)
 
 
-@contextmanager
-def close_before_opening() -> Iterator[None]:
+def close_before_opening() -> AbstractContextManager[None]:
     """A service closes its generation before it opens the next one."""
     follow_pointer = Follower._follow_pointer
 
@@ -118,8 +107,7 @@ def close_before_opening() -> Iterator[None]:
             self._holder.close()
         follow_pointer(self, now)
 
-    with _replaced(Follower, "_follow_pointer", close_first):
-        yield
+    return _replaced(Follower, "_follow_pointer", close_first)
 
 
 @contextmanager
@@ -138,18 +126,14 @@ def skip_checksums() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def skip_array_checks() -> Iterator[None]:
+def skip_array_checks() -> AbstractContextManager[None]:
     """Arrays are not looked at for values that are no numbers."""
-    with _replaced(generations, "require_no_nan", lambda folder: None):
-        yield
+    return _replaced(generations, "require_no_nan", lambda folder: None)
 
 
-@contextmanager
-def misread_full_disk() -> Iterator[None]:
+def misread_full_disk() -> AbstractContextManager[None]:
     """An error for want of room is one of the disk."""
-    with _replaced(SqliteDatabase, "_is_full_error", lambda self, name: False):
-        yield
+    return _replaced(SqliteDatabase, "_is_full_error", lambda self, name: False)
 
 
 @contextmanager
@@ -163,18 +147,14 @@ def compute_everything() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def ignore_other_services() -> Iterator[None]:
+def ignore_other_services() -> AbstractContextManager[None]:
     """A service never looks for what others wrote to the store."""
-    with _replaced(EngineHolder, "follow", lambda self, read: None):
-        yield
+    return _replaced(EngineHolder, "follow", lambda self, read: None)
 
 
-@contextmanager
-def parse_anything() -> Iterator[None]:
+def parse_anything() -> AbstractContextManager[None]:
     """Bodies are parsed by Python's own parser, which takes NaN and halves of characters."""
-    with _replaced(strict_route, "parse", json.loads):
-        yield
+    return _replaced(strict_route, "parse", json.loads)
 
 
 BREAKAGES: dict[str, Callable[[], AbstractContextManager[None]]] = {

@@ -32,13 +32,8 @@ class Damage:
     """Flipped bits, cut files, files of others in place of the right ones, values that are NaN.
 
     Args:
-        flips: number of flipped bits.
-        cuts: number of files that are cut off somewhere.
-        exchanges: number of pairs of files that are exchanged.
         nans: number of values that are no number, with right checksums.
         control: number of flips, and of values, with variants that check nothing.
-        seed: of places.
-        workspace: see ``copy_workspace``.
     """
 
     flips: int = 300
@@ -77,7 +72,6 @@ class Damage:
 
 
 def _try(workspace: Path, harm: Harm, rng: random.Random) -> str:
-    """Damage files, and name them if nobody notices; they are mended afterwards."""
     chosen = rng.sample(_files(workspace), 2 if harm is _exchange else 1)
     with _mended(chosen) as before:
         after = harm(before, rng)
@@ -88,7 +82,6 @@ def _try(workspace: Path, harm: Harm, rng: random.Random) -> str:
 
 
 def _try_nan(workspace: Path, rng: random.Random) -> str:
-    """Put a value that is no number into an array, with its checksum, as ``_try`` does."""
     generation = open_current(workspace / GENERATIONS, verify=False)
     arrays = sorted(generation.folder.rglob("*.npy"))
     chosen = rng.choice([path for path in arrays if _has_floats(path)])
@@ -119,7 +112,6 @@ def _mended(paths: list[Path]) -> Iterator[list[bytes]]:
 
 
 def _files(workspace: Path) -> list[Path]:
-    """Files of the published generation."""
     paths = sorted(open_current(workspace / GENERATIONS, verify=False).folder.rglob("*"))
     return [path for path in paths if path.is_file() and path.stat().st_size]
 

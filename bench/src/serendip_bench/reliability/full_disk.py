@@ -38,8 +38,6 @@ _READS = ("/v1/recommend?user_id=full", "/v1/search?q=a", "/health/ready", _ITEM
 
 @dataclass(slots=True)
 class _Course:
-    """What happened on one disk."""
-
     acknowledged: int = 0
     refused: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -49,7 +47,6 @@ class _Course:
     lost: int = 0
 
     def note_write(self, reply: Reply) -> None:
-        """Count a write on a full disk."""
         if reply.status == 507 and reply.json()["error"]["type"] == "storage_full":
             self.refused += 1
         else:
@@ -57,7 +54,6 @@ class _Course:
 
     @property
     def faults(self) -> int:
-        """Number of broken promises."""
         is_stuck = self.seconds_to_recover >= _PATIENCE_S
         return len(self.wrong) + len(self.failed_reads) + self.lost + is_stuck
 
@@ -69,7 +65,6 @@ class FullDisk:
     Args:
         rounds: number of times that it is filled.
         writes: tried while it is full, each time.
-        workspace: see ``copy_workspace``.
     """
 
     rounds: int = 5
@@ -108,7 +103,6 @@ class FullDisk:
         )
 
     def _fill(self, netloc: str, disk: Path, name: str, course: _Course) -> None:
-        """Fill the disk, try everything, free it."""
         with closing(HttpClient(netloc)) as client:
             client.post("/v1/items", {"item_id": "posted", "title": "Deleted in a moment"})
             course.acknowledged += _post(client, f"{name}-before", course)
@@ -134,7 +128,6 @@ def _rows(name: str) -> list[dict[str, str]]:
 
 
 def _post(client: HttpClient, name: str, course: _Course) -> int:
-    """Number of events acknowledged while there is room."""
     reply = client.post("/v1/events", _rows(name))
     if reply.status != 200:
         course.wrong.append(f"with room: {reply.status}")

@@ -35,11 +35,8 @@ class GroupCommit:
 
     Args:
         batches: posted as fast as they are acknowledged.
-        batch: events of each.
-        clients: that post at the same time.
         singles: events that are posted one by one beside load.
         control_batches: for the variant that commits each event by itself.
-        workspace: see ``copy_workspace``.
     """
 
     batches: int = 2_000
@@ -137,7 +134,6 @@ class GroupCommit:
 def _repeat(
     netloc: str, call: Callable[[HttpClient, int], Any], per_s: float, ended: threading.Event
 ) -> None:
-    """Call at a steady pace, until the end."""
     begin, number = time.perf_counter(), 0
     with closing(HttpClient(netloc)) as client:
         while not ended.wait(max(0.0, begin + number / per_s - time.perf_counter())):

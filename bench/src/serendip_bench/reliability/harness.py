@@ -46,8 +46,6 @@ class Findings:
 
     Args:
         counts: how much was tried, and what happened; by name.
-        bars: the promises.
-        controls: the negative controls.
         examples: the first faults, in words.
     """
 

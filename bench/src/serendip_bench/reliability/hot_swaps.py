@@ -33,8 +33,6 @@ _LONGEST_S = 60.0
 
 @dataclass(slots=True)
 class _Load:
-    """Answers of all clients."""
-
     times: list[tuple[float, float]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     mixed: int = 0
@@ -42,7 +40,6 @@ class _Load:
     def ask(
         self, netloc: str, paths: list[str], first: int, step: int, ended: threading.Event
     ) -> None:
-        """Ask one request after the other until the end."""
         number = first
         with closing(HttpClient(netloc)) as client:
             while not ended.is_set():
@@ -61,11 +58,7 @@ class HotSwaps:
     """Swaps of the published generation while requests are answered.
 
     Args:
-        swaps: number.
         requests: at least so many, spread over the swaps.
-        clients: that ask at the same time.
-        control_swaps: of the negative control.
-        workspace: see ``copy_workspace``.
     """
 
     swaps: int = 100
@@ -141,7 +134,6 @@ def publish_again(workspace: Path) -> str:
 
 
 def _await(netloc: str, generation: str) -> None:
-    """Wait until a generation answers."""
     end, pause = time.perf_counter() + _LONGEST_S, threading.Event()
     with closing(HttpClient(netloc)) as client:
         while client.ask("GET", "/health/ready").headers.get("x-generation") != generation:

@@ -88,8 +88,6 @@ class PowerCuts:
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """The calls of a workload with a seed and a number of operations."""
-
     seed: int
     operations: int
 

@@ -29,15 +29,8 @@ from serendip_bench.reliability.forks import run, run_killed, trial_folder
 from serendip_bench.reliability.harness import Bar, Control, Findings
 
 _STEPS = {
-    "open",
-    "os.rename",
-    "os.link",
-    "os.remove",
-    "os.mkdir",
-    "os.rmdir",
-    "os.listdir",
-    "os.scandir",
-    "os.truncate",
+    *("open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.listdir"),
+    *("os.scandir", "os.truncate"),
 }
 _NEVER = 1_000_000
 """A step that no change has."""
@@ -51,10 +44,7 @@ class PublishKills:
     """SIGKILL of a publication or a rollback.
 
     Args:
-        kills: number.
-        control_kills: at most, of the negative control.
         every: only the first of so many steps is tried.
-        seed: of the random moments.
     """
 
     kills: int = 3_072
@@ -87,12 +77,7 @@ class PublishKills:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """A change of what is in force.
-
-    Args:
-        make: makes it in the folder of the generations.
-        result: the generation that is in force once it is done.
-    """
+    """A change of what is in force."""
 
     make: Callable[[Path], object]
     result: str
@@ -102,10 +87,7 @@ class _Trials:
     """Kills and what they led to.
 
     Args:
-        folder: for copies of the generations.
-        seed: of the random moments.
         every: only the first of so many steps is tried.
-        changes: are made in turn.
     """
 
     def __init__(self, folder: Path, seed: int, every: int, changes: tuple[_Change, ...]) -> None:
@@ -115,7 +97,6 @@ class _Trials:
         self.faults: list[str] = []
 
     def run(self, kills: int, progress: Progress, most_faults: float = math.inf) -> None:
-        """Kill so often, until so many faults are found."""
         template = self._folder / "template"
         for number in range(_BEFORE):
             publish(template, partial(_fill, number), {})
@@ -188,7 +169,6 @@ def _die_before(out: int, step: int, folder: Path, change: Callable[[Path], obje
 
 
 def _fill(number: int, folder: Path) -> None:
-    """The files of a tiny generation."""
     (folder / "part").mkdir()
     (folder / "part" / "number.txt").write_text(str(number))
     (folder / "large.bin").write_bytes(bytes(65_536))

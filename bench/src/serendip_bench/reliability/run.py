@@ -39,7 +39,7 @@ HARNESSES: Mapping[str, tuple[Harness, Harness]] = {
     "several-services": (SeveralServices(), SeveralServices(seconds=15, control_seconds=5)),
     "overload": (Overload(), Overload(seconds=48, control_seconds=8)),
     "group-commit": (GroupCommit(), GroupCommit(batches=200, singles=200)),
-    "fuzz": (Fuzz(), Fuzz(schema_cases=200, mutations=500, made_by_hand=300, control=200)),
+    "fuzz": (Fuzz(), Fuzz(schema_cases=200, mutations=800, control=200)),
 }
 """Each harness by its name: as it counts, and small."""
 

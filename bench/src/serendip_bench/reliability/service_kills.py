@@ -35,14 +35,11 @@ _MOST_EVENTS = 5
 
 @dataclass(slots=True)
 class _Ledger:
-    """Acknowledged ids of one client."""
-
     name: str
     ids: list[str] = field(default_factory=list)
     is_over: bool = False
 
     def post(self, netloc: str, ended: threading.Event) -> None:
-        """Post until the service is gone."""
         number = 0
         with closing(HttpClient(netloc)) as client:
             while not ended.is_set():
@@ -60,15 +57,7 @@ class _Ledger:
 
 @dataclass(frozen=True, slots=True)
 class ServiceKills:
-    """SIGKILL of ``serendip serve`` under posting clients.
-
-    Args:
-        kills: number.
-        clients: that post at the same time.
-        control_kills: of the negative control.
-        seed: of the moments.
-        workspace: see ``copy_workspace``.
-    """
+    """SIGKILL of ``serendip serve`` under posting clients."""
 
     kills: int = 200
     clients: int = 4
@@ -115,7 +104,6 @@ class _Outcome:
     failed_starts: int = 0
 
     def add(self, workspace: Path, acknowledged: list[str]) -> None:
-        """Compare with the store."""
         stored = list(_stored_ids(workspace))
         self.acknowledged += len(acknowledged)
         self.lost += len(set(acknowledged) - set(stored))

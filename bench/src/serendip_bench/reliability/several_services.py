@@ -36,8 +36,6 @@ _TRIES = 20
 
 @dataclass(slots=True)
 class _Seen:
-    """What all clients saw."""
-
     acknowledged: dict[str, list[str]] = field(default_factory=dict)
     """User -> ids of their events."""
 
@@ -55,7 +53,6 @@ class _Seen:
     """Seconds until the other service obeyed, up to those after which it is waited for no more."""
 
     def count_disobedience(self) -> int:
-        """How often the other service did not obey in time."""
         return sum(seconds >= _GIVE_UP_S for seconds in self.late_s)
 
 
@@ -65,13 +62,10 @@ class _AnswerFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Client:
-    """Asks two services, and notes what fails."""
-
     clients: Sequence[HttpClient]
     seen: _Seen
 
     def ask(self, service: int, method: str, path: str, body: bytes | None = None) -> Reply:
-        """The answer of one of them, which should be there."""
         reply = self.clients[service].ask(method, path, body)
         self.seen.answers += 1
         if reply.status != 200:
@@ -79,19 +73,15 @@ class _Client:
         return reply
 
     def post(self, service: int, path: str, value: object) -> None:
-        """Store something."""
         self.ask(service, "POST", path, json.dumps(value).encode())
 
     def status(self, service: int, path: str) -> int:
-        """Of an answer that may be any."""
         return self.clients[service].ask("GET", path).status
 
     def count_shown(self, service: int, paths: Sequence[str], text: str) -> int:
-        """Number of answers with a text in them."""
         return sum(text.encode() in self.ask(service, "GET", path).body for path in paths)
 
     def history(self, service: int, user_id: str) -> list[dict[str, Any]]:
-        """Events of a user, the newest first."""
         found = self.ask(service, "GET", f"/v1/users/{user_id}/history?limit=10").json()
         return list(found.get("events", ()))
 
@@ -163,7 +153,6 @@ def _erase_and_read(client: _Client, name: str, number: int) -> None:
 
 
 def _read(client: _Client, name: str, number: int) -> None:
-    """Feeds and searches are answered."""
     for path in (f"/v1/recommend?user_id=u{number % 50}", f"/v1/search?q=a{number % 7}"):
         client.ask(number % 2, "GET", path)
 
@@ -182,10 +171,7 @@ class SeveralServices:
     """Everything at once, on two services.
 
     Args:
-        seconds: of it.
-        control_seconds: of the negative control.
         publish_s: seconds between two generations.
-        workspace: see ``copy_workspace``.
     """
 
     seconds: float = 90.0
@@ -227,7 +213,6 @@ class SeveralServices:
         )
 
     def _try(self, seconds: float, broken: Breakage, progress: Progress) -> tuple[_Seen, int, int]:
-        """What was seen; acknowledged events not stored once; erased users who are stored."""
         seen = _Seen()
         with copy_workspace(self.workspace) as workspace:
             with ExitStack() as stack:

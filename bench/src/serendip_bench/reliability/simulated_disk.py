@@ -48,7 +48,6 @@ class _File:
         self.pending.clear()
 
     def kept(self, rng: random.Random | None) -> bytes:
-        """Its bytes after the power was cut."""
         content = bytearray(self.synced)
         for change in self.pending if rng else ():
             if rng and rng.random() < 0.5:
@@ -73,7 +72,6 @@ class _Folder:
     pending: list[Names] = field(default_factory=list)
 
     def change(self, names: Names) -> None:
-        """Give names to nodes, or take them away, all at once."""
         _rename(self.names, names)
         self.pending.append(names)
 
@@ -82,7 +80,6 @@ class _Folder:
         self.pending.clear()
 
     def kept(self, rng: random.Random | None) -> dict[str, _File | _Folder]:
-        """Its names after the power was cut."""
         names = dict(self.synced)
         count = rng.randint(0, len(self.pending)) if rng else 0
         for change in self.pending[:count]:
@@ -96,6 +93,10 @@ def _rename(names: dict[str, _File | _Folder], change: Names) -> None:
             names.pop(name, None)
         else:
             names[name] = node
+
+
+_Place: TypeAlias = tuple[_Folder, str]
+"""Folder and name in it."""
 
 
 @dataclass(slots=True)
@@ -145,8 +146,7 @@ class SimulatedDisk:
         """
         _write_out(self._root, folder, rng)
 
-    def open(self, call: SystemCall) -> None:
-        """``open``, ``openat``."""
+    def _do_open(self, call: SystemCall) -> None:
         at = int(call.name == "openat")
         found = self._find(call, at)
         self._open.pop(call.result, None)
@@ -163,89 +163,69 @@ class SimulatedDisk:
             self._changes += 1
         self._open[call.result] = _Opened(node, appends="O_APPEND" in flags)
 
-    def close(self, call: SystemCall) -> None:
-        """``close``."""
+    def _do_close(self, call: SystemCall) -> None:
         self._open.pop(call.number(0), None)
 
-    def duplicate(self, call: SystemCall) -> None:
-        """``dup`` and its like, and ``fcntl``."""
+    def _do_duplicate(self, call: SystemCall) -> None:
         if call.name == "fcntl" and not call.arguments[1].startswith("F_DUPFD"):
             return
         self._open.pop(call.result, None)
         if opened := self._open.get(call.number(0)):
             self._open[call.result] = opened
 
-    def seek(self, call: SystemCall) -> None:
-        """``lseek``."""
+    def _do_seek(self, call: SystemCall) -> None:
         if opened := self._open.get(call.number(0)):
             opened.position = call.result
 
-    def write(self, call: SystemCall) -> None:
-        """``write``, ``writev``: where the last one ended."""
+    def _do_write(self, call: SystemCall) -> None:
         opened = self._open.get(call.number(0))
-        if opened is None or not isinstance(opened.node, _File):
-            return
-        if opened.appends:
-            opened.position = opened.node.size
-        self._write(opened.node, opened.position, call)
-        opened.position += call.result
+        if opened is not None and isinstance(opened.node, _File):
+            if opened.appends:
+                opened.position = opened.node.size
+            self._write(opened.node, opened.position, call)
+            opened.position += call.result
 
-    def write_at(self, call: SystemCall) -> None:
-        """``pwrite64``, ``pwritev``: at a place."""
+    def _do_write_at(self, call: SystemCall) -> None:
         opened = self._open.get(call.number(0))
         if opened is not None and isinstance(opened.node, _File):
             self._write(opened.node, call.number(3), call)
 
-    def truncate(self, call: SystemCall) -> None:
-        """``ftruncate``."""
+    def _do_truncate(self, call: SystemCall) -> None:
         opened = self._open.get(call.number(0))
         if opened is not None and isinstance(opened.node, _File):
             opened.node.truncate(call.number(1))
             self._changes += 1
 
-    def sync(self, call: SystemCall) -> None:
-        """``fsync``, ``fdatasync``."""
+    def _do_sync(self, call: SystemCall) -> None:
         if opened := self._open.get(call.number(0)):
             opened.node.sync()
             self._changes += 1
 
-    def rename(self, call: SystemCall) -> None:
-        """``rename``, ``renameat``, ``renameat2``."""
-        at = int(call.name != "rename")
-        old, new = self._find(call, at), self._find(call, 1 + 2 * at)
-        if old is None or new is None:
-            return
-        node = old[0].names[old[1]]
-        if old[0] is new[0]:
-            self._rename(old[0], {old[1]: None, new[1]: node})
-        else:
-            self._rename(old[0], {old[1]: None})
-            self._rename(new[0], {new[1]: node})
+    def _do_rename(self, call: SystemCall) -> None:
+        if found := self._find_two(call, int(call.name != "rename")):
+            (old, name), (new, new_name) = found
+            node = old.names[name]
+            if old is new:
+                self._rename(old, {name: None, new_name: node})
+            else:
+                self._rename(old, {name: None})
+                self._rename(new, {new_name: node})
 
-    def link(self, call: SystemCall) -> None:
-        """``link``, ``linkat``."""
-        at = int(call.name != "link")
-        old, new = self._find(call, at), self._find(call, 1 + 2 * at)
-        if old is not None and new is not None:
-            self._rename(new[0], {new[1]: old[0].names[old[1]]})
+    def _do_link(self, call: SystemCall) -> None:
+        if found := self._find_two(call, int(call.name != "link")):
+            (old, name), (new, new_name) = found
+            self._rename(new, {new_name: old.names[name]})
 
-    def remove(self, call: SystemCall) -> None:
-        """``unlink``, ``unlinkat``, ``rmdir``."""
+    def _do_remove(self, call: SystemCall) -> None:
         if found := self._find(call, int(call.name == "unlinkat")):
             self._rename(found[0], {found[1]: None})
 
-    def make_folder(self, call: SystemCall) -> None:
-        """``mkdir``, ``mkdirat``."""
+    def _do_make_folder(self, call: SystemCall) -> None:
         found = self._find(call, int(call.name == "mkdirat"))
         if found is not None and found[1]:
             self._rename(found[0], {found[1]: _Folder()})
 
-    def refuse(self, call: SystemCall) -> None:
-        """What cannot be followed.
-
-        Raises:
-            ValueError: it concerns these files.
-        """
+    def _refuse(self, call: SystemCall) -> None:
         handle = call.arguments[0]
         if handle.isdigit() and int(handle) in self._open:
             raise ValueError(f"{call.name} to a file of the workload cannot be followed")
@@ -259,8 +239,12 @@ class SimulatedDisk:
         folder.change(names)
         self._changes += 1
 
-    def _find(self, call: SystemCall, place: int) -> tuple[_Folder, str] | None:
-        """Folder and name of a path among the arguments; None = it is elsewhere.
+    def _find_two(self, call: SystemCall, at: int) -> tuple[_Place, _Place] | None:
+        old, new = self._find(call, at), self._find(call, 1 + 2 * at)
+        return None if old is None or new is None else (old, new)
+
+    def _find(self, call: SystemCall, place: int) -> _Place | None:
+        """Place of a path among the arguments; None = it is elsewhere.
 
         The argument before it is the folder that it starts from, if there is one.
         """
@@ -283,19 +267,19 @@ class SimulatedDisk:
 
 
 _CALLS: dict[str, Callable[[SimulatedDisk, SystemCall], None]] = {
-    **dict.fromkeys(("open", "openat"), SimulatedDisk.open),
-    "close": SimulatedDisk.close,
-    **dict.fromkeys(("dup", "dup2", "dup3", "fcntl"), SimulatedDisk.duplicate),
-    "lseek": SimulatedDisk.seek,
-    **dict.fromkeys(("write", "writev"), SimulatedDisk.write),
-    **dict.fromkeys(("pwrite64", "pwritev"), SimulatedDisk.write_at),
-    "ftruncate": SimulatedDisk.truncate,
-    **dict.fromkeys(("fsync", "fdatasync"), SimulatedDisk.sync),
-    **dict.fromkeys(("rename", "renameat", "renameat2"), SimulatedDisk.rename),
-    **dict.fromkeys(("link", "linkat"), SimulatedDisk.link),
-    **dict.fromkeys(("unlink", "unlinkat", "rmdir"), SimulatedDisk.remove),
-    **dict.fromkeys(("mkdir", "mkdirat"), SimulatedDisk.make_folder),
-    **dict.fromkeys(UNKNOWN, SimulatedDisk.refuse),
+    **dict.fromkeys(("open", "openat"), SimulatedDisk._do_open),
+    "close": SimulatedDisk._do_close,
+    **dict.fromkeys(("dup", "dup2", "dup3", "fcntl"), SimulatedDisk._do_duplicate),
+    "lseek": SimulatedDisk._do_seek,
+    **dict.fromkeys(("write", "writev"), SimulatedDisk._do_write),
+    **dict.fromkeys(("pwrite64", "pwritev"), SimulatedDisk._do_write_at),
+    "ftruncate": SimulatedDisk._do_truncate,
+    **dict.fromkeys(("fsync", "fdatasync"), SimulatedDisk._do_sync),
+    **dict.fromkeys(("rename", "renameat", "renameat2"), SimulatedDisk._do_rename),
+    **dict.fromkeys(("link", "linkat"), SimulatedDisk._do_link),
+    **dict.fromkeys(("unlink", "unlinkat", "rmdir"), SimulatedDisk._do_remove),
+    **dict.fromkeys(("mkdir", "mkdirat"), SimulatedDisk._do_make_folder),
+    **dict.fromkeys(UNKNOWN, SimulatedDisk._refuse),
 }
 
 

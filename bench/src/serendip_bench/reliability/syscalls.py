@@ -47,9 +47,7 @@ class SystemCall:
     """A system call that succeeded.
 
     Args:
-        name: of the call.
         arguments: as strace writes them.
-        result: what it returned.
     """
 
     name: str

@@ -46,10 +46,7 @@ class Operation:
     """One write.
 
     Args:
-        number: of the operation, from 0.
         kind: see ``apply``.
-        events: to store.
-        items: to store.
         name: of the item or user to remove.
     """
 

@@ -47,13 +47,7 @@ class _Tally:
 
 @dataclass(frozen=True, slots=True)
 class WriterKills:
-    """SIGKILL of a process that writes to the store and publishes generations.
-
-    Args:
-        kills: number.
-        control_kills: of the negative control.
-        seed: of moments and operations.
-    """
+    """SIGKILL of a process that writes to the store and publishes generations."""
 
     kills: int = 1_000
     control_kills: int = 60
@@ -99,8 +93,6 @@ def _kill(kills: int, seed: int, early: bool, progress: Progress) -> _Tally:
 
 
 class _Site:
-    """One workspace, and what it must have."""
-
     def __init__(self, folder: Path, seed: int, early: bool) -> None:
         self._folder, self._seed, self._early = folder, seed, early
         self._operations = list_operations(seed)
@@ -130,6 +122,5 @@ class _Site:
 
 
 def _write(ledger: int, folder: Path, seed: int, first: int, early: bool) -> None:
-    """Do operations from a number on."""
     operations = islice(list_operations(seed), first, None)
     work(folder, operations, lambda _: os.write(ledger, b"."), early)

@@ -108,7 +108,6 @@ def _with_named(events: pa.Table) -> pa.Table:
 
 
 def _post_tail(store: Store, users: Sequence[str], count: int) -> None:
-    """Events as a service stores them, some of them of the named users."""
     rng, now = np.random.default_rng(0), time.time()
     names = [*(users[row] for row in rng.integers(0, len(users), count)), *map(name_of, range(5))]
     for begin in range(0, len(names), _BATCH):

@@ -31,14 +31,7 @@ _WORDS_PER_DEPARTMENT = 12
 
 @dataclass(frozen=True, slots=True)
 class ShopSize:
-    """Size of a shop.
-
-    Args:
-        items: N.
-        users: U.
-        events: E.
-        seed: of all randomness.
-    """
+    """Size of a shop."""
 
     items: int = 100_000
     users: int = 50_000
@@ -64,7 +57,6 @@ def write_shop(folder: Path, size: ShopSize) -> None:
 def _describe(
     departments: NDArray[np.int64], num_departments: int, rng: np.random.Generator
 ) -> dict[str, pa.Array]:
-    """Names, departments and prices of the items."""
     count = len(departments)
     brands, styles = _words(max(50, count // 200), rng), _words(400, rng)
     nouns = _words(num_departments, rng)

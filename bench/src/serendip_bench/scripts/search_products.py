@@ -129,7 +129,6 @@ def measure_filter(engine: Engine, texts: Sequence[str]) -> dict[str, float]:
 
 
 def _run_command(*words: object) -> dict[str, Any]:
-    """The JSON of a command of the product."""
     command = [sys.executable, "-m", "serendip", *map(str, words), "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     document: dict[str, Any] = json.loads(done.stdout)

@@ -21,12 +21,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """A size.
-
-    Args:
-        items: of the catalogue.
-        events: of the log.
-    """
+    """A size of catalogue and log."""
 
     items: float
     events: float

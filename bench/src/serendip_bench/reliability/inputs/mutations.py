@@ -9,9 +9,16 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from serendip_bench.reliability.inputs.cases import replace_parameter
 from serendip_bench.reliability.inputs.requests import VALID, Parameter, WireRequest
-from serendip_bench.reliability.inputs.values import HEADERS, TEXTS, VALUES
+from serendip_bench.reliability.inputs.values import (
+    BODIES,
+    FORMS,
+    HEADERS,
+    NUMBERS,
+    ODD_VALUES,
+    TEXTS,
+    VALUES,
+)
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
@@ -20,7 +27,7 @@ _values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | _texts,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_texts, inner, max_size=4),
     max_leaves=12,
-)
+) | st.sampled_from(ODD_VALUES)
 
 _VALID_VALUES: dict[str, list[Parameter]] = {}
 for _request in VALID:
@@ -48,16 +55,14 @@ def mutated_requests(draw: Draw, requests: Sequence[WireRequest]) -> WireRequest
 
 
 def _change_parameter(draw: Draw, request: WireRequest) -> WireRequest:
-    """Another value of a parameter that it has."""
     names = sorted(request.query if request.form is None else request.form)
     name = draw(st.sampled_from(names or NAMES))
-    return replace_parameter(request, name, _draw_parameter(draw, name))
+    return request.with_parameter(name, _draw_parameter(draw, name))
 
 
 def _add_parameter(draw: Draw, request: WireRequest) -> WireRequest:
-    """A parameter of any request."""
     name = draw(st.sampled_from(NAMES) | _texts)
-    return replace_parameter(request, name, _draw_parameter(draw, name))
+    return request.with_parameter(name, _draw_parameter(draw, name))
 
 
 def _drop_query(draw: Draw, request: WireRequest) -> WireRequest:
@@ -70,7 +75,6 @@ def _change_name(draw: Draw, request: WireRequest) -> WireRequest:
 
 
 def _change_value(draw: Draw, request: WireRequest) -> WireRequest:
-    """Another value somewhere in the body."""
     if not isinstance(request.value, dict | list):
         return request
     value = json.loads(json.dumps(request.value))
@@ -88,8 +92,11 @@ def _change_value(draw: Draw, request: WireRequest) -> WireRequest:
 def _add_value(draw: Draw, request: WireRequest) -> WireRequest:
     if not isinstance(request.value, dict):
         return request
-    name = draw(st.sampled_from(NAMES) | _texts)
-    return replace(request, value={**request.value, name: draw(_values)})
+    added = {draw(st.sampled_from(NAMES) | _texts): draw(_values)}
+    attributes = request.value.get("attributes")
+    if isinstance(attributes, dict) and draw(st.booleans()):
+        added = {"attributes": {**attributes, **added}}
+    return replace(request, value={**request.value, **added})
 
 
 def _drop_value(draw: Draw, request: WireRequest) -> WireRequest:
@@ -99,8 +106,20 @@ def _drop_value(draw: Draw, request: WireRequest) -> WireRequest:
     return replace(request, value={k: v for k, v in request.value.items() if k != dropped})
 
 
+def _change_number(draw: Draw, request: WireRequest) -> WireRequest:
+    """A number in a spelling that Python's encoder does not write."""
+    if not isinstance(request.value, dict) or not request.value:
+        return request
+    name = draw(st.sampled_from(sorted(request.value)))
+    others = {key: value for key, value in request.value.items() if key != name}
+    body = replace(request, value={**others, name: 0}).body or b""
+    return replace(request, value=body[: -len(b"0}")] + draw(st.sampled_from(NUMBERS)) + b"}")
+
+
 def _replace_body(draw: Draw, request: WireRequest) -> WireRequest:
-    return replace(request, value=draw(_values), form=None)
+    body = draw(_values | st.sampled_from((*BODIES, *FORMS)))
+    headers = draw(st.sampled_from((request.headers, request.all_headers)))
+    return replace(request, value=body, form=None, headers=headers)
 
 
 def _change_bytes(draw: Draw, request: WireRequest) -> WireRequest:
@@ -119,7 +138,7 @@ def _change_header(draw: Draw, request: WireRequest) -> WireRequest:
 
 def _change_method(draw: Draw, request: WireRequest) -> WireRequest:
     """Another method; what other requests need is not deleted."""
-    methods = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
+    methods = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "FOO")
     method = draw(st.sampled_from(methods))
     name = "deleted" if method == "DELETE" and request.name else request.name
     return replace(request, method=method, name=name)
@@ -128,5 +147,5 @@ def _change_method(draw: Draw, request: WireRequest) -> WireRequest:
 _CHANGES = (
     *(_change_parameter, _change_parameter, _change_parameter, _add_parameter, _drop_query),
     *(_change_name, _change_value, _change_value, _add_value, _drop_value, _replace_body),
-    *(_change_bytes, _change_header, _change_method),
+    *(_change_number, _change_bytes, _change_header, _change_method),
 )

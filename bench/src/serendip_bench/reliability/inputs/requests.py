@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
@@ -20,10 +20,7 @@ class WireRequest:
     """A request as it is sent.
 
     Args:
-        method: of HTTP.
         route: path with ``{}`` for an id.
-        name: the id.
-        query: parameters.
         value: of the body, encoded as JSON unless it is bytes; None = no body.
         headers: besides those that every request has.
         form: the fields of a form, which is the body then.
@@ -61,6 +58,12 @@ class WireRequest:
     def all_headers(self) -> dict[str, str]:
         """The headers with the type of the body."""
         return {**(JSON_HEADERS if self.form is None else FORM_HEADERS), **self.headers}
+
+    def with_parameter(self, name: str, value: Parameter) -> WireRequest:
+        """Another value of a parameter, or of a field of its form."""
+        if self.form is not None:
+            return replace(self, form={**self.form, name: value})
+        return replace(self, query={**self.query, name: value})
 
     def __str__(self) -> str:
         return f"{self.method} {self.target[:120]} {(self.body or b'')[:120]!r}"
@@ -206,6 +209,7 @@ MISSING: tuple[WireRequest, ...] = (
     WireRequest("GET", "/media/items/{}", _ITEM),
     WireRequest("GET", "/static/{}", "none.css"),
     WireRequest("GET", "/report"),
+    WireRequest("GET", "/{}", "none"),
     WireRequest("DELETE", "/v1/items/{}", "deleted"),
     WireRequest("DELETE", "/v1/users/{}", "written"),
 )

@@ -102,7 +102,6 @@ def _find_problem_of_page(reply: Reply) -> str:
 
 
 def _is_error(document: Any) -> bool:
-    """Whether a document has the one form of errors."""
     fields = document.get("error") if isinstance(document, dict) else None
     if not isinstance(fields, dict):
         return False
