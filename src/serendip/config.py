@@ -24,15 +24,13 @@ from serendip.errors import ConfigError
 
 ConfigT = TypeVar("ConfigT", bound="Config")
 
-Use: TypeAlias = Literal["auto", "on", "off"]
-"""Whether something is used; ``auto`` = where the training finds that it helps."""
+Use: TypeAlias = Literal["auto", "on", "off"]  # ``auto`` = where the training finds that it helps
 
 INTERNAL = "internal"
 """Mark of a field that tests and benchmarks set and no shop has to: ``Annotated[int, INTERNAL]``.
 It is no part of the reference, and may change or go."""
 
 _UNKNOWN_KEY = "unknown_key"
-"""Type of the error of a table with a key that its config has not."""
 
 
 class Config(BaseModel):
@@ -49,7 +47,6 @@ class Config(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_keys(cls, values: Any) -> Any:
-        """Refuse a key that is unknown, with those that are known."""
         keys = values if isinstance(values, Mapping) else ()
         if unknown := [str(key) for key in keys if key not in cls.model_fields]:
             valid = ", ".join(sorted(cls.settings()))
@@ -91,10 +88,7 @@ class Overrides:
 
     ``SERENDIP_TABLE__KEY``, with further keys after ``__``, in capitals or not. A value that begins
     with ``[``, ``{`` or ``"`` is JSON, any other one is text, which a number or a switch reads.
-    Variables without ``__`` are none.
-
-    Args:
-        variables: path of a key -> name and text of the variable.
+    Variables without ``__`` are none. ``variables`` is the path of a key -> name and text of one.
     """
 
     variables: Mapping[tuple[str, ...], tuple[str, str]] = field(default_factory=dict)
@@ -142,9 +136,7 @@ class Overrides:
     def variable(self, path: Sequence[int | str], or_inside: bool = False) -> str:
         """Name of the variable that set the value at a path, or a value around it; empty = none.
 
-        Args:
-            path: of the value.
-            or_inside: whether a variable that set a value inside it counts, too.
+        With ``or_inside`` a variable that set a value inside it counts, too.
         """
         parts = tuple(normalise_key(str(part)) for part in path)
         names = {path: name for path, (name, _) in self.variables.items()}
@@ -182,11 +174,8 @@ def validate(
 ) -> ConfigT:
     """Build a config from plain values.
 
-    Args:
-        model: class of the config.
-        values: as in JSON or TOML.
-        origin: a file or an option; every error message starts with it.
-        overrides: where some of the values come from instead, for the message.
+    Every message starts with the ``origin``, a file or an option; ``overrides`` tell where some of
+    the values come from instead.
 
     Raises:
         ConfigError: names the first wrong key, its value and what is expected.
@@ -214,12 +203,7 @@ def validate(
 
 
 def mask(key: str, value: Any) -> Any:
-    """A value of a setting without passwords, for messages and for people.
-
-    Args:
-        key: of the setting.
-        value: as in JSON.
-    """
+    """A value of a setting without passwords, for messages and for people."""
     if value and _SECRET.fullmatch(key):
         return MASK
     if isinstance(value, list):

@@ -15,11 +15,8 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import AlignedProjection
 from serendip.runtime.progress import TrainOptions
 
-RANK = 128
-"""R, rank of the projection, at most D."""
-
-MIN_PAIRS = 100
-"""With fewer pairs nothing is learned, and the projection is the identity."""
+RANK = 128  # R, rank of the projection, at most D
+MIN_PAIRS = 100  # with fewer nothing is learned, and the projection is the identity
 
 
 def align(

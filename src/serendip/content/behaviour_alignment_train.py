@@ -26,18 +26,10 @@ from serendip.runtime.optimiser import AdamW
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.threads import limit_threads
 
-EPOCHS, BATCH = 4, 512
-"""Passes over the pairs, and pairs per step; the other pairs of a batch are the negatives."""
-
-LEARNING_RATE = 3e-3
-"""Initial learning rate of AdamW; falls linearly to a tenth."""
-
-DROPOUT = 0.4
-"""Dropout rate of content, against memorising single items."""
-
-TEMPERATURE = 0.1
-"""Initial temperature of the softmax; it is learned."""
-
+EPOCHS, BATCH = 4, 512  # passes over the pairs, and pairs per step
+LEARNING_RATE = 3e-3  # initial rate of AdamW; falls linearly to a tenth
+DROPOUT = 0.4  # rate of content, against memorising single items
+TEMPERATURE = 0.1  # initial one of the softmax; it is learned
 _WEIGHT_DECAY = 0.01
 _MASKED_LOGIT = -1e9
 
@@ -71,8 +63,6 @@ def train(
 
 
 class _Aligner:
-    """Trainable projection and its loss: x -> unit(x + x ``down`` ``up``)."""
-
     def __init__(self, content: FloatArray, pairs: IntArray, rank: int, seed: int) -> None:
         # Only items of pairs are read: U of them, numbered in their order.
         self.items = np.unique(pairs)  # (U,)
@@ -88,18 +78,16 @@ class _Aligner:
         self.log_share = torch.from_numpy(np.log(shares + 1e-12).astype(np.float32))  # log Q
 
     def rows(self, pairs: IntArray) -> NDArray[np.int64]:
-        """Rows (B, 2) of ``content`` that hold the items of pairs (B, 2)."""
-        return np.searchsorted(self.items, pairs)
+        return np.searchsorted(self.items, pairs)  # (B, 2)
 
     def groups(self) -> list[dict[str, object]]:
-        """Parameter groups of the optimiser; the temperature has no weight decay."""
         return [
             {"params": [self.down, self.up], "weight_decay": _WEIGHT_DECAY},
             {"params": [self.scale], "weight_decay": 0.0},
         ]
 
     def loss(self, pairs: Tensor) -> Tensor:
-        """Mean InfoNCE loss of pairs of rows (B, 2): the right items are the classes."""
+        # The right items are the classes.
         left, right = pairs[:, 0], pairs[:, 1]  # (B,) each
         logits = self._encode(left) @ self._encode(right).T * self.scale.exp()  # (B, B)
         logits = logits - self.log_share[right]
@@ -110,12 +98,10 @@ class _Aligner:
         return functional.cross_entropy(logits, torch.arange(len(left)))
 
     def _encode(self, items: Tensor) -> Tensor:
-        """Aligned unit vectors (B, D) of rows (B,), with dropout of content."""
         content = self.content[items]  # (B, D)
         keep = torch.rand(content.shape, generator=self.random) >= DROPOUT
         visible = content * keep / (1 - DROPOUT)
         return functional.normalize(content + (visible @ self.down) @ self.up, dim=1)
 
     def projection(self) -> AlignedProjection:
-        """Copy the learned projection to arrays."""
         return AlignedProjection(self.down.detach().numpy().copy(), self.up.detach().numpy().copy())

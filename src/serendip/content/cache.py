@@ -37,23 +37,17 @@ from serendip.runtime.progress import Progress, SilentProgress
 
 _READ_AT_ONCE = 8_192
 
-_WAIT_S = 60.0
-"""Longest wait for a batch of another process."""
-
+_WAIT_S = 60.0  # longest wait for a batch of another process
 _TABLE = """
 PRAGMA page_size = 32768;
 CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL);
 """
 _QUESTION = "SELECT vector FROM vectors WHERE key = ?"
 
-BATCHES_PER_TASK = 8
-"""A process loads the weights for each task, which takes as long as some hundred texts."""
-
-Pairs: TypeAlias = Sequence[tuple[bytes, InputT]]
-"""Inputs and their keys."""
-
+BATCHES_PER_TASK = 8  # loading the weights for each task takes as long as some hundred texts
+Pairs: TypeAlias = Sequence[tuple[bytes, InputT]]  # inputs and their keys
+# Key -> vector, and key -> reason of inputs that cannot be read.
 Encoded: TypeAlias = tuple[dict[bytes, FloatArray], dict[bytes, str]]
-"""Key -> vector, and key -> reason of inputs that cannot be read."""
 
 
 class VectorCache:
@@ -79,13 +73,8 @@ class VectorCache:
     ) -> FloatArray:
         """Return ``encoder.encode(inputs)``; only inputs that are not cached are encoded.
 
-        Args:
-            encoder: encoder of the vectors.
-            inputs: N texts or files; ``find_present(inputs)`` masks the missing ones.
-            progress: reports the batches.
-            what: name of the inputs in the progress report.
-            batch_size: overrides the cache's, for inputs that are slow to encode.
-            executor: encodes many new inputs, if it has several processes.
+        ``find_present`` masks the missing inputs. ``batch_size`` overrides the cache's, for inputs
+        that are slow to encode; an executor of several processes encodes many new inputs.
 
         Returns:
             vectors (N, D) float32 in the order of ``inputs``.
@@ -146,14 +135,12 @@ class VectorCache:
         return self._read(encoder, _build_keys(encoder, inputs)[0])
 
     def _find_file(self, encoder: Encoder[InputT] | EncoderIdentity) -> Path:
-        """The file of an encoder's vectors."""
         plain = re.sub(r"[^\w.]+", "-", encoder.name)  # Names of models have ":" and "/".
         return self.folder / f"{plain}-{encoder.version}.sqlite"
 
     def _read(
         self, encoder: Encoder[InputT] | EncoderIdentity, keys: Sequence[bytes]
     ) -> tuple[FloatArray, BoolArray]:
-        """Read vectors by key: (N, D), zeros for missing keys, and the mask (N,) of those found."""
         vectors = np.zeros((len(keys), encoder.size), np.float32)
         found = np.zeros(len(keys), np.bool_)
         path = self._find_file(encoder)
@@ -173,7 +160,6 @@ class VectorCache:
         return vectors, found
 
     def _append(self, encoder: Encoder[InputT], named: Mapping[bytes, FloatArray]) -> None:
-        """Store vectors (D,) under keys; they are on disk at the end."""
         path = self._find_file(encoder)
         rows = ((key, np.asarray(vector, "<f4").tobytes()) for key, vector in named.items())
         try:
@@ -189,12 +175,7 @@ class VectorCache:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncoderTask(Generic[InputT]):
-    """Batches of inputs to encode; the same ones, whoever encodes them.
-
-    Args:
-        encoder: of the inputs.
-        batches: of keys and inputs.
-    """
+    """Batches of inputs to encode; the same ones, whoever encodes them."""
 
     encoder: Encoder[InputT]
     batches: Sequence[Pairs[InputT]]
@@ -220,7 +201,6 @@ def _split(
 
 
 def _encode_batch(encoder: Encoder[InputT], batch: Pairs[InputT]) -> Encoded:
-    """Encode (key, input) pairs."""
     try:
         vectors = encoder.encode([item for _, item in batch])
     except DataError as error:
@@ -241,7 +221,6 @@ def _encode_batch(encoder: Encoder[InputT], batch: Pairs[InputT]) -> Encoded:
 def _build_keys(
     encoder: Encoder[InputT] | EncoderIdentity, inputs: Sequence[EncoderInput]
 ) -> tuple[list[bytes], list[str]]:
-    """Keys (N,) of inputs; empty ones, and a reason, for those that cannot be read."""
     prefix = hashlib.sha256(f"{encoder.name}\0{encoder.version}\0".encode())
     keys, reasons = [], []
     for item in inputs:
@@ -257,11 +236,6 @@ def _build_keys(
 
 
 def _read_content(item: EncoderInput) -> str:
-    """Encoded part of a text, hash of a file, or an empty string for None.
-
-    Raises:
-        DataError: a file cannot be read.
-    """
     if not isinstance(item, Path):
         return clip_text(item or "")
     try:

@@ -34,10 +34,7 @@ class ContentConfig(TextEncoderConfig):
 def open_media(config: ContentConfig, workspace: Path, device: str = "cpu") -> dict[str, Media]:
     """Create the configured modalities other than text; weights are loaded at the first file.
 
-    Args:
-        config: encoders and fields.
-        workspace: folder of the files; paths are relative to it and must not leave it.
-        device: torch device of the encoders.
+    Paths are relative to the workspace and must not leave it.
 
     Raises:
         ConfigError: no encoder has such a name.

@@ -32,11 +32,8 @@ TEXT = "text"
 
 _ROWS_AT_ONCE = 1 << 16
 
-COMPONENTS = 128
-"""Largest number of components of a modality."""
-
-_NOISE = 1e-5
-"""Components with a smaller standard deviation are rounding errors of unit vectors."""
+COMPONENTS = 128  # largest number of components of a modality
+_NOISE = 1e-5  # components with a smaller deviation are rounding errors of unit vectors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,10 +107,8 @@ class Fusion(Artefact):
     ) -> FloatArray:
         """Fuse modalities into unit vectors (N, sum of P); zeros if no modality is present.
 
-        Args:
-            encoded: one or more modalities of the same N items or queries; other modalities are
-                missing for all, so that text queries match the text block of items.
-            are_queries: whether they are queries, which are not centred.
+        They are of the same N items or queries; other modalities are missing for all, so that text
+        queries match the text block of items. Queries are not centred.
 
         Raises:
             DataError: a modality has vectors of another size.
@@ -161,12 +156,10 @@ class Fusion(Artefact):
         return np.stack(columns, axis=1)
 
 
-TEXT_ONLY = Fusion()
-"""Fusion that leaves text vectors as they are."""
+TEXT_ONLY = Fusion()  # leaves text vectors as they are
 
 
 def _fit_block(encoded: ModalityVectors, components: int) -> Block:
-    """Fit the map of one modality by PCA; without columns if its vectors are all equal."""
     vectors = encoded.vectors[encoded.present].astype(np.float64)  # (present, D)
     size = encoded.vectors.shape[1]
     if not len(vectors):

@@ -28,9 +28,8 @@ from serendip.data import BoolArray, IntArray, Item
 from serendip.data.items.features import ModalityVectors
 from serendip.runtime.atomic_files import write_text
 
+# Fact of a manifest: modality -> identity of the encoder of its files.
 MEDIA_ENCODERS = "media_encoders"
-"""Fact of a manifest: modality -> identity of the encoder that its files were encoded with."""
-
 _VERSION_FILE = "posted_media.version"
 
 
@@ -39,9 +38,6 @@ class PostedMedia:
     """What engines read of the files of posted items.
 
     Args:
-        content: names the modalities.
-        folder: the workspace, in which the files are.
-        cache: of vectors.
         encoders: modality -> identity of the encoder of the generation.
     """
 
@@ -77,10 +73,6 @@ class PostedMedia:
     ) -> tuple[dict[str, ModalityVectors], BoolArray]:
         """Vectors of the files of items that were encoded.
 
-        Args:
-            items: M items.
-            fusion: names the modalities that are fused, and the size of their vectors.
-
         Returns:
             modality -> vectors and mask; and the mask (M,) of the items with any.
         """
@@ -111,7 +103,6 @@ class PostedMedia:
         return self.cache.folder / _VERSION_FILE
 
     def _find(self, items: Sequence[Item], name: str) -> ModalityVectors:
-        """Vectors (M, D) of the files of a modality that were encoded."""
         files: list[Path | None] = [None] * len(items)
         if name in self.content.media:
             files, _ = self._find_files(items, self.content.media[name])
@@ -124,5 +115,5 @@ class PostedMedia:
         return find_media_files(items, config.field, self.folder, config.max_bytes)
 
 
+# No pictures, no sounds.
 NO_POSTED_MEDIA = PostedMedia(ContentConfig(), Path(), VectorCache(Path()))
-"""Of settings without pictures and sounds."""

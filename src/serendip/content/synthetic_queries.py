@@ -28,12 +28,7 @@ def write_examples(
 ) -> tuple[list[str], IntArray]:
     """Write queries, each with its target item.
 
-    Args:
-        catalogue: N items; items without text get no queries.
-        counts: (N,) interactions per item; items are drawn in proportion to sqrt(1 + count).
-        fields: item fields that queries are made of.
-        seed: the same seed gives the same queries.
-        count: Q, number of queries.
+    Items (N,) without text get none; others are drawn in proportion to sqrt(1 + count).
 
     Returns:
         texts and item numbers (Q,) int32; empty if no item has a text.
@@ -71,7 +66,6 @@ def _write_query(
     fields: Sequence[str],
     rng: np.random.Generator,
 ) -> str:
-    """Write a query of a kind, or of another one if the item lacks its fields."""
     if (kind == "attributes" and attributes) or not item.title.strip():
         values = attributes or [item.text(fields)]
         size = int(rng.integers(1, _MAX_ATTRIBUTES + 1))
@@ -83,7 +77,6 @@ def _write_query(
 
 
 def _read_attributes(item: Item, fields: Sequence[str]) -> list[str]:
-    """Values of the fields other than title and description, in lower case."""
     attributes: list[str] = []
     for field in fields:
         if field in ("title", "description"):
@@ -95,7 +88,6 @@ def _read_attributes(item: Item, fields: Sequence[str]) -> list[str]:
 
 
 def _cut_part(title: str, rng: np.random.Generator) -> str:
-    """Consecutive words of a title, or the beginning of a single word."""
     words = title.split()
     if len(words) == 1:
         return title[: max(3, int(rng.integers(len(title) // 2, len(title) + 1)))]

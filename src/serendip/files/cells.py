@@ -18,8 +18,8 @@ from serendip.runtime.threads import num_threads
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+# The last white space of Unicode is U+3000; to look further took 0.05 s of every start.
 _WHITESPACE = "".join(sign for sign in map(chr, range(0x3001)) if sign.isspace())
-"""All white space of Unicode, whose last is U+3000. To look further took 0.05 s of every start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,7 @@ def connect() -> DuckDBPyConnection:
 
 @cache
 def _database(threads: int) -> DuckDBPyConnection:
-    """The database of this process; opening one takes longer than reading a small file."""
-    import duckdb
+    import duckdb  # opening one takes longer than reading a small file
 
     settings: dict[str, str | bool | int | float | list[str]] = {
         "threads": threads,
@@ -79,12 +78,7 @@ def _database(threads: int) -> DuckDBPyConnection:
 
 
 def run(connection: DuckDBPyConnection, query: str, path: Path) -> DuckDBPyConnection:
-    """Run a query over a file.
-
-    Args:
-        connection: of DuckDB.
-        query: SQL with one placeholder for the path.
-        path: the file.
+    """Run a query with one placeholder for the path over a file.
 
     Raises:
         DataError: the file cannot be read.
@@ -117,12 +111,7 @@ def unreadable(path: Path, error: BaseException) -> DataError:
 
 
 def evaluate(cells: Sequence[str], make_sql: Callable[[str], str]) -> list[Any]:
-    """Values of SQL over some cells, in their order.
-
-    Args:
-        cells: texts.
-        make_sql: SQL of a text -> SQL of the value.
-    """
+    """Values of the SQL that is made of the SQL of a text, for some cells, in their order."""
     import pyarrow as pa
 
     connection = connect()
@@ -135,30 +124,22 @@ DecimalSign: TypeAlias = Literal[".", ","]
 
 _WIDE = "".join(map(chr, (*range(0xFF01, 0xFF5F), *range(0xFFE0, 0xFFE2), 0xFFE5, 0xFFE6)))
 _NARROW = unicodedata.normalize("NFKC", _WIDE)
-NARROW = str.maketrans(_WIDE, _NARROW)
-"""Full-width digits, signs and currencies -> those that NFKC makes of them."""
-
+NARROW = str.maketrans(_WIDE, _NARROW)  # as NFKC does
 _BLANKS = " \u00a0\u202f"
 _GAPS = f"{_BLANKS}'’"
 _MINUS = r"\-−－–"
-_SIGNED = rf"0-9()（）‐‑‒—{_MINUS}"
-"""Digits, and the signs that may say that a number is negative, for a class of characters."""
-_AROUND = rf"[^{_SIGNED}]{{0,8}}"
-"""Currency, per cent or unit beside a number."""
+_SIGNED = rf"0-9()（）‐‑‒—{_MINUS}"  # digits, and signs of negative numbers
+_AROUND = rf"[^{_SIGNED}]{{0,8}}"  # currency, per cent or unit beside a number
+# The same before a number; a decimal sign there would be that of one without whole digits.
 _BEFORE = rf"(?:[^{_SIGNED}]{{0,7}}(?:[^{_SIGNED}.,]|[A-Za-z]\.))?"
-"""The same before a number; a decimal sign there would be that of a number without whole digits."""
-_NO_FRACTION = "[.,](?:--?|[–—])"
-"""Of a whole price, as in ``5,-``."""
-_NEGATIVE = rf"[{_MINUS}]|\(\)"
-"""Signs around a negative number: one minus, or parentheses."""
+_NO_FRACTION = "[.,](?:--?|[–—])"  # of a whole price, as in ``5,-``
+_NEGATIVE = rf"[{_MINUS}]|\(\)"  # one minus, or parentheses
 
 
 def written_number_sql(text: str, sign: DecimalSign) -> str:
     """DOUBLE of a text with one number, without currency, per cent and thousands; else NULL.
 
-    Args:
-        text: SQL of the cell.
-        sign: before its decimals.
+    The sign is before its decimals.
     """
     text = f"translate({text}, {quote(_WIDE)}, {quote(_NARROW)})"
     plain, signed = map(quote, _patterns(sign))
@@ -192,7 +173,6 @@ def _cast_sql(number: str, sign: DecimalSign) -> str:
 
 
 def _thousands(sign: DecimalSign) -> str:
-    """Pattern of what may stand between thousands."""
     return f"[{'.' if sign == ',' else ','}{_GAPS}]"
 
 
@@ -245,9 +225,7 @@ class AttributeCells:
     ) -> dict[str, Attribute]:
         """Attributes of a posted item as those of the file are read.
 
-        Args:
-            attributes: as posted; a list is read further only if it is a path.
-            kind_of: name of an attribute -> its kind in the catalogue; None = it has none.
+        A list is read further only if it is a path; without ``kind_of`` no attribute has a kind.
         """
         read = {
             name: self._read(name, value, "text" if kind_of is None else kind_of(name))
@@ -277,9 +255,7 @@ class AttributeCells:
     def kind_sql(self, text: str, stored: str) -> tuple[str, str]:
         """SQL of whether any cell of a column is a list, and whether all are numbers.
 
-        Args:
-            text: the cells as text.
-            stored: the cells that are lists in the file; empty = none are.
+        ``stored`` are the cells that are lists in the file; empty = none are.
         """
         lists = [f"{stored} IS NOT NULL"] if stored else []
         if self.list_separator:

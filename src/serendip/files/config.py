@@ -133,10 +133,7 @@ class ItemsConfig(TimedConfig):
     def read_posted(self, item: Item, kind_of: Callable[[str], AttributeKind]) -> Item:
         """A posted item, with title and attributes as those of the file are read.
 
-        Args:
-            item: as posted.
-            kind_of: name of an attribute -> its kind in the catalogue, which counts if there is a
-                file.
+        The kind of an attribute in the catalogue counts if there is a file.
         """
         attributes = self.cells.read_posted(item.attributes, kind_of if self.path else None)
         if self.title_style != "library":
@@ -174,11 +171,6 @@ def other_columns(columns: Sequence[str], mapping: Mapping[str, str]) -> list[st
 
 def require_columns(names: Iterable[str], columns: Sequence[str], file: str) -> None:
     """Refuse names of columns that a file does not have.
-
-    Args:
-        names: of columns.
-        columns: of the file.
-        file: as a message begins.
 
     Raises:
         DataError: it names the first one, and one that is spelt alike.

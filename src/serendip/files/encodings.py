@@ -39,9 +39,7 @@ def check_encoding(name: str) -> str:
 def as_utf8(path: Path, encoding: str) -> Path:
     """A file with the same text in UTF-8; it has the same name, but for ``.gz``.
 
-    Args:
-        path: a text file, with ``.gz`` a compressed one.
-        encoding: as Python names it; empty = UTF-8: the file itself.
+    Without an encoding it is the file itself; with ``.gz`` it is a compressed one.
 
     Raises:
         DataError: a line is not in this encoding.
@@ -60,7 +58,7 @@ def open_binary(path: Path) -> Any:
 
 @cache
 def _copy(path: Path, encoding: str, state: tuple[int, int, int]) -> Path:
-    """The copy of a file in a state; each file is copied once in a process."""
+    # Each file is copied once in a process.
     name = path.name[: -len(".gz")] if path.suffix.lower() == ".gz" else path.name
     try:
         folder = _folder() / str(_copy.cache_info().misses)

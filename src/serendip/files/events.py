@@ -33,8 +33,7 @@ _KINDS = {
         f"position BETWEEN 0 AND {MAX_POSITION} AND position = floor(position)",
     ),
     "propensity": ("a probability above 0", "propensity > 0 AND propensity <= 1"),
-}
-"""Columns of numbers -> what their cells are, and SQL of whether one is."""
+}  # what their cells are, and SQL of whether one is
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,6 @@ class EventsRead:
     """An opened events file.
 
     Args:
-        config: settings of the file.
         path: the file; None if there is none.
         mapping: canonical column -> file column.
     """
@@ -89,12 +87,11 @@ class EventsRead:
         yield from list_events(self.table())
 
     def _read(self, table: Table, most: int | None = None) -> pa.Table:
-        """Texts and numbers of all rows, and ``unread``: what is wrong with a number."""
+        # ``unread`` says what is wrong with a number.
         batches = table.read(*self._layers(table), most=most)
         return unify([self._encode(batch) for batch in batches])
 
     def _layers(self, table: Table) -> list[dict[str, str]]:
-        """SQL of the columns of events, and of why a number cannot be read; NULL = all can."""
         cells = {name: table.cell(column) for name, column in self.mapping.items()}
         texts = {name: text_sql(cell) for name, cell in cells.items() if name in TEXTS}
         spelt, numbers, reasons = dict[str, str](), dict[str, str](), []
@@ -120,7 +117,6 @@ class EventsRead:
         ]
 
     def _number_sql(self, name: str, text: str, number: str) -> str:
-        """SQL of a number; NULL if the cell is empty or cannot be read."""
         if name == "timestamp":
             return self.config.times.seconds_sql(text, number)
         if name == "value" and self.config.decimal and not number:
@@ -128,14 +124,12 @@ class EventsRead:
         return number or number_sql(text)
 
     def _form(self, name: str) -> str:
-        """How the numbers of a column are written, for a message."""
         pattern, decimal = self.config.time_format, self.config.decimal
         if name == "timestamp" and pattern:
             return f" like {pattern!r}"
         return f" with {decimal!r}" if name == "value" and decimal else ""
 
     def _encode(self, batch: pa.RecordBatch) -> pa.Table:
-        """A batch with texts by number; the default action where there is none."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -161,7 +155,6 @@ class EventsRead:
         return pa.table(columns)
 
     def _find_problems(self, events: pa.Table) -> Iterator[tuple[int, str]]:
-        """Yield (row, reason) of the invalid events."""
         rows = np.flatnonzero(_find_doubtful(events))
         doubtful = events.take(rows)
         unread = doubtful["unread"].to_pylist()
@@ -187,7 +180,6 @@ def read_events(config: EventsConfig, base_folder: Path) -> EventsRead:
 
 
 def _find_doubtful(events: pa.Table) -> BoolArray:
-    """(E,) True for every event that may be invalid."""
     import pyarrow.compute as pc
 
     doubtful = np.asarray(pc.is_valid(events["unread"]).to_numpy(), np.bool_)

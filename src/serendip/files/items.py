@@ -46,7 +46,6 @@ class ItemsRead:
     """An opened items file.
 
     Args:
-        config: settings of the file.
         path: the file; None if there is none.
         mapping: canonical column -> file column.
         attributes: attribute name -> file column.
@@ -85,9 +84,7 @@ class ItemsRead:
     def read(self, table: Table, most: int | None = None) -> pa.Table:
         """The columns of ``ITEM_NAMES``, ``doubtful`` and the text of ``available_from``.
 
-        Args:
-            table: the opened file.
-            most: number of rows to read; None = all.
+        All rows are read unless ``most`` are given.
         """
         import pyarrow as pa
 
@@ -99,7 +96,6 @@ class ItemsRead:
         return connection.sql(self._query(kinds, cells.column_names)).to_arrow_table()
 
     def _find_problems(self, items: pa.Table) -> Iterator[tuple[int, str]]:
-        """Yield (row, reason) of the invalid items."""
         rows = np.flatnonzero(np.asarray(items["doubtful"].to_numpy(), np.bool_))
         doubtful = items.take(rows)
         columns = {**self.attributes, **self.mapping}
@@ -113,7 +109,6 @@ class ItemsRead:
                 yield row, problem
 
     def _expressions(self, table: Table) -> dict[str, str]:
-        """SQL of the canonical texts, and of text and list of each attribute."""
         expressions = {
             name: strip_sql(text_sql(table.cell(column))) for name, column in self.mapping.items()
         }
@@ -130,7 +125,6 @@ class ItemsRead:
         return expressions
 
     def _with_titles(self, cells: pa.Table) -> pa.Table:
-        """The cells with titles in plain word order and the years that they had."""
         import pyarrow as pa
 
         if self.config.title_style != "library" or "title" not in cells.column_names:
@@ -142,7 +136,6 @@ class ItemsRead:
         return cells.set_column(place, "title", titles).append_column("plain_year", years)
 
     def _kinds(self, connection: DuckDBPyConnection, names: Sequence[str]) -> list[AttributeKind]:
-        """Type of each attribute column."""
         parts = [
             part
             for number in range(len(self.attributes))
@@ -159,7 +152,6 @@ class ItemsRead:
         ]
 
     def _query(self, kinds: Sequence[AttributeKind], names: Sequence[str]) -> str:
-        """SQL of the columns of ``ITEM_NAMES``, ``doubtful`` and ``since``."""
         read = self.config.cells.value_sql
         values = [
             f"{read(name, kind, f't{number}', _stored(number, names))} AS v{number}"
@@ -177,7 +169,6 @@ class ItemsRead:
         )
 
     def _attributes(self) -> list[str]:
-        """SQL of the JSON of each attribute, NULL where an item has no value."""
         parts, year = [], f"'\"{_YEAR}\": ' || CAST(to_json(plain_year) AS VARCHAR)"
         for number, name in enumerate(self.attributes):
             key = quote(json.dumps(name, ensure_ascii=False) + ": ")
@@ -186,8 +177,7 @@ class ItemsRead:
         return parts if _YEAR in self.attributes else [*parts, year]
 
     def _doubts(self, kinds: Sequence[AttributeKind]) -> list[str]:
-        """SQL conditions; a row that meets none of them is valid."""
-        texts = ["item_id", "title", "description"]
+        texts = ["item_id", "title", "description"]  # a row that meets none is valid
         texts += [f"v{number}" for number, kind in enumerate(kinds) if kind == "text"]
         lists = [f"v{number}" for number, kind in enumerate(kinds) if kind == "list"]
         texts += [f"array_to_string({name}, ' ')" for name in lists]
@@ -237,5 +227,4 @@ def read_items(config: ItemsConfig, base_folder: Path) -> ItemsRead:
 
 
 def _stored(number: int, names: Sequence[str]) -> str:
-    """Name of the column with the lists of an attribute; empty = the file has none."""
-    return f"l{number}" if f"l{number}" in names else ""
+    return f"l{number}" if f"l{number}" in names else ""  # empty = the file has none

@@ -58,13 +58,7 @@ def guess_mapping(
 ) -> dict[str, str]:
     """Guess the column mapping from column names alone.
 
-    Args:
-        columns: names in the file.
-        kind: what a row is.
-        given: canonical name -> file column, fixed by the user; guesses never change it.
-
-    Returns:
-        canonical name -> file column, for the recognised ones, in canonical order.
+    Guesses never change what is given. The recognised ones come in canonical order.
     """
     free: dict[str, str] = {}
     for column in columns:

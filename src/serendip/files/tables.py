@@ -40,18 +40,13 @@ CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".inter", ".item", ".user")
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 
-NOT_UTF8 = "is not utf-8"
-"""Reason of a row that is in another encoding."""
-
-_SHOWN = 5
-"""Broken rows of which an error has place and reason."""
-
+NOT_UTF8 = "is not utf-8"  # reason of a row that is in another encoding
+_SHOWN = 5  # broken rows of which an error has place and reason
 _DELIMITERS = ",;\t|"
 _SAMPLE_LINES = 20
 _MAX_BROKEN = 1000
 _BATCH = 500_000
-_MOST_DEPTH = 6
-"""Levels of objects in a JSON row that become columns."""
+_MOST_DEPTH = 6  # levels of objects in a JSON row that become columns
 
 
 class Table(ABC):
@@ -159,10 +154,6 @@ class Table(ABC):
 def open_table(path: Path, encoding: str = "") -> Table:
     """Open a file in the format of its extension.
 
-    Args:
-        path: the file.
-        encoding: of CSV and JSON; empty = UTF-8.
-
     Raises:
         DataError: it is missing, unreadable, empty or of an unknown format.
     """
@@ -207,11 +198,7 @@ class CsvTable(Table):
         self.broken = [(f"line {line}", text) for line, text in _rejects(connection, self.path)]
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield (first line, cells) of every non-blank record.
-
-        Raises:
-            DataError: a cell exceeds the size limit of a row.
-        """
+        """Yield (first line, cells) of every non-blank record."""
         csv.field_size_limit(MAX_ROW_CHARS)
         with _open_text(self.path) as file:
             reader, line = csv.reader(file, delimiter=self._delimiter), 1
@@ -286,7 +273,6 @@ class JsonTable(Table):
         self.broken += [(f"line {line}", reason) for line, reason in rejects]
 
     def _place(self, number: int, rejects: Sequence[tuple[int, str]]) -> str:
-        """Place of a row by its number among those that were read."""
         for line, _ in rejects:
             number += line <= number
         return f"{'row' if self._is_array else 'line'} {number}"
@@ -304,7 +290,7 @@ def _json_cell(value: str, may_be_list: bool) -> CellSql:
 def _find_leaves(
     structure: Mapping[str, Any], name: str = "", pointer: str = "", depth: int = 1
 ) -> Iterator[tuple[str, tuple[str, bool]]]:
-    """Yield (column, (JSON pointer, whether its value is a list)) of an object."""
+    # Column, and (JSON pointer, whether its value is a list).
     for key, inner in structure.items():
         column = f"{name}.{key}" if name else key
         path = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
@@ -357,7 +343,6 @@ def _csv_sql(types: str, options: str) -> str:
 
 
 def _rejects(connection: DuckDBPyConnection, path: Path) -> list[tuple[int, str]]:
-    """(line, reason) of the rows that a connection could not read."""
     errors = connection.execute(
         "SELECT line_byte_position, min(error_message), min(error_type) FROM reject_errors "
         "GROUP BY 1 ORDER BY 1"

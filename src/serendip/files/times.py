@@ -15,13 +15,11 @@ from zoneinfo import ZoneInfo
 
 from serendip.files.cells import number_sql, quote
 
+# Numbers below are of a unit, of which a second has so many. Seconds reach 10^11 in the year 5138;
+# milliseconds did in 1973. Finer units likewise.
 _UNITS = ((1e11, 1), (1e14, 1e3), (1e17, 1e6), (1e20, 1e9))
-"""Numbers below are of a unit, of which a second has so many. Seconds reach 10^11 in the year 5138;
-milliseconds did in 1973. Finer units likewise."""
-
+# March 1973: smaller numbers may be dates such as 20260131, or say an order.
 PLAUSIBLE_SECONDS = 1e8
-"""Of March 1973: smaller numbers may be dates such as 20260131, or say an order."""
-
 _HOUR = "([01][0-9]|2[0-3])"
 _DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _ISO = rf"{_DAY}([ T]{_HOUR}:[0-5][0-9](:[0-5][0-9](\.[0-9]{{1,9}})?)?)?"
@@ -38,13 +36,9 @@ _DIRECTIVES: Mapping[str, str] = MappingProxyType(
         **{"Y": "[0-9]{4}", "f": "[0-9]{1,6}", "p": "(AM|PM)"},
         **{"b": f"({_MONTHS})", "B": f"({_LONG_MONTHS})"},
     }
-)
-"""Directives of ``strptime`` -> what is read of them. A minute of one digit is half a minute."""
-_LOCAL_ZONES = frozenset({"localtime", "posixrules", "posix", "right"})
-"""Files and folders among the time zones of a machine that are none by that name."""
-
-PATTERN_SEPARATOR = " | "
-"""Between the patterns of a column with several spellings."""
+)  # what is read of each; a minute of one digit is half a minute
+_LOCAL_ZONES = frozenset({"localtime", "posixrules", "posix", "right"})  # no zones by that name
+PATTERN_SEPARATOR = " | "  # of a column with several spellings
 
 
 def check_time_format(time_format: str) -> str:
@@ -105,9 +99,7 @@ class TimeFormat:
     def seconds_sql(self, text: str, number: str = "") -> str:
         """SQL of the Unix seconds of cells; NULL = it is no time.
 
-        Args:
-            text: SQL of the cells, without blanks around them.
-            number: the same as DOUBLE; empty = by their text.
+        Cells have no blanks around them; ``number`` is the same as DOUBLE, empty = by their text.
         """
         patterns = list(filter(None, self.pattern.split(PATTERN_SEPARATOR)))
         found = [self._pattern_sql(text, pattern) for pattern in patterns]
@@ -123,7 +115,6 @@ class TimeFormat:
         )
 
     def _number_sql(self, number: str, patterns: list[str]) -> str:
-        """Seconds of a number, where it is no date by a pattern."""
         if patterns and not all(re.sub("%.", "", pattern) for pattern in patterns):
             return "NULL::DOUBLE"
         cases = [f"WHEN abs({number}) < {least:e} THEN {number} / {unit}" for least, unit in _UNITS]
@@ -135,7 +126,6 @@ class TimeFormat:
         )
 
     def _local_sql(self, moment: str) -> str:
-        """Unix seconds of a TIMESTAMP of the time zone."""
         absolute = f"timezone('{self.zone}', {moment})" if self.zone else moment
         return f"epoch_us({absolute}) / 1e6"
 

@@ -26,11 +26,8 @@ LOCK = ".lock"
 def exclusive_lock(folder: Path, wait: bool = False) -> Iterator[None]:
     """Hold an exclusive lock of a folder, which is created if missing.
 
-    The operating system releases the lock when the process ends, also after a crash.
-
-    Args:
-        folder: to lock.
-        wait: for a process that holds it, instead of an error.
+    The operating system releases the lock when the process ends, also after a crash. ``wait`` is
+    for a process that holds it, instead of an error.
 
     Raises:
         LockedError: another process holds the lock.
@@ -50,10 +47,6 @@ def exclusive_lock(folder: Path, wait: bool = False) -> Iterator[None]:
 @contextmanager
 def lock_file(path: Path, wait: bool = False) -> Iterator[None]:
     """Hold a lock of a file, which is made if missing.
-
-    Args:
-        path: of the file.
-        wait: for a process that holds it, instead of an error.
 
     Raises:
         BlockingIOError: another process holds the lock.
@@ -179,9 +172,7 @@ def open_parquet(out: Path, schema: Any) -> Iterator[Any]:
 
     Until then it has a lock and the ending ``.part``: one without a lock is of a killed process.
 
-    Args:
-        out: the file; unchanged until all rows are written.
-        schema: of pyarrow.
+    ``out`` is unchanged until all rows are written.
 
     Raises:
         StorageError: the file cannot be written, or another process is writing it.

@@ -33,12 +33,7 @@ class BackgroundProcess(Generic[Task]):
     The process leaves Ctrl-C to its parent, and ends if the parent ends in any way.
 
     Args:
-        work: a module-level function of one plain argument.
-        task: its argument.
         nice: added to the niceness of this process; 19 = the lowest priority.
-
-    Attributes:
-        is_stopped: True once ``stop`` was called.
     """
 
     def __init__(self, work: Callable[[Task], None], task: Task, nice: int = _NICEST) -> None:
@@ -77,8 +72,6 @@ class RecurringWork:
     """Does something beside a service whenever there is something to do: one process at a time.
 
     Args:
-        work: a module-level function of ``task``.
-        task: its argument, such as the folder of a workspace.
         pause_s: least seconds between two looks whether there is something to do.
         rest: times that a run took for which nothing is begun after it.
         nice: as of ``BackgroundProcess``.
@@ -135,7 +128,6 @@ class RecurringWork:
 
 
 def _run(work: Callable[[Task], None], task: Task, nice: int) -> None:
-    """Body of the process."""
     os.nice(nice)
     signal.signal(signal.SIGTERM, _exit)
     sys.unraisablehook = _exit_again
@@ -145,12 +137,11 @@ def _run(work: Callable[[Task], None], task: Task, nice: int) -> None:
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
-    """Signal handler that leaves all ``with`` blocks."""
     sys.exit(128 + number)
 
 
 def _exit_again(unraisable: sys.UnraisableHookArgs) -> None:
-    """Send the signal once more if the exit was raised where Python drops it, as in a finaliser."""
+    # The signal is sent once more where Python drops the exit, as in a finaliser.
     if unraisable.exc_type is SystemExit:
         threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
     else:

@@ -17,9 +17,7 @@ from serendip.errors import ConfigError
 
 Clock = Callable[[], float]
 
-_LEAST_SPENT = 0.05
-"""Share of the time from which on the pace of a training is judged: its first steps are slower."""
-
+_LEAST_SPENT = 0.05  # share of the time from which on the pace is judged: first steps are slower
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
 
@@ -44,9 +42,7 @@ class CutShort:
     """A training that ended because its time was over.
 
     Args:
-        name: of the training.
         done: share of its planned steps, in [0, 1).
-        seconds: its time.
         continues: whether it began with what an earlier training, or all passes of this one but the
             last, have learned, and so keeps that.
         steps: optimiser steps that it made; 0 for one that learns by no optimiser.
@@ -68,7 +64,6 @@ class Allowance:
         seconds: its time; infinite = unlimited.
         start: on ``clock``.
         clock: seconds since any moment.
-        cuts: where ``cut`` writes.
     """
 
     name: str = ""
@@ -99,10 +94,7 @@ class Allowance:
 
     def from_now(self, share: float, part: str = "") -> Allowance:
         """A share of the time that is left, from now on.
-
-        Args:
-            share: in (0, 1].
-            part: name of the training, or of the part of it, that may take it.
+        ``part`` of the training, or the whole of it, may take the share in (0, 1].
         """
         now = self.clock()
         left = max(0.0, self.seconds - (now - self.start))
@@ -112,10 +104,7 @@ class Allowance:
     def cut(self, done: float, continues: bool = False, steps: int = 0) -> None:
         """Note, once, that the training ended after a share ``done`` of its planned steps.
 
-        Args:
-            done: in [0, 1]; at 1 nothing is noted.
-            continues: as in ``CutShort``.
-            steps: as in ``CutShort``.
+        At 1 nothing is noted; ``continues`` and ``steps`` are as in ``CutShort``.
         """
         if done < 1 and all(cut.name != self.name for cut in self.cuts):
             seconds = round(self.seconds, 1)

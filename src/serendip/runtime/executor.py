@@ -50,15 +50,15 @@ class Executor(ABC):
         """
 
 
+# Settings of glibc's malloc: large freed arrays are returned to the system at once, as several
+# processes share the memory of a machine. Up to 256 MB of smaller blocks are retained: a training
+# step frees and allocates the same blocks again and again, and without this spends a third of its
+# CPU time in the kernel.
 _MALLOC_SETTINGS = {
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
 }
-"""Settings of glibc's malloc: large freed arrays are returned to the system at once, as several
-processes share the memory of a machine. Up to 256 MB of smaller blocks are retained: a training
-step frees and allocates the same blocks again and again, and without this spends a third of its
-CPU time in the kernel."""
 
 
 class LocalExecutor(Executor):
@@ -92,8 +92,7 @@ class LocalExecutor(Executor):
                     future.cancel()
 
 
-IN_PROCESS: Final[Executor] = LocalExecutor(1)
-"""Nothing that need not run in a process of its own does."""
+IN_PROCESS: Final[Executor] = LocalExecutor(1)  # what need not run in a process of its own does not
 
 
 def count_cores() -> int:
@@ -143,14 +142,13 @@ def set_malloc() -> None:
 
 
 def _open_pool(workers: int) -> ProcessPoolExecutor:
-    """Spawned processes: forking a process with numeric threads can deadlock."""
+    # Forking a process with numeric threads can deadlock.
     set_malloc()
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, context, _initialise, max_tasks_per_child=1)
 
 
 def _initialise() -> None:
-    """Limit a new process to one numeric thread and end it with its parent."""
     limit_threads(1)
     collect_seldom()
     threading.Thread(target=end_with_parent, daemon=True).start()

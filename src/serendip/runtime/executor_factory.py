@@ -10,13 +10,12 @@ from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.executor_config import ExecutorConfig
 from serendip.runtime.extras import of_extra
 
+# How long a process of a node may take to start. Ray waits for a minute, and a command whose first
+# process is later than that waits for ever.
 _REGISTER_S = 600
-"""How long a process of a node may take to start. Ray waits for a minute, and a command whose first
-process is later than that waits for ever."""
-
+# How often Ray runs a task again that its memory monitor has ended. Of itself it does so for ever,
+# and so would a task run that needs more memory than any machine has.
 _MEMORY_RETRIES = 3
-"""How often Ray runs a task again that its memory monitor has ended. Of itself it does so for ever,
-and so would a task run that needs more memory than any machine has."""
 
 
 def open_executor(config: ExecutorConfig) -> Executor:
@@ -41,8 +40,7 @@ def secure_ray(address: str) -> None:
     machine alone listens on the loopback interface, and asks for a token that only its own
     processes have.
 
-    Args:
-        address: of the cluster; empty = one of this machine alone.
+    Without an address it is a cluster of this machine alone.
 
     Raises:
         ConfigError: the cluster asks for no token, or the address is that of Ray's client, whose

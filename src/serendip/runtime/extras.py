@@ -8,8 +8,7 @@ from importlib.util import find_spec
 
 from serendip.errors import ExtraMissing
 
-TRAINING_PACKAGES = ("torch", "onnx", "lightgbm")
-"""Import names of the packages of the extra ``train``."""
+TRAINING_PACKAGES = ("torch", "onnx", "lightgbm")  # imports of the extra ``train``
 
 
 def require_training() -> None:
@@ -28,11 +27,7 @@ def require_training() -> None:
 
 @contextmanager
 def of_extra(extra: str, what: str) -> Iterator[None]:
-    """Import packages of an extra in a ``with`` block.
-
-    Args:
-        extra: its name.
-        what: needs it, for people.
+    """Import packages of an extra in a ``with`` block; ``what`` needs it, for people.
 
     Raises:
         ExtraMissing: one cannot be imported.

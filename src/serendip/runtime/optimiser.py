@@ -33,11 +33,7 @@ class AdamW(Wrapped):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One step of all parameters.
-
-        Raises:
-            NotImplementedError: there is a closure.
-        """
+        """One step of all parameters; there is no closure."""
         if closure is not None:
             raise NotImplementedError("a step with a closure")
         _step(self)

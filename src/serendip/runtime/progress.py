@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Note: TypeAlias = Callable[[], str]
 Steps: TypeAlias = Iterator[Callable[[], None]]
+# What a ``with`` block gets and calls after each part.
 Shown: TypeAlias = AbstractContextManager[Callable[[], None]]
-"""Work that is shown: what a ``with`` block gets, and calls after each part."""
-
 LINE_EVERY_S, _WRITTEN_EVERY_S = 10.0, 1.0
 
 
@@ -47,10 +46,7 @@ class Progress(ABC):
     def show(self, description: str, total: int | None = None, note: Note = empty_note) -> Shown:
         """Show the work in a ``with`` block, which calls what it gets after each part.
 
-        Args:
-            description: name of the work.
-            total: number of parts; None = there are none.
-            note: returns an additional text; called whenever it is shown.
+        Without a total there are no parts; the note is asked for whenever the work is shown.
         """
 
     def track(
@@ -79,9 +75,7 @@ class TextProgress(Progress):
     """Tells the innermost running step as text, at most once in some seconds.
 
     Args:
-        tell: takes a text such as ``epochs: 3 of 10``.
         every_s: seconds between two texts.
-        now: the clock, in seconds.
         first_s: seconds until the first text.
     """
 
@@ -201,10 +195,8 @@ class JobStatus:
 def written_status(path: Path) -> Iterator[Progress]:
     """Write what a job in a ``with`` block does into a file that goes with its end.
 
-    A file that cannot be written is left as it is: progress never stops a job.
-
-    Yields:
-        the progress that is written, once a second.
+    It is written once a second. A file that cannot be written is left as it is: progress never
+    stops a job.
     """
     part = path.with_name(path.name + ".part")
 
@@ -240,7 +232,6 @@ class TrainOptions:
 
     Args:
         seed: root of all randomness; the same seed on the same data gives the same numbers.
-        progress: of long loops.
         device: torch device of the content encoders.
         allowance: time that the training may take; it then ends at its best point so far.
         executor: where parts that do not need each other run.

@@ -38,22 +38,13 @@ _log = logging.getLogger(__name__)
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-OLDEST = (2, 54)
-"""The first version of Ray that checks tokens everywhere."""
-
-_ATTEMPTS = 4
-"""How often a task is begun at most."""
-
+OLDEST = (2, 54)  # the first version of Ray that checks tokens everywhere
+_ATTEMPTS = 4  # how often a task is begun at most
+# How long all tasks that are cancelled together may take to finish before they are ended. Ray 2.60
+# aborts the process that cancels a task in the instant in which the task completes, so what is
+# about to complete is let complete.
 _GRACE_S = 0.5
-"""How long all tasks that are cancelled together may take to finish before they are ended.
-
-Ray (2.60) aborts the process that cancels a task in the instant in which the task completes, so
-what is about to complete is let complete.
-"""
-
-_STORE_BYTES = 256 << 20
-"""Object store of a cluster of this machine alone; what does not fit is spilt to disk."""
-
+_STORE_BYTES = 256 << 20  # of a cluster of this machine alone; what does not fit is spilt to disk
 _LOOPBACK = "127.0.0.1"
 _PORTS = (
     *("metrics_agent_port", "dashboard_agent_listen_port"),
@@ -89,8 +80,7 @@ def start_nodes(cores: Sequence[int]) -> Cluster:
 
     It has no dashboard and listens on the loopback interface (``engines.secure_ray``).
 
-    Args:
-        cores: of each node; tasks do not heed what cores there really are.
+    Tasks do not heed what cores there really are.
 
     Raises:
         SerendipError: a node does not start.
@@ -163,9 +153,6 @@ def check_machines(config: ExecutorConfig, check: Callable[[Task], object], task
 class RayExecutor(Executor):
     """Runs tasks on a Ray cluster, one core and one numeric thread each.
 
-    Args:
-        config: address, number of workers and memory of a task.
-
     Attributes:
         workers: tasks at once; the cores of the cluster if the config has no number.
     """
@@ -179,8 +166,7 @@ class RayExecutor(Executor):
         self._options: dict[str, Any] = {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """In a task it is one process: tasks that wait for others could fill all cores."""
-        return LocalExecutor, (1,)
+        return LocalExecutor, (1,)  # tasks that wait for others could fill all cores
 
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """See ``Executor.map``; tasks that run when the iterator is closed are ended."""
@@ -203,20 +189,17 @@ class RayExecutor(Executor):
 
 
 def _end(refs: Sequence[Any]) -> None:
-    """End tasks that do not complete within one grace for all of them."""
     if refs:
         for ref in ray.wait(list(refs), num_returns=len(refs), timeout=_GRACE_S)[1]:
             ray.cancel(ref, force=True)
 
 
 def _run(work: Callable[[Any], Any], task: Any) -> Any:
-    """Body of a task."""
     limit_threads(1)
     return work(task)
 
 
 def _explain(error: RayError, name: str) -> Exception:
-    """What a task raised, with its traceback; or that it was killed."""
     if not isinstance(error, RayTaskError):
         return killed(name)
     cause = error.cause

@@ -18,10 +18,8 @@ from pathlib import Path
 
 from serendip.runtime.atomic_files import LOCK, lock_file
 
-PREFIX = "serendip-scratch-"
-"""Of the names of all these folders."""
-_WITHOUT_LOCK_S = 24 * 3600.0
-"""Age up to which a folder without a file to lock may be in use: it was just made."""
+PREFIX = "serendip-scratch-"  # of the names of all these folders
+_WITHOUT_LOCK_S = 24 * 3600.0  # age up to which a folder without a file to lock may be in use
 
 
 @contextmanager
@@ -30,9 +28,7 @@ def scratch_folder(inside: Path | None = None) -> Iterator[Path]:
 
     Its path is absolute: the processes of tasks may run in other folders than this one.
 
-    Args:
-        inside: where tasks on other machines find it, too; None = among the temporary files of this
-            one.
+    ``inside`` is where tasks on other machines find it, too; None = among the temporary files.
     """
     temporary = Path(tempfile.gettempdir())
     base = temporary if inside is None else inside.absolute()

@@ -51,10 +51,9 @@ _log = logging.getLogger(__name__)
 _MARKER, _POINTERS, _FOLDERS = "storage.json", "pointers", "generations"
 _NOTE, _FETCHING = ".storage", ".fetching"
 _PART, _AT_ONCE = 16 << 20, 4
+# Longest seconds of a small request, and of one for a part of a file; a storage that did not
+# answer is not asked again for the last number.
 _TIMEOUT_S, _FILE_TIMEOUT_S, _SILENT_S = 5, 120, 10.0
-"""Longest seconds of a small request, and of one for a part of a file; a storage that did not
-answer is not asked again for the last number."""
-
 _DIGITS = 12
 _SCHEMES = ("s3", "s3a", "gs")
 _CHECK = "Check the storage, the credentials in the environment and the network."
@@ -148,10 +147,9 @@ class Storage:
 
     @contextmanager
     def _errors(self, done: str, key: str) -> Iterator[None]:
-        """Errors of the client as ours; the client repeats its configuration after a line."""
         from obstore.exceptions import BaseError
 
-        try:
+        try:  # the client repeats its configuration after a line
             yield
         except (BaseError, OSError, ValueError) as error:
             told = str(error).partition("\n")[0][:300].rstrip(".")
@@ -179,7 +177,6 @@ class SharedFolder:
 
     Args:
         folder: here; its subfolders are called ``gen-7``.
-        storage: of all machines.
     """
 
     def __init__(self, folder: Path, storage: Storage) -> None:
@@ -247,8 +244,7 @@ class SharedFolder:
     def require_marker(self, may_write: bool = False) -> bool:
         """Whether the storage has the marker that this machine knows.
 
-        Args:
-            may_write: whether to write it into a storage that this machine uses for the first time.
+        With ``may_write`` it is written into a storage that is used for the first time.
 
         Raises:
             StorageError: it is not there, or another one: the storage is not mounted, or was
@@ -286,12 +282,7 @@ class SharedFolder:
         return dict(sorted(found.items(), key=lambda one: _number(_name(one[0]), "-")))
 
     def store(self, building: Path, name: str) -> str:
-        """Write a complete generation into the storage, its manifest last; its folder there.
-
-        Args:
-            building: its files here.
-            name: of the generation.
-        """
+        """Write a complete generation into the storage, its manifest last; its folder there."""
         manifest = (building / MANIFEST).read_bytes()
         target = f"{name}-{hashlib.sha256(manifest).hexdigest()[:_DIGITS]}"
 
@@ -314,9 +305,7 @@ class SharedFolder:
         Processes of this machine that want the same wait for the first one. A fetch that was killed
         goes on where it was.
 
-        Args:
-            folder: its name in the storage.
-            is_damaged: whether a copy that is here is replaced.
+        With ``is_damaged`` a copy that is here is replaced.
 
         Raises:
             ArtefactError: a file in the storage is not what its manifest says.
@@ -351,11 +340,7 @@ class SharedFolder:
         return _digest(self.folder / _name(folder)) == folder.rpartition("-")[2]
 
     def _require_free(self, folder: str) -> None:
-        """Check that no generation of this machine alone has the name.
-
-        Raises:
-            StorageError: one has it.
-        """
+        """Check that no generation of this machine alone has the name."""
         here = self.folder / _name(folder)
         if _digest(here) and not self._is_here(folder):
             raise StorageError(
@@ -401,8 +386,7 @@ class SharedFolder:
         return known
 
 
-Place: TypeAlias = Path | SharedFolder
-"""Where generations lie: on this machine alone, or in a storage with copies here."""
+Place: TypeAlias = Path | SharedFolder  # on this machine alone, or in a storage with copies here
 
 
 def local_folder(place: Place) -> Path:
@@ -416,8 +400,7 @@ def place_name(place: Place) -> str:
 
 
 def _checked_files(manifest: bytes, folder: str) -> Mapping[str, str]:
-    """File -> SHA-256 of a manifest, none of which leads out of its folder."""
-    files: Mapping[str, str] = unseal(manifest)["files"]
+    files: Mapping[str, str] = unseal(manifest)["files"]  # none leads out of its folder
     for file in files:
         parts = PurePosixPath(file).parts
         if not parts or ".." in parts or "/".join(parts) != file:
@@ -433,7 +416,6 @@ def _damaged(key: str, expected: str) -> ArtefactError:
 
 
 def _digest(folder: Path) -> str:
-    """What the name of a generation in a storage ends with; empty without a manifest."""
     with suppress(OSError):
         return hash_file(folder / MANIFEST)[:_DIGITS]
     return ""
@@ -448,6 +430,5 @@ def _pointer(number: int) -> str:
 
 
 def _number(text: str, sign: str) -> int:
-    """The number behind the last sign of a text; 0 if there is none."""
     digits = text.rpartition(sign)[2]
     return int(digits) if digits.isdecimal() else 0

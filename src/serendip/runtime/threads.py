@@ -24,16 +24,11 @@ _VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-_OF_NUMPY = _VARIABLES[:-1]
-"""The variables that numpy's linear algebra reads when it is loaded."""
+_OF_NUMPY = _VARIABLES[:-1]  # those that its linear algebra reads when it is loaded
 
 
 def limit_threads(count: int | None = None) -> int:
-    """Limit every numeric library to ``count`` threads (default: ``OMP_NUM_THREADS``, else 1).
-
-    Returns:
-        the number of threads set.
-    """
+    """Limit every numeric library to ``count`` threads (default: ``OMP_NUM_THREADS``, else 1)."""
     threads = count or num_threads()
     if "numpy" in sys.modules and not any(os.environ.get(name) for name in _OF_NUMPY):
         warnings.warn(

@@ -15,12 +15,7 @@ _limit: ContextVar[tuple[float, float] | None] = ContextVar("serendip_time_limit
 
 @contextmanager
 def time_limit(begin: float, end: float) -> Iterator[None]:
-    """Compute an answer in the block.
-
-    Args:
-        begin: ``time.monotonic()`` at which it is begun.
-        end: at which nobody waits for it any more.
-    """
+    """Compute an answer in the block, from and until a ``time.monotonic()``."""
     token = _limit.set((begin, end))
     try:
         yield

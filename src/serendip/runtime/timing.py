@@ -16,8 +16,6 @@ class StageCost:
     """Cost of a stage.
 
     Args:
-        name: of the stage.
-        wall_s: wall seconds.
         cpu_s: CPU seconds of this process and of children that have ended.
         peak_mb: peak resident memory of this process or of a child so far, in MB.
     """
@@ -30,13 +28,7 @@ class StageCost:
 
 @dataclass(slots=True)
 class StageClock:
-    """Measures stages.
-
-    Args:
-        on_end: called with each finished stage.
-        progress: shows the running stage.
-        stages: the finished ones.
-    """
+    """Measures stages."""
 
     on_end: Callable[[StageCost], None] = lambda stage: None
     progress: Progress = field(default_factory=SilentProgress)
@@ -70,7 +62,6 @@ def peak_memory_mb() -> float:
 
 
 def _cpu_seconds() -> float:
-    """CPU seconds so far of this process and of its ended children."""
     usages = (
         resource.getrusage(resource.RUSAGE_SELF),
         resource.getrusage(resource.RUSAGE_CHILDREN),

@@ -32,15 +32,10 @@ from serendip.errors import ArtefactError
 from serendip.runtime.atomic_files import flush_folder, flush_tree, hash_file, write_synced
 
 MANIFEST = "manifest.json"
-CHECKSUM = "checksum"
-"""Key of the manifest's own checksum; always the last one."""
-
+CHECKSUM = "checksum"  # the manifest's own, always last
+# All other keys of a manifest are facts of the caller.
 OWN_FACTS = ("format", "name", "code_version", "created", "files", CHECKSUM)
-"""Keys of a manifest that ``Versions.publish`` writes; all others are facts of the caller."""
-
-_HASHED_AT_ONCE = 2
-"""Files that are read at the same time; hashing does not hold the interpreter's lock."""
-
+_HASHED_AT_ONCE = 2  # files; hashing does not hold the interpreter's lock
 _UNSEALED = '""\n}'
 _BUILDING, _REMOVING = ".building-", ".removing-"
 
@@ -51,12 +46,7 @@ def require_nothing() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version.
-
-    Args:
-        folder: of its files.
-        manifest: content of ``manifest.json``.
-    """
+    """A version."""
 
     folder: Path
     manifest: Mapping[str, Any]
@@ -72,7 +62,6 @@ class Versions:
     """All versions of an artefact.
 
     Args:
-        folder: of the versions.
         repair: hint of the error about an unreadable version, one or two sentences.
         prefix: of their names, before the number.
         pointer: name of the file with the name of the current version.
@@ -94,12 +83,8 @@ class Versions:
     ) -> Version:
         """Write a version and make it current.
 
-        Args:
-            write: writes the files into an empty folder.
-            facts: for the manifest, besides name, code version, time and checksums.
-            hand_over: called with the complete folder and the name, before the pointer is set; an
-                error leaves everything as it was.
-            taken: names of versions that are elsewhere.
+        Where ``hand_over``, which gets the complete folder and the name before the pointer is set,
+        raises an error, everything is left as it was. ``taken`` names are of versions elsewhere.
         """
         for start in (_BUILDING, _REMOVING):
             for leftover in self.folder.glob(f"{start}*"):

@@ -39,12 +39,9 @@ from serendip.runtime.threads import num_threads
 SAMPLE_RATE = 16_000
 FRAME, HOP, NUM_MELS = 512, 256, 96
 PATCH_SECONDS = 3
-PATCH_FRAMES = 1 + (PATCH_SECONDS * SAMPLE_RATE - FRAME // 2) // HOP
-"""187: frames of a patch of three seconds."""
-
+PATCH_FRAMES = 1 + (PATCH_SECONDS * SAMPLE_RATE - FRAME // 2) // HOP  # 187
 _LINEAR_HZ, _BREAK_HZ = 200 / 3, 1000.0
-_LOG_STEP = np.log(6.4) / 27
-"""Constants of Slaney's mel scale: Hz per mel below 1 kHz; natural logarithm per mel above."""
+_LOG_STEP = np.log(6.4) / 27  # natural logarithm per mel of Slaney's scale above 1 kHz
 
 
 def compute_log_mel(samples: FloatArray) -> FloatArray:
@@ -79,14 +76,12 @@ def build_mel_filters() -> FloatArray:
 
 
 def _to_mel(hz: float) -> float:
-    """Hz to mel, on Slaney's scale: linear up to 1 kHz, logarithmic above."""
-    if hz < _BREAK_HZ:
+    if hz < _BREAK_HZ:  # linear up to 1 kHz, logarithmic above
         return hz / _LINEAR_HZ
     return float(_BREAK_HZ / _LINEAR_HZ + np.log(hz / _BREAK_HZ) / _LOG_STEP)
 
 
 def _to_hz(mels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mel to Hz, the inverse of ``_to_mel``."""
     break_mel = _BREAK_HZ / _LINEAR_HZ
     above = _BREAK_HZ * np.exp(_LOG_STEP * (mels - break_mel))
     return np.where(mels < break_mel, mels * _LINEAR_HZ, above)
@@ -138,11 +133,7 @@ def read_sound(path: Path, max_bytes: int, max_seconds: float) -> FloatArray:
 
 
 def _check_header(path: Path, sound: Any) -> None:
-    """Check format, sample rate and channels of an open file before it is decoded.
-
-    Raises:
-        DataError: one of them is not supported.
-    """
+    # Checked before the file is decoded.
     if sound.format not in FORMATS:
         raise DataError(f"{path} is {sound.format}.", f"Use {', '.join(FORMATS)}.")
     if not _MIN_RATE <= sound.samplerate <= _MAX_RATE:
@@ -155,11 +146,10 @@ def _check_header(path: Path, sound: Any) -> None:
 
 
 def _read_frames(sound: Any, max_frames: int) -> FloatArray:
-    """Read up to ``max_frames`` frames as mono (S,): the mean over the channels."""
     parts = [np.empty(0, dtype=np.float32)]
     while max_frames > 0:
         block = sound.read(min(max_frames, _BLOCK_FRAMES), dtype="float32", always_2d=True)
-        if not len(block):
+        if not len(block):  # (S,)
             break
         parts.append(block.mean(axis=1))  # (block, channels) -> (block,)
         max_frames -= len(block)
@@ -167,7 +157,6 @@ def _read_frames(sound: Any, max_frames: int) -> FloatArray:
 
 
 def _resample(samples: FloatArray, rate: int) -> FloatArray:
-    """Resample from ``rate`` to 16 kHz by a polyphase filter."""
     if rate == SAMPLE_RATE:
         return samples
     from scipy.signal import resample_poly
@@ -215,7 +204,6 @@ class AudioEncoder(LazyEncoder[Path | None, Any]):
     is encoded.
 
     Args:
-        name: of the encoder.
         limits: limits of files.
         device: torch device.
 

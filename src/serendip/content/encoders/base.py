@@ -3,8 +3,6 @@
 A *missing* input is a blank text, or None in place of a file. ``find_present`` masks the others.
 The row of a missing input is zeros and must not be used as content.
 
-``LazyEncoder`` is a base for encoders that load a network at first use.
-
 Shapes: N inputs, P inputs that are present, D vector size.
 """
 
@@ -25,22 +23,14 @@ from serendip.data.limits import MAX_ENCODED_CHARS
 from serendip.data.numeric import unit
 from serendip.errors import ExtraMissing
 
-EncoderInput: TypeAlias = str | Path | None
-"""A text or a file; None = the item has no file."""
-
+EncoderInput: TypeAlias = str | Path | None  # None = the item has no file
 InputT = TypeVar("InputT", str, Path | None)
 InputT_contra = TypeVar("InputT_contra", contravariant=True)
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderIdentity:
-    """What tells the vectors of an encoder from others, without its network.
-
-    Args:
-        name: see ``Encoder``.
-        version: see ``Encoder``.
-        size: D.
-    """
+    """What tells the vectors of an encoder from others, without its network."""
 
     name: str
     version: str
@@ -150,9 +140,6 @@ class LazyEncoder(ABC, Generic[InputT, NetworkT]):
     """Encoder that loads its network at first use and runs in one thread at a time.
 
     Version and size are those of the network, unless a class knows them before.
-
-    Args:
-        name: name in the config and in cache keys.
     """
 
     def __init__(self, name: str) -> None:
@@ -161,8 +148,7 @@ class LazyEncoder(ABC, Generic[InputT, NetworkT]):
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        """For another process, which loads the network itself."""
-        return {**self.__dict__, "_network": None, "_lock": None}
+        return {**self.__dict__, "_network": None, "_lock": None}  # another process loads it itself
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.Lock())
@@ -187,7 +173,6 @@ class LazyEncoder(ABC, Generic[InputT, NetworkT]):
             return self._run(inputs, network)
 
     def _load_once(self) -> LoadedNetwork[NetworkT]:
-        """Load the network at the first call; later calls return the same one."""
         with self._lock:
             if self._network is None:
                 self._network = self._load()

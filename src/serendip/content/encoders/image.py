@@ -37,8 +37,8 @@ from serendip.runtime.threads import num_threads
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 HINT = 'Run `pip install "serendip[image]"`.'
 
+# Truncated files, wrong headers.
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, struct.error)
-"""Exceptions of the decoders for truncated files and wrong headers."""
 
 
 def read_image(path: Path, max_bytes: int, max_pixels: int) -> Any:
@@ -87,7 +87,6 @@ def read_image(path: Path, max_bytes: int, max_pixels: int) -> Any:
 
 
 def _to_upright_rgb(image: Any, pillow: Any) -> Any:
-    """Decode an image, apply its EXIF rotation and blend transparency with white."""
     from PIL.ImageOps import exif_transpose
 
     upright = exif_transpose(image)
@@ -143,11 +142,7 @@ def load_efficientnet_lite0(_name: str = "") -> ImageNetwork:
 
 
 def _crop_centre(image: Any) -> Any:
-    """Crop the centre of an image: tensor (3, 224, 224), values near [-1, 1].
-
-    Equivalent to resizing the short side to 256 and cropping 224 x 224, but in one step: the
-    intermediate image of a 1 x 1,000,000 image would be huge.
-    """
+    # In one step: the intermediate image of a 1 x 1,000,000 image would be huge.
     import torch
     from PIL.Image import Resampling
 
@@ -255,11 +250,6 @@ class ImageEncoder(LazyEncoder[Path | None, ImageNetwork]):
     Paper: Tan and Le 2019, "EfficientNet" (arXiv:1905.11946); the lite variant has no
     squeeze-and-excitation.
 
-    Args:
-        name: of the encoder.
-        limits: limits of files.
-        device: torch device.
-
     Raises, at first use:
         ExtraMissing: a package is not installed.
         ArtefactError: the installed weights are not those of ``models.lock``.
@@ -292,10 +282,6 @@ class ImageEncoder(LazyEncoder[Path | None, ImageNetwork]):
 
 def open_image_encoder(config: ImageConfig, device: str = "cpu") -> MediaEncoder:
     """Create the encoder that a config names; weights are loaded at the first image.
-
-    Args:
-        config: name of the encoder, and limits.
-        device: torch device.
 
     Raises:
         ConfigError: no encoder has this name.

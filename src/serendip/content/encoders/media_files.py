@@ -20,9 +20,7 @@ from serendip.data.items.features import ModalityVectors
 from serendip.errors import DataError
 from serendip.runtime.progress import Progress
 
-_FILES_PER_BATCH = 64
-"""Files encoded between two writes to the cache; a killed run loses at most these."""
-
+_FILES_PER_BATCH = 64  # between two writes to the cache
 _MAX_EXAMPLES = 5
 
 
@@ -46,7 +44,6 @@ class MediaReport:
     """Number of files of a modality, and those that cannot be used.
 
     Args:
-        field: item attribute with the path.
         named: number of items that name a file.
         left_out: items whose file cannot be used, in catalogue order.
     """
@@ -91,8 +88,6 @@ class Media:
     """Modality other than text: its encoder, and the item field with its files.
 
     Args:
-        encoder: encodes the files.
-        field: item attribute with the path.
         folder: the workspace; paths are relative to it.
         max_bytes: larger files are not opened.
         open_file: reads one file as the encoder does, or raises ``DataError``.
@@ -108,12 +103,6 @@ class Media:
         self, items: Sequence[Item], cache: VectorCache, progress: Progress, name: str
     ) -> tuple[ModalityVectors, MediaReport]:
         """Encode the files of items: vectors (N, D), and a report of unusable files.
-
-        Args:
-            items: N items.
-            cache: cache of vectors.
-            progress: reports the files.
-            name: name of the modality.
 
         Raises:
             ExtraMissing: a package that the encoder needs is not installed.
@@ -153,7 +142,6 @@ class Media:
         return find_media_files(items, self.field, self.folder, self.max_bytes)
 
     def _build_report(self, items: Sequence[Item], reasons: dict[int, str]) -> MediaReport:
-        """Report from row -> reason."""
         named = sum(bool(item.field_text(self.field).strip()) for item in items)
         return MediaReport(self.field, named, list_problems(items, self.field, reasons))
 
@@ -162,12 +150,6 @@ def find_media_files(
     items: Sequence[Item], field: str, folder: Path, max_bytes: int
 ) -> tuple[list[Path | None], dict[int, str]]:
     """Find the files that an attribute of items names; none is opened.
-
-    Args:
-        items: N items.
-        field: item attribute with the path.
-        folder: the workspace; paths are relative to it.
-        max_bytes: larger files are not used.
 
     Returns:
         usable file of each item or None; and row -> reason why a named file is not used.

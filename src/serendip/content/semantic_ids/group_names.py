@@ -17,18 +17,10 @@ from itertools import combinations
 from serendip.data import Catalogue, IntArray, Item
 from serendip.data.items.semantic_ids import code_name
 
-NAMED_LEVELS = 2
-"""Levels with names; deeper groups have few items, whose titles describe them better."""
-
-_NUM_CANDIDATES = 6
-"""Words per group from which a name that no sibling has is chosen."""
-
-_MIN_SHARE = 0.2
-"""Share of a group's items that must have a word of its name."""
-
-_TITLE_WEIGHT = 0.6
-"""Weight of a title word relative to an attribute value, which is a deliberate description."""
-
+NAMED_LEVELS = 2  # deeper groups have few items, whose titles describe them better
+_NUM_CANDIDATES = 6  # words per group from which a name that no sibling has is chosen
+_MIN_SHARE = 0.2  # share of a group's items that must have a word of its name
+_TITLE_WEIGHT = 0.6  # weight beside that of an attribute value, which is a deliberate description
 _SEPARATOR = " › "
 _YEAR = re.compile(r"(1[89]|20)\d\d")
 _WORD = re.compile(r"[^\W\d_][\w'’]{2,}")
@@ -38,8 +30,7 @@ _STOP_WORDS = frozenset(
     "del los las con por who what when how into out off over ounce ounces fluid pack count".split()
 )
 
-_Words = dict[str, float]
-"""Words of an item as they are shown -> weight."""
+_Words = dict[str, float]  # as shown -> weight
 
 
 def name_prefixes(
@@ -47,11 +38,7 @@ def name_prefixes(
 ) -> dict[str, str]:
     """Name the code prefixes of the first levels; prefixes without a typical word have no name.
 
-    Args:
-        catalogue: N items.
-        codes: (N, L) semantic IDs of the items.
-        fields: item fields to read.
-        levels: number of levels, at most L.
+    Codes are (N, L); there are at most L levels.
 
     Returns:
         prefix as it is shown (``12`` or ``12-7``) -> name of its last level (``Horror, Thriller``).
@@ -63,10 +50,7 @@ def name_prefixes(
 def build_group_name(names: Mapping[str, str], codes: IntArray | Sequence[int]) -> str:
     """Build the full name of a group, coarse to fine: ``Horror, Thriller › Vampire``.
 
-    Args:
-        names: prefix -> name, from ``name_prefixes``.
-        codes: (l,) the group's prefix; levels without a name, or whose name only repeats words,
-            are skipped.
+    Levels of the prefix (l,) without a name, or whose name only repeats words, are skipped.
     """
     path: list[str] = []
     used: frozenset[str] = frozenset()
@@ -93,11 +77,7 @@ def _name_level(
 ) -> dict[str, str]:
     """Name the groups of one level and all deeper ones, within one parent group.
 
-    Args:
-        unused: item number -> its words that are not part of a parent's name; items of the parent.
-        codes: (N, L) of all items.
-        level: level of the groups.
-        levels: number of levels with names.
+    ``unused`` has the words of each item of the parent that are not part of a parent's name.
     """
     if level == levels:
         return {}
@@ -139,7 +119,6 @@ def _rank_words(group: Sequence[_Words], overall: Counter[str], total: int) -> l
 
 
 def _choose_name(words: Sequence[str], taken: Set[frozenset[str]]) -> tuple[str, ...]:
-    """Choose two words, or one, that are not a sibling's name; the best ones if all are taken."""
     pairs = [
         pair for pair in combinations(words, 2) if not _find_stems(pair[1]) <= _find_stems(pair[0])
     ]
@@ -149,8 +128,7 @@ def _choose_name(words: Sequence[str], taken: Set[frozenset[str]]) -> tuple[str,
 
 
 def _remove_words(group: Mapping[int, _Words], name: Sequence[str]) -> dict[int, _Words]:
-    """Items without the words of a name, whatever their number or case."""
-    stems = frozenset[str]().union(*map(_find_stems, name))
+    stems = frozenset[str]().union(*map(_find_stems, name))  # whatever their number or case
     used = {word for words in group.values() for word in words if _find_stems(word) <= stems}
     return {
         number: {word: weight for word, weight in words.items() if word not in used}
@@ -164,7 +142,6 @@ def _find_stems(text: str) -> frozenset[str]:
 
 
 def _read_words(item: Item, fields: Sequence[str]) -> _Words:
-    """Words of an item as they are shown -> weight."""
     weights: _Words = {}
     for field in fields:
         value = item.attributes.get(field, "")

@@ -27,15 +27,9 @@ from serendip.errors import DataError
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.threads import num_threads
 
-_MIN_NORM = 1e-4
-"""Residuals with a smaller norm count as zero."""
-
-_SAMPLE_PER_CODE = 256
-"""Vectors per code that codebooks are fitted to; faiss uses no more of them, either."""
-
-_ITERATIONS = 20
-"""Of k-means per level."""
-
+_MIN_NORM = 1e-4  # residuals with a smaller norm count as zero
+_SAMPLE_PER_CODE = 256  # vectors that codebooks are fitted to; faiss uses no more of them, either
+_ITERATIONS = 20  # of k-means per level
 _MIN_CODEBOOK, _MAX_CODEBOOK = 4, 256
 
 
@@ -103,7 +97,6 @@ def fit_codebooks(
 def _fit_centroids(
     vectors: FloatArray, size: int, seed: int, start: FloatArray | None
 ) -> FloatArray:
-    """Fit centroids (K, D) to vectors (S, D)."""
     distinct = _find_distinct(vectors, size)
     if distinct is not None:
         # Each distinct vector is a centroid; copies of the first are never assigned.
