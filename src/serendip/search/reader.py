@@ -55,7 +55,8 @@ _FEW_TITLES = 3
 """Titles with a word from which on it is one of titles."""
 
 _MOST_CODED = 8
-"""Items with a code of which the one is searched whose id, or first word, it is."""
+"""Items with a code of which the one is searched that has it as its id, or a number that their
+titles begin with."""
 
 
 _CORRECT_FROM = 0.9

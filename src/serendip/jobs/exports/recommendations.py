@@ -114,7 +114,7 @@ class ReasonWriting(Writing[WordedReason]):
 
 @dataclass(frozen=True, slots=True)
 class AnswerRows:
-    """Rows of the file, with columns by name; reasons are told apart, if they are."""
+    """Rows of the file: columns by name, and the reasons beside them, if they are told."""
 
     columns: dict[str, list[Any]]
     reasons: list[ShownReason] = field(default_factory=list)

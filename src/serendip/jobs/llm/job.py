@@ -60,7 +60,7 @@ class Writing(ABC, Generic[AnswerT]):
 
     @abstractmethod
     def keep(self, answers: Sequence[AnswerT | None], model: str) -> Mapping[str, Any]:
-        """Store the answers to the questions, in order; None = there is none. Returns numbers."""
+        """Store the answers, in the questions' order; None = none. Returns what was stored."""
 
 
 def write(context: JobContext, writing: Writing[AnswerT], job: LlmJob) -> dict[str, Any]:

@@ -238,7 +238,7 @@ def _build_slates(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Training:
-    """Trains on labels of requests of any of them; the seed is of folds and trees."""
+    """Trains on labels; the seed of the options is that of folds and trees."""
 
     catalogue: Catalogue
     items: ItemTexts
