@@ -59,9 +59,7 @@ class LlmRequest:
 
 @dataclass(frozen=True, slots=True)
 class LlmAnswer:
-    """Answer, not validated, that UTF-8 can encode, and the server's token counts;
-    None = unknown.
-    """
+    """An answer as it came, valid UTF-8, with the server's token counts; None = unknown."""
 
     text: str
     sent: int | None = None

@@ -189,7 +189,7 @@ def fit_procrustes(source: FloatArray, target: FloatArray) -> FloatArray:
 
 
 def mean_cosine(source: FloatArray, target: FloatArray) -> float | None:
-    """Mean cosine, in [-1, 1], of rows of two (M, D) that are zero in neither; None without any."""
+    """Mean cosine of the rows of two arrays (M, D) that are zero in neither; None without any."""
     lengths = np.linalg.norm(source, axis=1) * np.linalg.norm(target, axis=1)  # (M,)
     is_defined = lengths > 0  # (M,)
     if not is_defined.any():

@@ -46,7 +46,10 @@ def function_words(texts: Iterable[str]) -> frozenset[str]:
 
 
 def main_language(texts: Iterable[str]) -> str:
-    """The language whose function words are most of the words of texts; empty if they are few."""
+    """The language whose function words are most of the words of texts; empty if they are few.
+
+    The first 2,000 texts count.
+    """
     counts = _count_words(texts)
     language = _main_language(counts)
     return language if _share(counts, _languages()[language]) >= _MIN_MAIN_SHARE else ""
