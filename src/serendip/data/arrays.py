@@ -69,11 +69,7 @@ def rank_by_first(codes: IntArray, count: int) -> tuple[IntArray, IntArray]:
 
 
 def locate(ascending: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[np.intp], BoolArray]:
-    """Find values (C,) in an ascending array (M,) without repeats.
-
-    Returns:
-        positions (C,), and which values (C,) are there; the positions of the others mean nothing.
-    """
+    """Positions (C,) of values in an ascending array (M,) without repeats, and which are there."""
     if not len(ascending):
         return np.zeros(len(values), np.intp), np.zeros(len(values), np.bool_)
     # Of another width, numpy would copy the whole array.
@@ -99,13 +95,8 @@ def distinct(values: NDArray[Any]) -> NDArray[Any]:
 def first_rows(most: int, *keys: NDArray[Any]) -> NDArray[np.intp]:
     """The first rows of the order by several keys, without sorting the rows behind them.
 
-    Args:
-        most: number of rows, at least 1.
-        keys: (N,) each without NaN, the smallest first; a key decides between rows that all keys
-            before it leave equal, and their numbers where all do.
-
-    Returns:
-        at most ``most`` row numbers, in order.
+    Keys (N,) have no NaN, the smallest come first; a key decides between rows that all keys before
+    it leave equal, and their numbers where all do. ``most`` is at least 1.
     """
     rows, parts, left = np.arange(len(keys[0])), list[NDArray[np.intp]](), most
     for key in keys:

@@ -78,7 +78,6 @@ class QueryExamples:
     """Queries with a known relevant item: logged ones, or synthetic ones from item fields.
 
     Args:
-        texts: Q strings.
         vectors: (Q, D) float32 unit vectors of the texts.
         items: (Q,) int32 the relevant item of each.
     """
@@ -124,7 +123,6 @@ class UserCountries(Artefact):
     """Countries of users, spelt as in requests.
 
     Args:
-        names: C distinct countries.
         of_users: (U,) int32 index into ``names``; -1 = not known.
         given: (U,) bool, whose country is a fact of the user at all times, such as an attribute;
             that of the others is that of their newest event. None = all.
@@ -157,7 +155,6 @@ class Dataset:
     Args:
         catalogue: the items; events refer to them by number.
         users: ids of the users; events refer to them by number.
-        events: interactions, ordered by time.
         features: content vectors and codes, once computed.
         queries: examples for the search task, once generated.
         cut: Unix seconds; contains no later event. None = no cut.

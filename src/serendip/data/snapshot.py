@@ -33,13 +33,11 @@ class StoreSnapshot:
     """Items and log at one moment; requests, users and generated texts just after it.
 
     Args:
-        dataset: items and interactions.
         item_version: of the newest change of an item, or an earlier one.
         event_seq: number of the newest event of the snapshot; the log goes on after it.
         event_removals: number of times that events were removed from the log before.
         last_erasure: the same number when the last user was erased; 0 = none was.
         last_item_erasure: version at which the last item was erased that is not in the snapshot.
-        user_changes: number of writes to the attributes of users before.
         generated: digest of the generated texts and values in use, or of earlier ones.
     """
 

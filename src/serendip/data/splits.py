@@ -243,8 +243,7 @@ def _name_of(codes: IntArray | None, row: int, names: Sequence[str]) -> str:
 
 
 MAX_TARGETS_PER_USER = 100
-MOST_OF_ONE_TIME = 100
-"""Events of the time of a target that are read on each side of it, at most."""
+MOST_OF_ONE_TIME = 100  # events of the time of a target that are read on each side of it
 TAIL_SHARE = 0.8
 COLD_USER_BELOW = 3
 

@@ -4,8 +4,6 @@ Completions are titles, attribute values and verified queries that continue the 
 order. Recommendations are verified queries and the user's own searches and items, by how well they
 fit the user and, on a results page, the search of that page; they are of several kinds, and differ.
 Every suggestion has a result now: items may have been deleted since its query was verified.
-
-``SuggestionUsers`` caches the features of the users who request suggestions.
 """
 
 from __future__ import annotations
@@ -43,53 +41,29 @@ from serendip.search.suggestions.ranker import SuggestionUser, query_features
 from serendip.search.suggestions.table import QueryTable
 from serendip.search.suggestions.variety import Group, Option, select_varied
 
-MAX_COMPLETIONS = 128
-"""Maximum number of verified queries that the ranker orders for a typed text."""
-
+MAX_COMPLETIONS = 128  # verified queries that the ranker orders for a typed text
+# The user's own searches and liked items that are candidates.
 MAX_OWN_SEARCHES, MAX_OWN_ITEMS = 5, 3
-"""Maximum number of the user's own searches and liked items that are candidates."""
-
-_YOUNG_FROM = 0.5
-"""Share of results in young categories from which on a query leads to these."""
-
-_MAX_OVERLAP = 0.5
-"""Largest share of a query's first results that a better query may have too."""
-
+_YOUNG_FROM = 0.5  # share of results in young categories from which on a query leads to these
+_MAX_OVERLAP = 0.5  # largest share of a query's first results that a better query may have too
+# They lead to an item, whether or not the word search finds it.
 _ITEM_KINDS = ("like", "title", "spelling")
-"""Kinds of queries that lead to an item, whether or not the word search finds it."""
-
-_FIRST = 1e9
-"""Score of what comes first; far above any of the ranker."""
-
-_UNREADABLE = 1e12
-"""What a query in letters that its reader may not know loses: it comes last."""
-
+_FIRST = 1e9  # score of what comes first; far above any of the ranker
+_UNREADABLE = 1e12  # what a query in letters that its reader may not know loses: it comes last
+# Focus of a phrase, times its words, below which it is about nothing: it is not recommended, and
+# does not complete a text.
 _LEAST_FOCUS, _LEAST_COMPLETED = 0.14, 0.05
-"""Focus of a phrase, times its words, below which it is about nothing: it is not recommended, and
-does not complete a text."""
 
+# Scale of what chance adds to the scores of queries that nobody searched, in log odds. So what is
+# level is shown in turn, to one user another day, to visitors another hour.
 _CHANCE = 0.3
-"""Scale of what chance adds to the scores of queries that nobody searched, in log odds. So what is
-level is shown in turn, to one user another day, to visitors another hour."""
-
-_YOUNG_POOL = 20
-"""Queries of young categories that some are drawn from."""
-
-_MAX_OF_KIND = 64
-"""Maximum number of ranked queries of one kind of a table."""
-
-_MAX_EVENTS = 50
-"""Newest events of a user whose searches may be suggested again."""
-
+_YOUNG_POOL = 20  # queries of young categories that some are drawn from
+_MAX_OF_KIND = 64  # ranked queries of one kind of a table
+_MAX_EVENTS = 50  # newest events of a user whose searches may be suggested again
 MAX_USERS = 256
-MAX_NUMBERS = 16_000_000
-"""Maximum number of cached users, and of their scores: 64 MB; each user has one per item."""
-
-_MAX_LATEST = 100
-"""Newest events of a user, impressions among them, that tell whether the last search failed."""
-
-_MODEL = "retriever"
-"""The model whose scores are the taste of a user."""
+MAX_NUMBERS = 16_000_000  # cached users times their scores, one per item: 64 MB
+_MAX_LATEST = 100  # newest events, impressions among them, that tell whether the last search failed
+_MODEL = "retriever"  # its scores are the taste of a user
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,14 +77,12 @@ class _RankedQuery(Option):
 
     @classmethod
     def of(cls, table: QueryTable, row: int, group: Group, score: float) -> Self:
-        """The query of a row."""
         item = int(table.single[row])
         return cls(table.texts[row], group, score, table, row, table.kinds[row], item)
 
     @property
     def key(self) -> str:
-        """Normal form of the query."""
-        return self.table.keys[self.row]
+        return self.table.keys[self.row]  # normal form of the query
 
 
 class QuerySuggester:
@@ -135,11 +107,7 @@ class QuerySuggester:
         On the results page of this text, which found nothing then, what people searched with
         success after it comes first.
 
-        Args:
-            state: the present one.
-            request: ``text`` is the text typed so far, ``after`` the query of the results page; the
-                filters are those of ``text`` and of what completes it.
-            user: who asks.
+        The filters of the request are those of its text and of what completes it.
         """
         typed, k, passing = request.text, request.k, _find_passing(state, request)
         key, has_results = normalise(typed), _result_test(state, passing)
@@ -177,12 +145,7 @@ class QuerySuggester:
         search that has just failed, comes first, at half of the positions at most. With a language,
         queries in letters that its readers may not know come last.
 
-        Args:
-            state: the present one.
-            request: ``after`` is the query of the results page that they are shown on, the filters
-                those of the page.
-            user: who asks.
-            now: Unix seconds; NaN = no category is young.
+        The filters of the request are those of the page. Without ``now`` no category is young.
         """
         key, k, passing = normalise(request.after), request.k, _find_passing(state, request)
         has_results = _result_test(state, passing)
@@ -217,7 +180,6 @@ class QuerySuggester:
         return self._explore(state, best, first, chance, user, k, rng)
 
     def _ways_out(self, key: str, k: int) -> list[_RankedQuery]:
-        """What people searched with success after a search without, at most (k + 1) / 2 of them."""
         rows = self._table.co_searches.ways_out.get(key, ())[: (k + 1) // 2]
         return [
             _RankedQuery.of(self._table, row, "way out", _FIRST - place)
@@ -233,10 +195,7 @@ class QuerySuggester:
         has_results: Callable[[_RankedQuery], bool],
         rng: np.random.Generator,
     ) -> tuple[list[_RankedQuery], float]:
-        """Some of the best queries of young categories, and the probability of each to be drawn.
-
-        Unknown visitors would all get the same draw, so they get the best ones instead.
-        """
+        # Unknown visitors would all get the same draw, so they get the best ones instead.
         table, most = self._table, int(self._config.young_share * k)
         young = table.find_young(now, self._config.young_days)
         if not most or not young.any():
@@ -273,20 +232,17 @@ class QuerySuggester:
         ]
 
     def _rows_within(self, passing: AllowedItems | None) -> NDArray[np.intp]:
-        """Rows of the verified queries that have an item among some; None = all rows."""
         if passing is None:
             return np.arange(len(self._table))
         return np.flatnonzero(self._table.sums(passing.shared.mask) > 0)
 
     def _complete_key(self, key: str, passing: AllowedItems | None) -> NDArray[np.intp]:
-        """Rows of the most popular verified queries that continue a normal form."""
         rows = self._table.completions(key) if key else np.empty(0, np.intp)
         if passing is not None:
             rows = np.intersect1d(rows, self._rows_within(passing))
         return rows[np.argsort(-self._popularity[rows], kind="stable")[:MAX_COMPLETIONS]]
 
     def _own_candidates(self, state: EngineState, user: SuggestionUser) -> list[Candidate]:
-        """The user's own searches and liked items that are not in the table, as candidates."""
         candidates = []
         for text in islice(user.searched.values(), MAX_OWN_SEARCHES):
             if self._blocklist.allows(text):
@@ -309,7 +265,6 @@ class QuerySuggester:
         typed: str,
         rng: np.random.Generator | None = None,
     ) -> list[_RankedQuery]:
-        """Rank queries that are not rows of the verified table."""
         base = self._table
         table = QueryTable.of(candidates, state.catalogue, base.categories, base.choices)
         return self._rank(table, np.arange(len(table)), user, typed, rng)
@@ -348,7 +303,6 @@ def _group(table: QueryTable, row: int, user: SuggestionUser) -> Group:
 
 
 def _best_first(queries: Iterable[_RankedQuery]) -> list[_RankedQuery]:
-    """Queries by descending score, each normal form once."""
     by_key: dict[str, _RankedQuery] = {}
     for query in sorted(queries, key=lambda query: (-query.score, query.text)):
         by_key.setdefault(query.key or query.text, query)
@@ -426,12 +380,7 @@ def _suggestion(state: EngineState, query: _RankedQuery, propensity: float = 1.0
 
 
 class SuggestionUsers:
-    """Cache of user features, each valid until the user's next choice; safe for many threads.
-
-    Args:
-        store: holds the events.
-        rules: which events are ignored.
-    """
+    """Cache of user features, each valid until the user's next choice; safe for many threads."""
 
     def __init__(self, store: Store, rules: ActionRules) -> None:
         self._store, self._rules = store, rules
@@ -442,11 +391,7 @@ class SuggestionUsers:
     def of(self, state: EngineState, user_id: str, past: UserPast, removals: int) -> SuggestionUser:
         """A user at the time of a request.
 
-        Args:
-            state: the present one.
-            user_id: external id.
-            past: history and rejections of the user.
-            removals: how often events were removed from the log; erased searches are forgotten.
+        Erased searches are forgotten: ``removals`` is how often events were removed from the log.
         """
         history, unwanted = past.history, past.rejected.reaching("recommendations")
         hidden = past.rejected.reaching("everywhere")
@@ -515,11 +460,7 @@ def build_user(
 ) -> SuggestionUser:
     """A user at the time of a request, without an id, who has rejected nothing.
 
-    Args:
-        state: that the request is answered from.
-        history: all choices of the user, oldest first.
-        taste: (N,) see ``SuggestionUser``.
-        searches: their own ones, newest first.
+    Choices are in order, searches the newest first; ``taste`` (N,) is as of ``SuggestionUser``.
     """
     seen = state.queries.categories.among(state.catalogue, history.item_nums)
     searched: dict[str, str] = {}

@@ -159,8 +159,8 @@ def _is_given(value: float | None) -> TypeGuard[float]:
     return value is not None and value == value  # NaN is the missing value in columns
 
 
+# Fields of events that are columns as they are.
 _NAMES = ("user_id", "item_id", "timestamp", "action", "value", "country")
-"""Fields of events that are columns as they are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

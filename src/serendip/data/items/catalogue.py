@@ -156,9 +156,8 @@ class Catalogue(Sequence[Item]):
     def availability(self, now: float) -> tuple[IntArray, float, float]:
         """Items (M,) that become available after a time, and the times of the changes around it.
 
-        Returns:
-            the items, the last time until ``now`` at which an item became available (-inf = none)
-            and the next one (inf = none).
+        Also the last time until ``now`` at which one became available (-inf = none) and the next
+        (inf = none).
         """
         order, times = self._table.timed
         later = order[np.searchsorted(times, now, side="right") :]

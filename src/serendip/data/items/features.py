@@ -1,7 +1,5 @@
 """Content features of items: vectors, semantic IDs, modality masks and hashed tokens.
 
-``ModalityVectors`` is the output of one encoder: vectors, and a mask of the inputs that existed.
-
 ``Tokens`` are the words and attribute values of items, and the words of queries, by feature
 hashing. A token is a word, the same for items and queries, or an attribute value with the
 attribute's name (``brand=acme``), which sets it apart from the word. Its number is a hash, so that

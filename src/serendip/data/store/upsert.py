@@ -70,9 +70,7 @@ def insert_rows(
 ) -> int:
     """Insert many rows; how many were new.
 
-    A server takes all of them as one array per column: one statement, whatever their number.
-
-    The values, at least one row, are by name of the column.
+    A server takes all of them, at least one, as one array per column: one statement.
     """
     if connection.dialect.name == "postgresql":
         arrays = {name: [row[name] for row in rows] for name in rows[0]}

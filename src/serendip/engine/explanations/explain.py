@@ -340,7 +340,6 @@ class Explainer:
                 yield Ground(row, "popular", strength, float(count), POPULAR, names)
 
     def _value_grounds(self) -> Iterator[Ground]:
-        """The best items of an attribute value that many items have, of the value of most."""
         values = self.state.searcher.values
         for row, item in enumerate(self.items.tolist()):
             words = self.state.catalogue.words(item) if self.state.counts[item] else ()

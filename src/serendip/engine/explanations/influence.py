@@ -216,14 +216,12 @@ class _FeaturesWithout:
         self.table[1:, :, relative] += means - before - best[:, None]
 
     def change_content(self) -> None:
-        """The cosine with the last item: without that one, with the item before it."""
         if len(self._left_out) > 1:
             content = self._state.features.content
             cosines = content[self._items] @ content[int(self._left_out[1])]  # (C,)
             self.table[1, :, self._places["last item cosine"]] = cosines
 
     def change_codes(self) -> None:
-        """The longest and the mean prefix shared with the newest items."""
         codes, newest = self._state.features.codes, self._query.history.item_nums[-_CODE_HISTORY:]
         shared = common_prefix(codes[self._items][:, None], codes[newest][None])  # (C, H)
         kept = self._left_out[:, None] != newest[None]  # (T, H)

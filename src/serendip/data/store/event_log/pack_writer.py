@@ -131,11 +131,7 @@ class PackWriter:
         return self._retry(write)
 
     def pack(self) -> int:
-        """Move the events of the tail into a pack; readers meet each event once.
-
-        Returns:
-            number of events moved.
-        """
+        """Move the events of the tail into a pack, and count them; readers meet each event once."""
         with self.exclusive(self._database.busy_timeout_s):
             self._repack_all()
             moved = 0
@@ -162,11 +158,8 @@ class PackWriter:
     ) -> tuple[UserErasure, int]:
         """Remove a user's events, and their attributes.
 
-        Args:
-            user_id: external id.
-            moment: Unix seconds; what happened until then is never stored again.
-            until: the same for the times of events; at least ``moment`` and the time of every event
-                that is removed.
+        What happened until ``moment`` is never stored again, nor are events with times ``until``
+        then, which is at least the moment and the time of every event that is removed.
 
         Returns:
             the erasure, and the number of events removed.
@@ -293,7 +286,6 @@ class PackWriter:
     def _add(
         self, connection: Connection, pack: dict[str, Any], origin: str, first_seq: int
     ) -> int:
-        """Let a pack count, within a write transaction; the number of its last event."""
         self._require_lock()  # else somebody removes what no row names yet
         last = first_seq + int(pack["last_seq"])
         numbers = {"first_seq": first_seq, "last_seq": last}
@@ -323,7 +315,6 @@ def note_remains(connection: Connection) -> None:
 
 
 def _merged(packs: Sequence[Row[Any]], events: int) -> list[Row[Any]]:
-    """The packs of the API that are merged when so many events are packed, smallest first."""
     merged = []
     for one in sorted(packs, key=lambda one: one.events):
         if one.origin == "api" and one.events <= _MERGE_FACTOR * events:

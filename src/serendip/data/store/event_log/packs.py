@@ -37,8 +37,8 @@ CODED = ("item_id", "action", "surface", "country", "device")
 TEXTS = ("query", "request_id", "session_id", "event_id")
 SESSION = "session"  # the ``session_code`` of events
 _NUMBERS = ("value", "position", "propensity")
+# What an event has of a column that no event of the pack fills; of the others "" for no text.
 _DEFAULTS: Mapping[str, Any] = {**dict.fromkeys(_NUMBERS), SESSION: NO_SESSION}
-"""What an event has of a column that no event of the pack fills; of the others "" for no text."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -288,7 +288,6 @@ def _ascends(numbers: NDArray[Any]) -> bool:
 
 
 def _dense(codes: IntArray, names: pa.StringArray) -> tuple[IntArray, pa.StringArray]:
-    """The same column without names that no row has."""
     used = np.bincount(codes, minlength=len(names)) > 0
     if used.all():
         return codes, names
@@ -297,7 +296,6 @@ def _dense(codes: IntArray, names: pa.StringArray) -> tuple[IntArray, pa.StringA
 
 
 def _rank(codes: IntArray, names: pa.StringArray) -> tuple[IntArray, pa.StringArray]:
-    """The same column with its names in ascending order of their bytes."""
     import pyarrow.compute as pc
 
     order = np.asarray(pc.sort_indices(names)).astype(np.int64)

@@ -93,8 +93,6 @@ _HISTORY = (
     .offset(_ZERO),
     _OF_USER.add_columns(*(PACK_ROWS.c[name] for name in TEXTS)),
 )
-"""What the tail and the packs have of a user, with the columns of ``past`` and ``history``."""
-
 _REQUESTED = (
     select(*_columns(_EVENT))
     .where(or_(EVENTS.c.request_id != "", EVENTS.c.query != ""))
@@ -207,9 +205,6 @@ class LogReader:
         """Events of all users appended after number ``seq``, in order of time.
 
         If more than ``most`` were appended, none are read: reading histories anew is cheaper.
-
-        Returns:
-            position of the log, and the events.
         """
         with self.database.read() as connection:
             position = self.position(connection)
@@ -225,10 +220,7 @@ class LogReader:
     def history(
         self, user_id: str, limit: int, without: Sequence[str] = (), since: float = EARLIEST
     ) -> list[Event]:
-        """The last ``limit`` events of a user, without the given actions, oldest first.
-
-        Without those before ``since``.
-        """
+        """The last events of a user since a time, without the given actions, oldest first."""
         most, parts = max(limit, 0), []
         for rows in (2 * most + _MORE, MOST):  # seldom are more of them left out
             values = {"user": user_id, "since": since, "rows": min(rows, MOST)}

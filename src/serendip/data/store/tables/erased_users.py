@@ -59,7 +59,6 @@ class Erasures:
 
     Args:
         secret: key of the digests; empty = nobody was ever erased.
-        by_digest: digest -> the erasure.
     """
 
     secret: bytes = field(default=b"", repr=False)
@@ -127,9 +126,7 @@ def put_erasures(connection: Connection, erasures: Sequence[UserErasure]) -> Non
 
 
 def adopt_erasures(connection: Connection, erasures: Erasures) -> list[UserErasure]:
-    """Use the key of another copy of this database; which of its erasures are new here.
-
-    Within a write transaction.
+    """Use the key of another copy, in a write; which of its erasures are new here.
 
     Raises:
         DataError: the other one is no copy of this one.
