@@ -126,6 +126,21 @@ def test_searches_without_an_item_count_each(service: KeyedService) -> None:
     assert service.post("/v1/events", json=clicks, headers=headers).json()["new"] == 3
 
 
+def test_a_visitor_does_not_say_that_a_draw_was_next_to_impossible(service: KeyedService) -> None:
+    own, headers = visit(service)
+    sent = [1e-9, 0.001, 0.25, None]
+    rows = [{"user_id": own, "item_id": f"f{n}", "propensity": p} for n, p in enumerate(sent)]
+    assert service.post("/v1/events", json=rows, headers=headers).json()["new"] == 4
+    form = {"item_id": "f5", "propensity": "1e-9"}
+    assert service.post("/like", data=form, headers=headers).status_code == 303
+    stored = {event.item_id: event.propensity for event in service.engine.history(own)}
+    assert stored == {"f0": 0.001, "f1": 0.001, "f2": 0.25, "f3": None, "f5": 0.001}
+    keyed = bearer(service.issue(["write"]))
+    row = {"user_id": "u", "item_id": "f1", "propensity": 1e-9}
+    assert service.post("/v1/events", json=row, headers=keyed).json()["new"] == 1
+    assert service.engine.history("u")[0].propensity == 1e-9
+
+
 def test_new_visitors_of_one_address_do_not_count_without_end(service: KeyedService) -> None:
     for n in range(30):
         data = {"item_id": "f1", "q": f"q{n}"}

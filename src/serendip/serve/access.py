@@ -17,7 +17,7 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,9 @@ SESSION_S = 12 * 3600
 _SESSION = "session"
 _SECRET_BYTES = 32
 _MOST_SECONDS_OFF = 60.0  # between the time of a visitor's event and its arrival
+# A fair draw among 1,000 items. Who weighs events by 1 / propensity, as the report does up to 100,
+# gives an impression of a visitor no more than that.
+_LEAST_PROPENSITY = 0.001
 _SAME_BY_ADDRESS = 20  # visitors at one address whose action with one item counts in an hour
 _MINUTE_S, _HOUR_S = 60.0, 3600.0
 _MAX_SENDERS = 100_000  # of more, the half that may soonest send everything is forgotten
@@ -367,7 +370,7 @@ class Access:
                 or self._by_address.take(f"{address} {did}")
             )
 
-        return [event for event in events if counts(event)]
+        return [_bound_propensity(event) for event in events if counts(event)]
 
     def _identify(self, request: Request, is_page: bool) -> Caller:
         if self.ring.is_open:
@@ -389,6 +392,12 @@ class Access:
                 "`serendip keys create` makes another one.",
             )
         return Caller(key.scopes, key)
+
+
+def _bound_propensity(event: Event) -> Event:
+    if event.propensity is None or event.propensity >= _LEAST_PROPENSITY:
+        return event
+    return replace(event, propensity=_LEAST_PROPENSITY)
 
 
 def get_caller(request: Request) -> Caller:
