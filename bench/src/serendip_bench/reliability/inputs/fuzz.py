@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from http.client import HTTPResponse, RemoteDisconnected
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from serendip.errors import ExtraMissing
 from serendip.runtime.progress import Progress, SilentProgress
@@ -149,6 +150,8 @@ def _ask_schema(netloc: str, count: int, tally: Tally, progress: Progress) -> No
         for case in _draw(operation.as_strategy(generation_mode=mode), share):
             next(shown, None)
             asked += 1
+            if len(urlencode(case.query or {}, doseq=True)) > MAX_HEAD_BYTES // 2:
+                continue  # near the limit of a head, beyond which the connection ends
             tally.ask(f"{case.method} {case.formatted_path}", _call(case, tally))
     next(shown, None)
 
