@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -380,6 +382,52 @@ def test_a_session_needs_the_secret_file_and_not_the_database_alone(tmp_path: Pa
         thief = KeyRing(source, secret_file=secret_file)
         thief.load()
         assert rings[0].find_session(thief.begin_session(issued.key)) is None
+
+
+def rings_of(path: Path, count: int = 2) -> list[KeyRing]:
+    """Those of several workers of one service, that were loaded at once."""
+    rings = [KeyRing(Source(), secret_file=path) for _ in range(count)]
+    with ThreadPoolExecutor(count) as pool:
+        for _ in pool.map(KeyRing.load, rings):
+            pass
+    return rings
+
+
+@pytest.mark.parametrize("left", [None, b"", b"half", b"x" * 31])
+def test_workers_that_start_at_once_make_one_whole_secret(tmp_path: Path, left: bytes | None):
+    for number in range(20):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        path = folder / "secret"
+        if left is not None:
+            path.write_bytes(left)
+        rings = rings_of(path, 8)
+        assert len({ring.sign("visitor", "v") for ring in rings}) == 1
+        assert len(path.read_bytes()) == 32
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert {each.name for each in folder.iterdir()} == {"secret", "secret.lock"}
+
+
+def test_a_secret_is_on_disk_before_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    sync, synced = os.fsync, []
+
+    def note(handle: int) -> None:
+        place = Path(os.readlink(f"/proc/self/fd/{handle}"))
+        synced.append((place == tmp_path, (tmp_path / "secret").exists()))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    rings_of(tmp_path / "secret", 1)
+    assert synced == [(False, False), (True, True)]
+
+
+def test_a_whole_secret_is_read_and_nothing_is_written(tmp_path: Path):
+    path = tmp_path / "secret"
+    path.write_bytes(b"k" * 64)
+    rings = rings_of(path)
+    assert rings[0].sign("visitor", "v") == rings[1].sign("visitor", "v")
+    assert [each.name for each in tmp_path.iterdir()] == ["secret"]
+    assert path.read_bytes() == b"k" * 64
 
 
 def test_where_no_file_can_be_made_sessions_last_as_long_as_the_process(tmp_path: Path, caplog):

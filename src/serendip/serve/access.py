@@ -16,9 +16,9 @@ import os
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import mkstemp
 from typing import Any
 
 from fastapi import Request
@@ -29,6 +29,7 @@ from serendip.data import Event
 from serendip.data.api_key import ADMIN, READ_USERS, SCOPES, WRITE, ApiKey, read_key_id
 from serendip.data.store.tables.api_keys import ApiKeys, KeySnapshot
 from serendip.errors import ForbiddenError, RateLimitError, UnauthenticatedError
+from serendip.runtime.atomic_files import flush_folder, lock_file
 from serendip.serve import limits
 from serendip.serve.middleware import BODY_LIMIT
 
@@ -166,22 +167,40 @@ class KeyRing:
             self._source.close()
 
     def _read_secret_file(self) -> bytes:
-        """The bytes of the file, which the first of several processes makes."""
+        """The bytes of the file, which the first of several processes makes.
+
+        One that is not whole is made anew: whoever had signed in does so again.
+        """
         path = self._secret_file
         if path is None:
             return b""
         try:
-            if not path.exists():
-                part = path.with_name(f"{path.name}.{os.getpid()}")
-                part.touch(0o600)
-                part.write_bytes(os.urandom(_SECRET_BYTES))
-                with suppress(FileExistsError):
-                    os.link(part, path)
-                part.unlink()
+            if not _is_whole(path):
+                with lock_file(path.with_name(f"{path.name}.lock"), wait=True):
+                    if not _is_whole(path):
+                        _make_secret_file(path)
             return path.read_bytes()
         except OSError:  # a disk that nobody writes to: sessions of this process end with it
             _log.warning("%s cannot be made; who signs in does so again after a restart", path.name)
             return os.urandom(_SECRET_BYTES)
+
+
+def _is_whole(secret_file: Path) -> bool:
+    return secret_file.exists() and secret_file.stat().st_size >= _SECRET_BYTES
+
+
+def _make_secret_file(path: Path) -> None:
+    # Its name appears once its bytes are on disk: after a crash nobody signs with fewer.
+    handle, part = mkstemp(prefix=f"{path.name}.", dir=path.parent)  # for its owner alone
+    try:
+        with open(handle, "wb") as stream:
+            stream.write(os.urandom(_SECRET_BYTES))
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(part).replace(path)
+    finally:
+        Path(part).unlink(missing_ok=True)
+    flush_folder(path.parent)
 
 
 def is_accepted(key: ApiKey) -> bool:
