@@ -57,7 +57,6 @@ class Picture:
     """The content of a picture file.
 
     Args:
-        body: bytes of the file.
         media_type: what they are, by their signature: ``image/png``.
     """
 

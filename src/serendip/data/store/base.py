@@ -45,16 +45,13 @@ class Database(ABC):
     """
 
     dialect: ClassVar[Dialect]
-    is_remote: ClassVar[bool]
-    """Whether ``commit_number`` asks a server."""
-    scrubbed: ClassVar[str]
-    """What has no bytes of deleted rows after ``scrub``, for people."""
+    is_remote: ClassVar[bool]  # whether ``commit_number`` asks a server
+    scrubbed: ClassVar[str]  # what has no bytes of deleted rows after ``scrub``, for people
     _read_options: ClassVar[Mapping[str, Any]] = {}
     _begin_read: ClassVar[str]  # first statement of a read transaction of the driver
     _read_commits: ClassVar[str]  # selects what changes with every commit
     _last_number: ClassVar[str]
-    _set_last_number: ClassVar[tuple[str, ...]]
-    """Statements with the parameters ``table``, ``column`` and ``number``."""
+    _set_last_number: ClassVar[tuple[str, ...]]  # with ``table``, ``column`` and ``number``
 
     def __init__(self, name: str, failure: type[Exception], busy_timeout_s: float) -> None:
         self.name, self.busy_timeout_s, self._failure = name, busy_timeout_s, failure

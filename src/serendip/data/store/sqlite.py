@@ -37,12 +37,7 @@ _NO_ROOM, _LOCKED = ("SQLITE_IOERR", "SQLITE_FULL"), ("SQLITE_BUSY", "SQLITE_LOC
 
 
 class SqliteDatabase(Database):
-    """One SQLite file.
-
-    Args:
-        create: whether to create a missing one.
-        busy_timeout_s: how long a write waits for other writers.
-    """
+    """One SQLite file, which is created if it is missing and that is asked for."""
 
     dialect = "sqlite"
     is_remote = False

@@ -25,7 +25,6 @@ class DataCopy:
     Args:
         place: URI, or path: absolute, or relative to the workspace.
         removals: how often events had been removed from the log before it was read.
-        item_version: of the items in it.
     """
 
     place: str
