@@ -66,6 +66,7 @@ class LiveCounts:
 
     def follow(self, state: EngineState) -> EngineState:
         """The state with the events that were appended since the last call.
+
         At first that of the generation, later what the last call returned, with items added since.
         """
         self._followed_at = self._clock()
