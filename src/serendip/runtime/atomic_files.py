@@ -31,17 +31,35 @@ def exclusive_lock(folder: Path, wait: bool = False) -> Iterator[None]:
 
     Raises:
         LockedError: another process holds the lock.
+        StorageError: the folder cannot be written.
     """
-    make_folder(folder)
     with ExitStack() as held:
-        try:
-            held.enter_context(lock_file(folder / LOCK, wait))
-        except BlockingIOError:
-            raise LockedError(
-                f"another process is writing to {folder}.",
-                "Wait until that process has ended, then try again.",
-            ) from None
+        with storage_errors(folder):
+            make_folder(folder)
+            try:
+                held.enter_context(lock_file(folder / LOCK, wait))
+            except BlockingIOError:
+                raise LockedError(
+                    f"another process is writing to {folder}.",
+                    "Wait until that process has ended, then try again.",
+                ) from None
         yield
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Say of an error of the file system what could not be written, why, and the next step.
+
+    Raises:
+        StorageError: in place of an ``OSError`` of the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be written: {error.strerror or error}.",
+            "Check free space and permissions, then try again.",
+        ) from error
 
 
 @contextmanager
@@ -181,15 +199,10 @@ def open_parquet(out: Path, schema: Any) -> Iterator[Any]:
 
     part = _temporary_path(out)
     try:
-        with lock_file(part):
+        with storage_errors(out), lock_file(part):
             with pq.ParquetWriter(part, schema) as writer:
                 yield writer
             part.replace(out)
-    except OSError as error:
-        raise StorageError(
-            f"{out} cannot be written: {error.strerror or error}.",
-            "Check that the disk has free space, then try again.",
-        ) from None
     finally:
         part.unlink(missing_ok=True)
 

@@ -13,10 +13,10 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from serendip.runtime.atomic_files import LOCK, lock_file
+from serendip.runtime.atomic_files import LOCK, lock_file, storage_errors
 
 PREFIX = "serendip-scratch-"  # of the names of all these folders
 _WITHOUT_LOCK_S = 24 * 3600.0  # age up to which a folder without a file to lock may be in use
@@ -29,17 +29,22 @@ def scratch_folder(inside: Path | None = None) -> Iterator[Path]:
     Its path is absolute: the processes of tasks may run in other folders than this one.
 
     ``inside`` is where tasks on other machines find it, too; None = among the temporary files.
+
+    Raises:
+        StorageError: it cannot be made.
     """
     temporary = Path(tempfile.gettempdir())
     base = temporary if inside is None else inside.absolute()
-    base.mkdir(parents=True, exist_ok=True)
-    for place in {base, temporary}:  # word indexes are opened through folders of the latter
-        remove_abandoned(place)
-    with (
-        tempfile.TemporaryDirectory(dir=base, prefix=PREFIX, ignore_cleanup_errors=True) as name,
-        lock_file(new := Path(name, f"{LOCK}.new")),
-    ):
-        new.rename(Path(name, LOCK))  # nobody finds the file before it is locked
+    with ExitStack() as stack:
+        with storage_errors(base):
+            base.mkdir(parents=True, exist_ok=True)
+            for place in {base, temporary}:  # word indexes are opened through folders of the latter
+                remove_abandoned(place)
+            name = stack.enter_context(
+                tempfile.TemporaryDirectory(dir=base, prefix=PREFIX, ignore_cleanup_errors=True)
+            )
+            stack.enter_context(lock_file(new := Path(name, f"{LOCK}.new")))
+            new.rename(Path(name, LOCK))  # nobody finds the file before it is locked
         yield Path(name)
 
 

@@ -38,6 +38,7 @@ from serendip.runtime.atomic_files import (
     flush_folder,
     flush_tree,
     hash_file,
+    storage_errors,
     write_synced,
 )
 from serendip.runtime.extras import of_extra
@@ -312,29 +313,23 @@ class SharedFolder:
             StorageError: the storage cannot be reached, or this disk is full.
         """
         target = self.folder / _name(folder)
-        try:
-            with exclusive_lock(self.folder / _FETCHING, wait=True):
-                if self._is_here(folder) and not is_damaged:
-                    return
-                self._require_free(folder)
-                building = self.folder / _FETCHING / folder
-                try:
-                    self._fetch_files(folder, building, {} if is_damaged else self._known_files())
-                    flush_tree(building)
-                except OSError:  # others need the disk, too
-                    shutil.rmtree(building, ignore_errors=True)
-                    raise
-                old = self.folder / _FETCHING / f".old-{secrets.token_hex(4)}"
-                with suppress(FileNotFoundError):
-                    target.rename(old)  # whoever has mapped its files goes on reading them
-                building.rename(target)
-                flush_folder(self.folder)
-                shutil.rmtree(old, ignore_errors=True)
-        except OSError as error:
-            raise StorageError(
-                f"{target} cannot be written: {error.strerror or error}.",
-                "Check free space and permissions.",
-            ) from None
+        with storage_errors(target), exclusive_lock(self.folder / _FETCHING, wait=True):
+            if self._is_here(folder) and not is_damaged:
+                return
+            self._require_free(folder)
+            building = self.folder / _FETCHING / folder
+            try:
+                self._fetch_files(folder, building, {} if is_damaged else self._known_files())
+                flush_tree(building)
+            except OSError:  # others need the disk, too
+                shutil.rmtree(building, ignore_errors=True)
+                raise
+            old = self.folder / _FETCHING / f".old-{secrets.token_hex(4)}"
+            with suppress(FileNotFoundError):
+                target.rename(old)  # whoever has mapped its files goes on reading them
+            building.rename(target)
+            flush_folder(self.folder)
+            shutil.rmtree(old, ignore_errors=True)
 
     def _is_here(self, folder: str) -> bool:
         return _digest(self.folder / _name(folder)) == folder.rpartition("-")[2]

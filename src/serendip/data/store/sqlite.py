@@ -27,6 +27,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from serendip.data.store.base import WRITES, Database
 from serendip.errors import BusyError, DiskFullError, StorageError
+from serendip.runtime.atomic_files import storage_errors
 
 _POOL = 16
 _ROOM = 1 << 20
@@ -250,7 +251,8 @@ class SqliteDatabase(Database):
     @contextmanager
     def _named_lock(self, name: str) -> Iterator[tuple[Callable[[], bool], Callable[[], None]]]:
         path = self._path.with_name(f"{self.name}-{name}.lock")
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        with storage_errors(path):
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
 
         def take() -> bool:
             try:
