@@ -66,7 +66,12 @@ def test_aliases_are_folded_distinct_and_begin_with_their_own_name(kind):
 
 def test_names_of_attributes_and_actions_are_folded():
     actions = names("actions")
-    lists = [*names("attributes").values(), *actions["negative"].values(), actions["like"]]
+    lists = [
+        *names("attributes").values(),
+        *names("private").values(),
+        *actions["negative"].values(),
+        actions["like"],
+    ]
     for aliases in lists:
         assert [fold(alias) for alias in aliases] == aliases
         assert len(aliases) == len(set(aliases))

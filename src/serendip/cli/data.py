@@ -57,6 +57,14 @@ def init(
     for table, guess in guesses.items():
         _show_guess(terminal, table, guess)
     opened = open_workspace(workspace)
+    listed, logged = guesses.get("items"), guesses.get("events")
+    notes = dict(listed.roles.notes) if listed and listed.roles else {}
+    hidden = [name for name in notes if not opened.settings.is_public(name)]
+    if hidden:
+        terminal.say(
+            f"  shoppers do not see {', '.join(hidden)}, by the names: [page] attributes in "
+            f"{SETTINGS_FILE} says what they see"
+        )
     rules = opened.settings.actions
     if rules.dislike_at_most is not None:
         terminal.say(
@@ -70,13 +78,13 @@ def init(
     checks = check_workspace(opened, progress)
     show_checks(checks, terminal)
     terminal.say(f"Written: {workspace / SETTINGS_FILE}. Next: serendip train, then serendip serve")
-    listed, logged = guesses.get("items"), guesses.get("events")
     terminal.result(
         {
             "settings": str(workspace / SETTINGS_FILE),
             "forms": {table: guess.form.settings() for table, guess in guesses.items()},
             "mapping": {table: dict(guess.mapping) for table, guess in guesses.items()},
-            "attributes": dict(listed.roles.notes) if listed and listed.roles else {},
+            "attributes": notes,
+            "hidden_attributes": hidden,
             "actions": logged.actions.notes() if logged and logged.actions else {},
             **summary,
             "checks": checks,

@@ -40,8 +40,9 @@ class PageConfig(Config):
 
     attributes: tuple[str, ...] | None = None
     """Item attributes that people see on the page, filter and sort by. None = all but bids,
-    margins, costs and profits: those that the settings use as such, and those whose names say so.
-    The API answers a key with all of them."""
+    margins, costs, commissions and profits: those that the settings use as such, and those whose
+    names say so (`unitCost`, `purchase price`, `Marge`, `원가`), which `serendip init` prints. The
+    API answers a key with all of them."""
 
     @field_validator("image_hosts")
     @classmethod

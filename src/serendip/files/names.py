@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
@@ -24,6 +25,9 @@ REQUIRED: Mapping[TableKind, tuple[str, ...]] = MappingProxyType(
         "users": ("user_id",),
     }
 )
+
+_CASE_CHANGE = re.compile(r"(?<=[a-zß-ÿ])(?=[A-ZÀ-Þ])|(?<=[A-ZÀ-Þ])(?=[A-ZÀ-Þ][a-zß-ÿ])")
+_WORD = re.compile(r"[A-Za-zÀ-ÿ]+|[^\W\d_A-Za-zÀ-ÿ]+")  # Latin letters, or those of other scripts
 
 
 @cache
@@ -51,6 +55,24 @@ def fold(column: str) -> str:
 def is_called(column: str, what: str) -> bool:
     """Whether a column has one of the names of an attribute in ``names.toml``."""
     return fold(column) in names("attributes")[what]
+
+
+def split_words(name: str) -> list[str]:
+    """Words of a name in lower case: ``grossMargin`` and ``Gross margin`` have the same two."""
+    apart = _CASE_CHANGE.sub(" ", unicodedata.normalize("NFKC", name))
+    return [word.casefold() for word in _WORD.findall(apart)]
+
+
+@cache
+def _private_words() -> frozenset[str]:
+    return frozenset(names("private")["words"])
+
+
+def sounds_private(name: str) -> bool:
+    """Whether a word of an attribute's name, or two in a row, are no business of shoppers."""
+    words = split_words(name)
+    pairs = (first + second for first, second in pairwise(words))
+    return not _private_words().isdisjoint([*words, *pairs])
 
 
 def guess_mapping(

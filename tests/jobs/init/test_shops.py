@@ -222,6 +222,16 @@ def test_the_currency_of_a_column_of_its_own_is_that_of_the_prices(
     assert Workspace.open(tmp_path / "ws").settings.items.units == units
 
 
+def test_it_says_which_attributes_shoppers_do_not_see(tmp_path: Path) -> None:
+    rows = [f"p{n},Chair {n},{n}0,{n},wood" for n in range(1, 9)]
+    text = "\n".join(["sku,name,price,purchase price,material", *rows])
+    (tmp_path / "items.csv").write_text(text)
+    assert init(tmp_path, "items.csv")["hidden_attributes"] == ["purchase price"]
+    command = ("init", "-w", "again", "--items", "items.csv")
+    done = serendip_here(*command, cwd=tmp_path)
+    assert "shoppers do not see purchase price" in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(("last", "units"), [("EUR", {"price": "EUR"}), ("USD", {})])
 def test_the_currency_of_the_last_item_counts_as_that_of_the_first(
     tmp_path: Path, last: str, units: dict[str, str]

@@ -28,6 +28,7 @@ from serendip.engine.listing import AVAILABLE_FROM
 from serendip.engine.stages.sources import OWN_SOURCES
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, RANKER, SurfaceConfig, complete_tables
 from serendip.files.config import EventsConfig, ItemsConfig, UsersConfig
+from serendip.files.names import sounds_private, split_words
 from serendip.llm.config import LlmConfig
 from serendip.models.context_counts import ContextConfig
 from serendip.models.ranker.config import RankerConfig
@@ -36,9 +37,6 @@ from serendip.runtime.executor_config import ExecutorConfig
 from serendip.runtime.sync import Place, SharedFolder, Storage
 from serendip.search.config import SearchConfig
 from serendip.search.suggestions.config import QueriesConfig
-
-# No business of shoppers.
-_PRIVATE_WORDS = frozenset({"bid", "bids", "margin", "margins", "cost", "costs", "profit"})
 
 
 class StorageConfig(Config):
@@ -245,9 +243,8 @@ class Settings(Config):
         surfaces = self.surfaces.values()
         bids = {surface.sponsored.bid for surface in surfaces if surface.sponsored}
         worths = {surface.item_value.attribute for surface in surfaces if surface.item_value}
-        words = set(attribute.lower().replace("-", "_").split("_"))
-        is_worth = attribute in worths and "price" not in words
-        return not (attribute in bids or is_worth or words & _PRIVATE_WORDS)
+        is_worth = attribute in worths and "price" not in split_words(attribute)
+        return not (attribute in bids or is_worth or sounds_private(attribute))
 
     @property
     def token_reader(self) -> TokenReader:
