@@ -212,14 +212,26 @@ def test_kinds_of_items_and_users() -> None:
     assert (items["warm items"], items["cold items"]) == ("abc", "def")
     assert items["tail items"] == "abcdef"  # a fifth of three items is none
     home = builder(split).build_next_items("home")
-    kinds = kinds_of_users(split, home.queries, {"u": "KR", "x": "NZ"})
-    users = {name: set(home.users[mask].tolist()) for name, mask in kinds.items()}
-    assert users == {
-        "cold users": {"u", "x"},
-        "new users": {"x"},
-        "heavy users": {"u"},
+    assert kinds_of_users(split, home.queries, {"u": "KR", "x": "NZ"}) == {}  # two people
+    known = next(query for query in home.queries if len(query.history) == 2)
+    new = next(query for query in home.queries if query.user_id == "x")
+    strangers = [replace(new, user_id=f"x{number}") for number in range(20)]
+    kinds = kinds_of_users(split, [known, *strangers], {})
+    assert {name: mask.tolist() for name, mask in kinds.items()} == {
+        "cold users": 21 * [True],
+        "new users": [False] + 20 * [True],
     }
-    assert int(kinds["cold users"].sum()) == 2  # u with two known events, and x with none
+
+
+def test_a_kind_of_few_people_is_no_slice_as_it_would_tell_about_them() -> None:
+    past = [(f"p{n}", item, hour) for n in range(20) for hour, item in enumerate("abc")]
+    rows = [*past, ("u", "a", 90.0)]
+    split = temporal(dataset_of(rows), len(past) / len(rows))
+    query = builder(split).build_next_items("home").queries[0]
+    asked = [replace(query, user_id=f"p{number}") for number in range(20)]
+    assert "heavy users" in kinds_of_users(split, asked, {})
+    asked[-1] = replace(query, user_id="p0")  # 20 requests of 19 people
+    assert "heavy users" not in kinds_of_users(split, asked, {})
 
 
 def test_a_country_of_few_people_is_no_slice_as_it_would_tell_about_them() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -21,7 +22,7 @@ MOST_COUNTRIES = 5
 """Number of countries, those with most requests, that are slices."""
 
 LEAST_USERS = 20
-"""Users of a country that is a slice: figures of fewer would tell about single people."""
+"""Users of a slice of users: figures of fewer would tell about single people."""
 
 
 def find_slices(
@@ -33,8 +34,7 @@ def find_slices(
     """Slice -> its requests; kinds of items first, then of choices, then of users.
 
     Choices are those that came again, and first choices, if anything may come again. Of the
-    countries of users those with most requests are slices, if they have some users. Relevant are T
-    arrays of items.
+    countries of users those with most requests are slices. Relevant are T arrays of items.
     """
     parts = {
         name: [items[of_kind[items]] for items in relevant]
@@ -75,7 +75,8 @@ def kinds_of_users(
     """Slice -> (T,) bool.
 
     Cold users have fewer than 3 known events at the request, new users none in training, heavy
-    users as many in training as the tenth of the users with most.
+    users as many in training as the tenth of the users with most. Kinds of fewer than
+    ``LEAST_USERS`` users are left out.
     """
     train = split.train
     per_user = np.bincount(train.events.users, minlength=train.num_users)
@@ -84,12 +85,19 @@ def kinds_of_users(
     border = float(np.quantile(per_user, 1.0 - HEAVY_SHARE))
     known = np.array([len(query.history) for query in queries], np.int64)
     of_requests = [countries.get(query.user_id, "") for query in queries]
-    people = Counter(countries.get(user, "") for user in {query.user_id for query in queries})
-    most = (name for name, _ in Counter(of_requests).most_common())
-    largest = [name for name in most if name and people[name] >= LEAST_USERS][:MOST_COUNTRIES]
-    return {
+    most = (name for name, _ in Counter(of_requests).most_common() if name)
+    by_country = {f"country {name}": np.array(of_requests) == name for name in most}
+    by_events = {
         "cold users": known < COLD_USER_BELOW,
         "new users": events == 0,
         "heavy users": events >= border,
-        **{f"country {name}": np.array(of_requests) == name for name in largest},
+    }
+    largest = islice(_large(by_country, queries).items(), MOST_COUNTRIES)
+    return {**_large(by_events, queries), **dict(largest)}
+
+
+def _large(kinds: Mapping[str, BoolArray], queries: Sequence[Query]) -> dict[str, BoolArray]:
+    users = np.array([query.user_id for query in queries])
+    return {
+        name: mask for name, mask in kinds.items() if len(np.unique(users[mask])) >= LEAST_USERS
     }
