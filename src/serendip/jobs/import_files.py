@@ -47,6 +47,8 @@ def import_files(workspace: Workspace, allow_loss: bool = False) -> dict[str, An
             unchanged.
         StorageError: something cannot be written.
     """
+    if Store.exists(workspace.database):
+        workspace.create_store().close()  # upgrades an earlier version, whatever the files are
     items = read_items(workspace.settings.items, workspace.folder)
     events = read_events(workspace.settings.events, workspace.folder)
     users = workspace.settings.users

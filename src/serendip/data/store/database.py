@@ -50,17 +50,25 @@ def existing_database(place: DatabasePlace, busy_timeout_s: float = PATIENT_S) -
         StorageError: the database or its tables are missing, it cannot be opened, or another
             version of this code made it.
     """
-    from serendip.data.store.migrations import is_behind
+    from serendip.data.store.migrations import HEAD, find_revision
 
     database = open_database(place, False, busy_timeout_s)
     try:
         with database.read() as connection:
-            if is_behind(connection, database.name):
-                raise StorageError(
-                    f"database {database.name} has no tables.",
-                    "Restore it from a backup, or run `serendip import`, which rebuilds only what "
-                    "is in your files.",
-                )
+            revision = find_revision(connection, database.name)
+        if revision is None:
+            raise StorageError(
+                f"database {database.name} has no tables.",
+                "Restore it from a backup, or run `serendip import`, which rebuilds only what "
+                "is in your files.",
+            )
+        if revision != HEAD:
+            raise StorageError(
+                f"database {database.name} is of an earlier version: it has revision {revision}, "
+                f"this code {HEAD}.",
+                "Make a copy of it and stop its services, then run `serendip import`: it upgrades "
+                "the database before it reads your files again.",
+            )
     except StorageError:
         database.close()
         raise

@@ -136,7 +136,7 @@ def _verify(staged: Path, is_for_server: bool) -> str:
         raise ArtefactError(
             f"the database in the backup has a part that is not of this code: {foreign}.", _AGAIN
         )
-    with closing(Store.open(database)) as store:
+    with closing(Store.create(database)) as store:  # upgrades an earlier version
         if damage := store.database.integrity():
             raise ArtefactError(f"the database in the backup is damaged: {damage[0]}.", _AGAIN)
     name = current_name(workspace.generation_folder)

@@ -13,28 +13,29 @@ from typing import TYPE_CHECKING, Any
 from serendip.errors import StorageError
 
 if TYPE_CHECKING:
+    from alembic.script import ScriptDirectory
     from sqlalchemy import Connection
 
 # Here so that a service needs no Alembic to see that there is nothing to do.
 HEAD = "2"
 VERSION_TABLE = "serendip_version"
+FOLDER = Path(__file__).parent
 
 
 def migrate(connection: Connection, name: str) -> None:
     """Make the tables of a new database, or run the revisions that it lacks, within a write.
 
     Raises:
-        StorageError: another version of this code made it.
+        StorageError: see ``find_revision``.
     """
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
-    from alembic.script import ScriptDirectory
 
     from serendip.data.store.schema import METADATA
 
-    if not is_behind(connection, name):
+    if find_revision(connection, name) == HEAD:
         return
-    scripts = ScriptDirectory(str(Path(__file__).parent))
+    scripts = _scripts()
 
     def steps(present: Any, context: object) -> Any:
         if present:
@@ -47,8 +48,8 @@ def migrate(connection: Connection, name: str) -> None:
         environment.run_migrations()
 
 
-def is_behind(connection: Connection, name: str) -> bool:
-    """Whether a database lacks a revision, as one without tables does.
+def find_revision(connection: Connection, name: str) -> str | None:
+    """The revision of a database, ``HEAD`` or an earlier one; None = it has no tables.
 
     Raises:
         StorageError: it has a revision that this code does not know, or tables of a version without
@@ -62,9 +63,17 @@ def is_behind(connection: Connection, name: str) -> bool:
     else:
         found = "none" if "items" in tables else None
     if found in (None, HEAD):
-        return found is None
+        return found
+    if any(found == script.revision for script in _scripts().walk_revisions()):
+        return str(found)
     raise StorageError(
         f"database {name} is of another version: it has revision {found}, this code {HEAD}.",
         "Keep it. Use the version of Serendip that made it; `serendip export` of that version "
         "writes what the API received, too, as files that `serendip init` of this one reads.",
     )
+
+
+def _scripts() -> ScriptDirectory:
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory(str(FOLDER))
