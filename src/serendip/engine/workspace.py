@@ -180,7 +180,8 @@ class WorkspaceLocation:
     @classmethod
     def of(cls, workspace: Workspace) -> Self:
         """The location of a workspace of this machine."""
-        settings = workspace.settings.model_dump(mode="json")
+        # What a task computes does not depend on [engine], which its command may have to itself.
+        settings = workspace.settings.model_dump(mode="json", exclude={"engine"})
         digests = tuple((name, _digest(name, table)) for name, table in settings.items())
         return cls(os.fspath(workspace.folder.absolute()), identify_machine(), digests)
 
