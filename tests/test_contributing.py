@@ -189,7 +189,7 @@ def test_a_request_parameter_is_in_three_files(parameter: str) -> None:
 
 @pytest.mark.parametrize("endpoint", ["search", "recommend", "similar", "suggest", "explain"])
 def test_an_endpoint_is_in_three_files_of_the_api(endpoint: str) -> None:
-    query = f"{endpoint.capitalize()}Query"
+    query = f"{endpoint.capitalize()}Params"
     api = sorted((SOURCE / "serve").rglob("*.py"))
     found = {path.relative_to(SOURCE).as_posix() for path in api if query in path.read_text()}
     named, limit = TOUCHED["an endpoint"]

@@ -17,7 +17,7 @@ def test_it_shows_every_setting_with_its_origin(folder: Path, monkeypatch) -> No
     lines = serendip_here("config", "show", "-w", folder).stdout.splitlines()
     assert f'train.budget = "10m"   ({folder}/serendip.toml)' in lines
     assert "gate.margin = 0.2   (SERENDIP_GATE__MARGIN)" in lines
-    assert "gate.requests = 300   (default)" in lines
+    assert "queries.min_users = 3   (default)" in lines
     code, document = invoke("config", "show", "-w", str(folder))
     assert code == 0
     shown = {one["key"]: one for one in document["settings"]}

@@ -153,15 +153,15 @@ def test_an_item_seen_long_ago_is_left_out_despite_a_long_history(engine: Engine
     assert "i9" not in ids(engine.recommend(Request("home", "reader", k=100)))
 
 
-def test_a_state_with_unknown_search_settings_must_be_trained_again(shop: Path) -> None:
+def test_a_state_with_unknown_settings_must_be_trained_again(shop: Path) -> None:
     folder = shop / "generations" / "gen-1"
-    facts = folder / "facts" / VALUE_FILE
-    document = json.loads(facts.read_text())
-    document["values"]["search"]["values"]["vector_weight"] = 1.0
-    facts.write_text(json.dumps(document))
+    model = folder / "models" / "transitions" / VALUE_FILE
+    document = json.loads(model.read_text())
+    document["values"]["config"]["values"]["vector_weight"] = 1.0
+    model.write_text(json.dumps(document))
     with pytest.raises(ArtefactError, match="vector_weight") as refused:
         EngineState.open(folder)
-    assert "serendip train" in refused.value.hint
+    assert "Train it again" in refused.value.hint
 
 
 def test_an_answer_has_the_searched_text_and_a_literal_search_is_not_corrected(

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from typer import echo
 
-from serendip.content.cache import VectorCache
-from serendip.content.encoders.text import TextEncoderConfig, open_encoder
-from serendip.data.arrays import FloatArray
 from serendip.errors import ConfigError
 from serendip.runtime.atomic_files import exclusive_lock
-from serendip.runtime.progress import Progress
+
+if TYPE_CHECKING:  # `serendip --help` reads this file
+    from serendip.data.arrays import FloatArray
+    from serendip.runtime.progress import Progress
 
 Row: TypeAlias = Mapping[str, Any]
 
@@ -53,6 +53,9 @@ class TextVectors:
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """(n, C) unit vectors of n texts."""
+        from serendip.content.cache import VectorCache
+        from serendip.content.encoders.text import TextEncoderConfig, open_encoder
+
         encoder = open_encoder(TextEncoderConfig(name=self.encoder))
         return VectorCache(self.cache).encode(encoder, texts, self.progress)
 
