@@ -546,6 +546,17 @@ class Room:
             self.compute()
         return refused
 
+    def visit_at_random(self, count: int, share: float) -> int:
+        """Let so many come at random moments, of what can be computed such a share; the refused."""
+        draw, next_at, refused = random.Random(1), self.clock.now, 0
+        for _ in range(count):
+            next_at += draw.expovariate(share / self.each_s)
+            while self.room._waiting and self.clock.now < next_at:
+                self.compute()
+            self.clock.now = max(self.clock.now, next_at)
+            refused += self.come()
+        return refused
+
     @property
     def refused_inside(self) -> int:
         """How many were accepted first and refused later."""
@@ -617,30 +628,17 @@ def test_in_a_full_room_the_newest_is_computed_first() -> None:
 
 @pytest.mark.parametrize("share", [0.5, 0.8])
 def test_a_room_has_its_size_again_once_hardly_more_come_than_are_computed(share: float) -> None:
-    room, draw = Room(), random.Random(1)
+    room = Room()
     room.overload(2.0)
     assert room.come(64) == 63
-    next_at = room.clock.now
-    for _ in range(300):  # at random moments
-        next_at += draw.expovariate(share / room.each_s)
-        while room.room._waiting and room.clock.now < next_at:
-            room.compute()
-        room.clock.now = max(room.clock.now, next_at)
-        room.come()
+    room.visit_at_random(300, share)
     assert room.come(40) == 0
 
 
 def test_a_room_stays_small_while_twice_as_many_come_as_are_computed() -> None:
-    room, draw = Room(), random.Random(1)
+    room = Room()
     room.overload(2.0)
-    next_at, refused = room.clock.now, 0
-    for _ in range(2_000):
-        next_at += draw.expovariate(2 / room.each_s)
-        while room.room._waiting and room.clock.now < next_at:
-            room.compute()
-        room.clock.now = max(room.clock.now, next_at)
-        refused += room.come()
-    assert refused == pytest.approx(1_000, rel=0.3)
+    assert room.visit_at_random(2_000, 2.0) == pytest.approx(1_000, rel=0.3)
     assert max(room.waits[64:]) < 2 * room.each_s
 
 

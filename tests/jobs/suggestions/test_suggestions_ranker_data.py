@@ -94,6 +94,24 @@ def test_a_chip_counts_where_its_click_led_to_a_choice(searcher: Searcher) -> No
     assert weight(not_led, "is phrase") - weight(not_led, "is rule") < 0
 
 
+def test_a_drawn_chip_weighs_more_unless_a_visitor_says_so(searcher: Searcher) -> None:
+    def learned(user: str, propensity: float) -> float:
+        suggested, similar = [], {}
+        for number in range(NUM_USERS):
+            at, name = 1_000.0 + 5_000.0 * number, f"{user}{number}"
+            for key, clicked in (
+                (f"rule {number % 20}", False),
+                (f"like thing {number % 20}", True),
+            ):
+                chance = propensity if clicked else 1.0
+                suggested.append(SuggestedQuery(name, at, "r", key, chance, clicked))
+            similar[name] = [at + 900]
+        return weight(trained(searcher, Log(dataset(), [], suggested, similar)), "is like")
+
+    assert learned("u", 0.05) > learned("u", 1.0) + 0.1
+    assert learned("visitor-", 0.05) == learned("visitor-", 1.0)
+
+
 def test_a_chip_that_leads_to_what_is_like_an_item_counts_by_choices_there(
     searcher: Searcher,
 ) -> None:

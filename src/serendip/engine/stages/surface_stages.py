@@ -16,11 +16,6 @@ from serendip.engine.stages.sponsored import SponsoredRule
 from serendip.engine.stages.surfaces import SurfaceConfig
 
 
-def _reads_hits(source: str) -> bool:
-    # Words come first: models score the hits that they leave in the batch.
-    return source != WordSource.name
-
-
 @dataclass(frozen=True, slots=True)
 class SurfaceStages:
     """The stages that the configuration of a surface names.
@@ -53,10 +48,12 @@ class SurfaceStages:
             list_rules.append(ExplorationRule(surface.exploration))
         if surface.diversity is not None:
             list_rules.append(DiversityRule(surface.diversity))
+        # Words first: models score the hits that they leave in the batch.
+        sources = sorted(surface.sources, key=lambda name: name != WordSource.name)
         return cls(
             REQUEST_FILTERS,
             filters_of(surface),
-            tuple(map(source_named, sorted(surface.sources, key=_reads_hits))),
+            tuple(map(source_named, sources)),
             tuple(list_filters),
             tuple(list_rules),
         )

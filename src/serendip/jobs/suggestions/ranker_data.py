@@ -3,7 +3,8 @@
 A search that led to a choice is a positive, twice: once with an empty input, against random
 queries, and once with its first letters typed, against queries and titles with this prefix. A
 user's repeated searches are left out. Shown suggestions (chips) are positives if they were clicked
-and led to a choice, and negatives otherwise, weighted by the inverse propensity. A chip of kind
+and led to a choice, and negatives otherwise, weighted by the inverse propensity, those of
+visitors of the page alike. A chip of kind
 ``like`` leads to items similar to an item; any choice among such items counts for it.
 
 The trained weights are kept only if they find the newest searches, which they have not seen, at
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray
 from serendip.data.events.search_log import Search, SuggestedQuery
-from serendip.data.privacy import count_people
+from serendip.data.privacy import VISITOR, count_people
 from serendip.data.text import normalise
 from serendip.jobs.context import Log
 from serendip.search.logistic import LogisticModel, RankingRows
@@ -213,7 +214,9 @@ class _Replay:
                 )
                 for chip, row in zip(shown, rows.tolist(), strict=True)
             ]
-            weights = [min(_MAX_WEIGHT, 1.0 / chip.propensity) for chip in shown]
+            # What visitors of the page tell of a propensity, nobody has signed.
+            most = 1.0 if user_id.startswith(VISITOR) else _MAX_WEIGHT
+            weights = [min(most, 1.0 / chip.propensity) for chip in shown]
             features = self._features(rows, self.user(user_id, now), "")
             yield RankingRows(
                 features, np.array(success, np.float32), np.array(weights, np.float32)
