@@ -250,7 +250,7 @@ class EngineState:
         if self.ranker is not None:
             self.ranker.save(folder / "ranker")
         searcher = self.searcher
-        searcher.values.save(folder / "values")
+        searcher.values.save(folder / "value-names")
         Searcher.build(
             self.catalogue,
             self.counts,
@@ -295,7 +295,7 @@ class EngineState:
         sizes = {f"rows of {name}": (len(part), len(vocabulary)) for name, part in rows.items()}
         _require_fitting(folder, sizes)
         searcher = Searcher.open(folder / "search", catalogue, numbers.counts)
-        rewrites, values = RewriteTable.open(folder / _REWRITES), ValueTable.open(folder / "values")
+        rewrites, values = RewriteTable.open(folder / _REWRITES), ValueTable.open(folder / "value-names")
         state = cls(
             catalogue=catalogue,
             models={

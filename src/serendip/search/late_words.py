@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -46,32 +46,28 @@ class LateWords:
     """An immutable word index of late items.
 
     Args:
-        terms: item -> its terms and their occurrences.
-        lengths: item -> number of terms of each field.
-        postings: term -> items that have it, and its occurrences in each.
+        terms: item -> its terms.
+        postings: term -> items that have it, and what BM25 makes of its occurrences in each.
     """
 
-    terms: Mapping[int, Counter[Term]] = field(default_factory=dict)
-    lengths: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
-    postings: Mapping[Term, Mapping[int, int]] = field(default_factory=dict)
-    _columns: dict[Term, IntArray] = field(default_factory=dict)  # of the terms that were searched
+    terms: Mapping[int, Collection[Term]] = field(default_factory=dict)
+    postings: Mapping[Term, Mapping[int, float]] = field(default_factory=dict)
+    _columns: dict[Term, tuple[IntArray, NDArray[np.float64]]] = field(default_factory=dict)
 
-    def put(self, documents: Mapping[int, Document]) -> LateWords:
+    def put(self, documents: Mapping[int, Document], statistics: Statistics) -> LateWords:
         """A copy with other documents of these items."""
-        terms, lengths = {**self.terms}, {**self.lengths}
-        changed: dict[Term, dict[int, int]] = {}
+        terms = {**self.terms}
+        changed: dict[Term, dict[int, float]] = {}
         for item, document in documents.items():
-            fields = {name: document.terms(name) for name in _ALL_FIELDS}
-            before = terms.get(item, Counter())
-            after = Counter((name, term) for name, found in fields.items() for term in found)
-            for term in {**before, **after}:
+            after = _weigh(document, statistics)
+            for term in {*terms.get(item, ()), *after}:
                 if term not in changed:
                     changed[term] = {**self.postings.get(term, {})}
                 changed[term].pop(item, None)
                 if term in after:
                     changed[term][item] = after[term]
-            terms[item], lengths[item] = after, {name: len(fields[name]) for name in fields}
-        return LateWords(terms, lengths, {**self.postings, **changed})
+            terms[item] = after.keys()
+        return LateWords(terms, {**self.postings, **changed})
 
     def __len__(self) -> int:
         return len(self.terms)
@@ -122,18 +118,22 @@ class LateWords:
         return items, np.array([sums[item] for item in items.tolist()], np.float32)
 
     def _gains(self, term: Term, statistics: Statistics) -> tuple[IntArray, NDArray[np.float64]]:
-        name, columns = term[0], self._columns.get(term)
-        if columns is None:
-            entries = self.postings[term].items()
-            rows = [(item, count, self.lengths[item][name]) for item, count in entries]
-            columns = self._columns[term] = np.array(rows, np.int32).reshape(-1, 3).T
-        items, counts, lengths = columns
-        rarity = self.rarity([term], statistics)
-        relative = lengths / self._mean_length(name, statistics)
-        damped = counts / (counts + K1 * (1.0 - B + B * relative))
-        return items, rarity * (1.0 + K1) * damped
+        if term not in self._columns:
+            posting = self.postings[term]
+            parts = np.array([*posting], np.int32), np.array([*posting.values()])
+            self._columns[term] = parts
+        items, shares = self._columns[term]
+        return items, self.rarity([term], statistics) * shares
 
-    def _mean_length(self, name: str, statistics: Statistics) -> float:
-        if statistics.num_documents and statistics.lengths[name]:
-            return statistics.lengths[name] / statistics.num_documents
-        return max(sum(fields[name] for fields in self.lengths.values()) / len(self), 1.0)
+
+def _weigh(document: Document, statistics: Statistics) -> dict[Term, float]:
+    """Term -> its BM25 but for its rarity."""
+    weights: dict[Term, float] = {}
+    for name in _ALL_FIELDS:
+        found = document.terms(name)
+        total = statistics.lengths.get(name, 0)
+        relative = len(found) * statistics.num_documents / total if total else 1.0
+        for term, count in Counter(found).items():
+            damped = count / (count + K1 * (1.0 - B + B * relative))
+            weights[name, term] = (1.0 + K1) * damped
+    return weights

@@ -123,7 +123,7 @@ class LexicalIndex:
     def with_late(self, documents: Mapping[int, Document]) -> LexicalIndex:
         """A copy in which these numbers have other terms; restores deleted ones."""
         deleted = self.deleted - BitMap(documents)
-        return replace(self, late=self.late.put(documents), deleted=deleted)
+        return replace(self, late=self.late.put(documents, self.statistics), deleted=deleted)
 
     def analyse(self, item: Item) -> Document:
         """Terms of an item."""

@@ -10,7 +10,6 @@ deleting items gives a new one that shares everything built.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -27,8 +26,9 @@ from serendip.data.text import code_key, normalise, query_grams, words
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import ArtefactError, DataError
 from serendip.search.chosen_searches import ChosenSearches
-from serendip.search.documents import FIELDS, GENERATED, MAX_CODE, document_of, needed_terms
+from serendip.search.documents import FIELDS, GENERATED, MAX_CODE, document_of
 from serendip.search.lexical import LexicalIndex, are_allowed, known_strings, word_counts
+from serendip.search.names import Merits, Names
 from serendip.search.phrases import ENGLISH, function_words
 from serendip.search.rank_fusion import reciprocal_rank_fusion
 from serendip.search.reader import QueryReader
@@ -42,7 +42,7 @@ from serendip.search.spelling.word_statistics import (
 )
 from serendip.search.stems import stem
 from serendip.search.synonyms import Synonyms
-from serendip.search.titles import Popularity, TitleIndex, TitleTable
+from serendip.search.titles import TitleIndex
 from serendip.search.understanding import (
     ALL_WORDS,
     CORRECTED,
@@ -56,7 +56,7 @@ from serendip.search.understanding import (
     Interpretation,
     find_wish,
 )
-from serendip.search.values import ValueTable, keys_of, values_of
+from serendip.search.values import ValueTable, keys_of
 
 RATIO_WEIGHT = 0.8
 """Largest ``title_match`` of a title that is neither an exact nor a corrected match."""
@@ -97,7 +97,7 @@ class SearchTables(Artefact):
     known: StringIndex
     grammar: frozenset[str]
     searches: ChosenSearches
-    titles: TitleTable
+    titles: Names
     title_rows: IntArray
 
 
@@ -149,7 +149,7 @@ def _title_similarity(key: str, titles: Sequence[str]) -> FloatArray:
     return np.asarray([weight * ratio(key, title) for title in titles], dtype=np.float32)
 
 
-TABLES_FOLDER = "tables"
+TABLES_FOLDER = "words"
 _TEXTS, _FEWEST_LETTERS = ("title", "description"), 20_000
 MIN_COMPLETED = 3
 READINGS = 4_096
@@ -176,7 +176,6 @@ class Searcher:
 
     Args:
         num_items: number of items, including deleted ones: numbers are never reused.
-        late_values: normal forms by which late items are found.
     """
 
     lexical: LexicalIndex
@@ -187,8 +186,6 @@ class Searcher:
     rewrites: RewriteTable = field(default_factory=RewriteTable)
     grammar: frozenset[str] = ENGLISH
     values: ValueTable = field(default_factory=lambda: ValueTable.of(()))
-    late_values: Mapping[int, frozenset[str]] = field(default_factory=dict)
-    late_counts: Counter[str] = field(default_factory=Counter)
     searches: ChosenSearches = field(default_factory=ChosenSearches)
 
     @cached_property
@@ -215,7 +212,7 @@ class Searcher:
     def build(
         cls,
         catalogue: Catalogue,
-        popularity: Popularity,
+        popularity: Merits,
         folder: Path,
         fields: Sequence[str] | None = None,
         searches: ChosenSearches | None = None,
@@ -242,7 +239,7 @@ class Searcher:
             StringIndex.of(Strings.of(sorted(known))),
             frozenset(_grammar_of(catalogue)),
             searches,
-            titles.built,
+            titles.names,
             titles.rows,
         ).save(folder / TABLES_FOLDER)
         return cls.open(folder, catalogue, popularity)
@@ -252,7 +249,7 @@ class Searcher:
         cls,
         folder: Path,
         catalogue: Catalogue,
-        popularity: Popularity,
+        popularity: Merits,
     ) -> Self:
         """Read what ``build`` wrote for the same catalogue.
 
@@ -292,23 +289,15 @@ class Searcher:
         """
         items = {number: self.searches.add_to(number, item) for number, item in items.items()}
         documents = {number: self.lexical.analyse(item) for number, item in items.items()}
-        values = {number: frozenset(keys_of(item)) for number, item in items.items()}
         known = self.speller.posted.union(*(document.known for document in documents.values()))
-        new = [item for number, item in items.items() if number >= self.num_items]
         return replace(
             self,
             lexical=self.lexical.with_late(documents),
             titles=self.titles.with_late({number: item.title for number, item in items.items()}),
             speller=replace(self.speller, posted=known),
             num_items=max([self.num_items, *(number + 1 for number in items)]),
-            late_values={**self.late_values, **values},
-            late_counts=self.late_counts
-            + Counter(value for one in new for value in values_of(one)),
+            values=self.values.with_late({number: keys_of(item) for number, item in items.items()}),
         )
-
-    def count_value(self, value: str) -> int:
-        """Number of items with a value of an attribute."""
-        return self.values.count(value) + self.late_counts[value]
 
     def without_items(self, item_nums: Iterable[int]) -> Self:
         """A copy that never returns these items."""
@@ -497,19 +486,15 @@ class Searcher:
         k: int,
     ) -> IntArray:
         # Without keys, all items are found; late ones come last.
-        some = self.lexical.late.having_all(needed_terms(" ".join(keys))).tolist()
-        some = some if keys else sorted(self.late_values)
-        late = [number for number in some if self.late_values[number].issuperset(keys)]
-        built = self.values.having(keys)
+        built, late = self.values.having(keys), self.values.late.having(keys)
         found: list[int] = []
-        for begin in range(0, len(built) + 1, _BLOCK):
+        for begin in range(0, len(built), _BLOCK):
             block = built[begin : begin + _BLOCK]
-            block = block[self.lexical.are_as_built(block)]
-            if begin + _BLOCK > len(built):
-                block = np.append(block, np.array(late, np.int32))
-            found += block[self.lexical.may_show(block, allowed)].tolist()
+            shown = self.lexical.may_show(block, allowed) & self.lexical.are_as_built(block)
+            found += block[shown].tolist()
             if len(found) >= k:
                 break
+        found += late[self.lexical.may_show(late, allowed)].tolist()
         return np.array(found[:k], np.int32)
 
     def _find_complete(self, content: Content, literal: bool) -> ItemList:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
 from serendip.data.query import Query
+from serendip.data.text import normalise
 from serendip.engine.state import EngineState
 
 NEWEST = 20  # items of the history that are compared
@@ -59,7 +60,7 @@ def _compare(items: list[int], state: EngineState, least: int) -> Preferences:
             having.setdefault(word, []).append(item)
     values = {}
     for word, owners in having.items():
-        known = state.searcher.count_value(word)
+        known = state.searcher.values.size(normalise(word))
         share = len(owners) / len(items)
         if len(owners) < least or known < _LEAST or share * state.num_items <= known:
             continue

@@ -7,9 +7,9 @@ other letters are rarer, and the first letter is more often right than the other
 ``EditIndex`` finds strings within one or two edits of a query without comparing all of them. An
 edit inserts, deletes or replaces a character or swaps two neighbours. One edit leaves the first or
 the second half of the query intact (a swap across the middle is tried separately), so only strings
-that share that half and have almost the same length are compared: two binary searches per length
-instead of a scan. Two edits leave the first, the last or the middle third intact; the middle third
-is not looked up, so some pairs at distance two are missed, by choice, for speed.
+that share that half and have almost the same length are compared. Two edits leave the first, the
+last or the middle third intact; the middle third is not looked up, so some pairs at distance two
+are missed, by choice, for speed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from math import log10
@@ -129,6 +129,7 @@ def _near_keys() -> dict[str, str]:
 
 
 MAX_COMPARED = 20_000
+_MOST_BYTES = 4  # of a letter, by which strings an edit away are longer or shorter
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,34 +138,18 @@ class EditIndex(Artefact):
 
     Args:
         strings: distinct, ascending; R of them.
-        lengths: (L + 1,) int32 offsets in the orders of the strings with 0, 1, ... characters.
-        forward: (R,) int32 rows by length, then by string.
-        backward: (R,) int32 rows by length, then by the reversed string.
+        backward: (R,) int32 rows in the order of the reversed strings.
     """
 
     strings: Strings
-    lengths: IntArray
-    forward: IntArray
     backward: IntArray
 
     @classmethod
     def of(cls, strings: Iterable[str]) -> Self:
         """Build from strings."""
         ordered = sorted(set(strings))
-        lengths = np.array([len(string) for string in ordered], np.int32)
-        ends = np.arange(int(lengths.max(initial=0)) + 2)
-        backward = sorted(
-            range(len(ordered)), key=lambda row: (len(ordered[row]), ordered[row][::-1])
-        )
-        return cls(
-            Strings.of(ordered),
-            np.searchsorted(np.sort(lengths), ends).astype(np.int32),
-            np.argsort(lengths, kind="stable").astype(np.int32),
-            np.array(backward, np.int32),
-        )
-
-    def __contains__(self, string: object) -> bool:
-        return isinstance(string, str) and contains(self.strings, string)
+        backward = sorted(range(len(ordered)), key=lambda row: ordered[row][::-1])
+        return cls(Strings.of(ordered), np.array(backward, np.int32))
 
     def near(self, query: str, distance: int) -> list[tuple[int, str]]:
         """(distance, string) of strings at 1 to ``distance`` (1 or 2) edits, nearest first.
@@ -173,12 +158,14 @@ class EditIndex(Artefact):
         """
         from rapidfuzz.distance import OSA
 
-        candidates = set(self._swap_middle(query)) if distance == 1 else set()
-        part = len(query) // (distance + 1)
-        for candidate in self._strings_sharing_part(query, part, distance):
-            candidates.add(candidate)
-            if len(candidates) >= MAX_COMPARED:
-                break
+        strings, part = self.strings, len(query) // (distance + 1)
+        tail = query[len(query) - part :] if distance > 1 else query[part:]
+        heads = rows_starting(strings, query[:part])
+        tails = rows_starting(self.backward.data, tail[::-1], lambda row: strings[row][::-1])
+        rows = np.append(np.arange(heads.start, heads.stop), self.backward[tails])
+        longer = strings.starts[rows + 1] - strings.starts[rows] - len(query.encode())
+        rows = rows[np.abs(longer) <= _MOST_BYTES * distance][:MAX_COMPARED]
+        candidates = {*strings.take(rows.tolist()), *self._swap_middle(query)}
         measured = (
             (OSA.distance(query, candidate, score_cutoff=distance), candidate)
             for candidate in candidates
@@ -188,32 +175,8 @@ class EditIndex(Artefact):
     def _swap_middle(self, query: str) -> Iterator[str]:
         """The string that differs by a swap across the middle, which changes both halves."""
         middle = len(query) // 2
-        if middle:
-            left, right = query[middle - 1], query[middle]
-            swapped = query[: middle - 1] + right + left + query[middle + 1 :]
-            if swapped in self:
-                yield swapped
-
-    def _strings_sharing_part(self, query: str, part: int, distance: int) -> Iterator[str]:
-        head = query[:part]
-        tail = query[len(query) - part :] if distance > 1 else query[part:]
-        for length in range(max(len(query) - distance, 0), len(query) + distance + 1):
-            if length + 1 < len(self.lengths):
-                begin, end = int(self.lengths[length]), int(self.lengths[length + 1])
-                yield from self._find_prefixed(self.forward[begin:end], head, 1)
-                yield from self._find_prefixed(self.backward[begin:end], tail[::-1], -1)
-
-    def _find_prefixed(self, order: IntArray, prefix: str, step: int) -> Iterator[str]:
-        """Strings with a prefix, all read in a direction: 1 = forward, -1 = backward."""
-        strings, rows = self.strings, order.data
-
-        def text(row: int) -> str:
-            return strings[row][::step]
-
-        yield from strings.take(order[rows_starting(rows, prefix, text)].tolist())
-
-
-def contains(ordered: Sequence[str], string: str) -> bool:
-    """Whether an ascending column has a string."""
-    row = bisect_left(ordered, string)
-    return row < len(ordered) and ordered[row] == string
+        swapped = f"{query[: middle - 1]}{query[middle : middle + 1]}{query[middle - 1 : middle]}"
+        swapped += query[middle + 1 :]
+        row = bisect_left(self.strings, swapped)
+        if middle and row < len(self.strings) and self.strings[row] == swapped:
+            yield swapped

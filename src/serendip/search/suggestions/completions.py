@@ -46,10 +46,11 @@ def _distinct(candidates: Iterable[Candidate], k: int) -> list[Candidate]:
 def _values(searcher: Searcher, key: str) -> Iterator[Candidate]:
     """Values of attributes that have a normal form from one of their words on, and find items."""
     values = searcher.values
-    ranked = sorted(values.starting(key), key=lambda value: (-values.count(value), value))
-    hits = ((value, searcher.lexical.search(value, TOP).item_nums) for value in ranked if key)
-    for value, items in islice((pair for pair in hits if len(pair[1])), MAX_VALUES):
-        yield Candidate(value, "attribute", "fields", np.sort(items))
+    rows = np.unique(values.word_starts.starting(key)[0]).tolist() if key else []
+    ranked = sorted(rows, key=lambda row: (-len(values.ranks_at(row)), values.texts[row]))
+    hits = ((values.texts[row], searcher.lexical.search(values.texts[row], TOP)) for row in ranked)
+    for value, found in islice((pair for pair in hits if len(pair[1])), MAX_VALUES):
+        yield Candidate(value, "attribute", "fields", np.sort(found.item_nums))
 
 
 def _inside(searcher: Searcher, key: str, k: int) -> Iterator[int]:

@@ -21,10 +21,10 @@ from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.starts import DAY_S
 from serendip.data.rows.strings import Strings
 from serendip.data.text import normalise
+from serendip.search.names import WordStarts
 from serendip.search.suggestions.candidates import KINDS, Candidate, QueryKind, Source
 from serendip.search.suggestions.categories import Categories
 from serendip.search.suggestions.co_searches import CoSearches
-from serendip.search.word_starts import WordStarts
 
 _OF_ONE_ITEM: tuple[QueryKind, ...] = ("like", "written", "title", "spelling")
 _FOCUS_PRIOR = 30.0

@@ -3,9 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.artefact import open_value, save_value
 from serendip.data.rows.strings import Strings
-from serendip.search.word_starts import WordStarts
+from serendip.search.names import WordStarts
 
 TEXTS = st.lists(st.lists(st.text("ab가", min_size=1, max_size=3), max_size=3).map(" ".join))
 
@@ -20,10 +19,3 @@ def test_a_prefix_finds_all_words_from_which_a_text_goes_on_with_it(texts, prefi
         if f" {text}"[at] == " " and text[at:].startswith(prefix)
     ]
     assert sorted(zip(rows.tolist(), offsets.tolist(), strict=True)) == expected
-
-
-def test_it_is_opened_as_it_was_saved(tmp_path) -> None:
-    starts = WordStarts.of(Strings.of(["star wars", "the war"]))
-    save_value(starts, tmp_path)
-    rows, offsets = open_value(tmp_path).starting("war")
-    assert (rows.tolist(), offsets.tolist()) == ([1, 0], [4, 5])
