@@ -48,7 +48,7 @@ from serendip.search.variants import number_late
 
 _CATALOGUE_FILE, _IDS, _NUMBERS = "catalogue.arrow", "ids", "numbers"
 _FACTS, _QUERIES, _QUERY_RANKER = "facts", "queries", "query-ranker"
-_REWRITES, _RELEVANCE = "rewrites", "relevance"
+_REWRITES, _RELEVANCE, _VALUES = "rewrites", "relevance", "value-names"
 # What ``EngineState.save_tables`` writes.
 TABLES = (_FACTS, _QUERIES, _QUERY_RANKER, _REWRITES, _RELEVANCE)
 _ITEM_TEXTS = "_items"  # texts of items, which all relevance models read
@@ -250,7 +250,7 @@ class EngineState:
         if self.ranker is not None:
             self.ranker.save(folder / "ranker")
         searcher = self.searcher
-        searcher.values.save(folder / "value-names")
+        searcher.values.save(folder / _VALUES)
         Searcher.build(
             self.catalogue,
             self.counts,
@@ -295,7 +295,10 @@ class EngineState:
         sizes = {f"rows of {name}": (len(part), len(vocabulary)) for name, part in rows.items()}
         _require_fitting(folder, sizes)
         searcher = Searcher.open(folder / "search", catalogue, numbers.counts)
-        rewrites, values = RewriteTable.open(folder / _REWRITES), ValueTable.open(folder / "value-names")
+        rewrites, values = (
+            RewriteTable.open(folder / _REWRITES),
+            ValueTable.open(folder / "value-names"),
+        )
         state = cls(
             catalogue=catalogue,
             models={

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 
 from serendip.data.query import History, Query
 from serendip.engine.stages import selection
-from serendip.engine.stages.base import ListRule, OpenRows, Ranked
+from serendip.engine.stages.base import Ranked, Slate
 from serendip.engine.stages.diversity import DiversityConfig
 from serendip.engine.stages.exploration import ExplorationConfig, request_seed
-from serendip.engine.stages.selection import Slate
 from serendip.engine.stages.sponsored import SponsoredConfig
 from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig
@@ -114,7 +113,7 @@ def test_explored_items_are_drawn_by_a_softmax_of_their_taste() -> None:
             rows = ranked([9] * 8, counts=[9] * 5 + [0, 0, 0], taste=4.0 + scale * taste, seed=seed)
             slate = build_slate(rows, rules)
             row = slate.rows[4] - 5
-            assert slate.propensities_of(EXPLORED)[4] == pytest.approx(chances[row], rel=1e-3)
+            assert slate.propensities_of_draws()[4] == pytest.approx(chances[row], rel=1e-3)
             drawn[row] += 1
     assert drawn / drawn.sum() == pytest.approx(chances, abs=0.03)
 
@@ -142,7 +141,7 @@ def test_a_position_that_a_new_item_has_by_its_value_is_left_to_it() -> None:
     slate = build_slate(ranked([5, 4, 3, 2], counts=[9, 0, 9, 0], taste=[0, 0, 0, 9]), rules)
     assert slate.rows[:2] == [0, 1]
     assert decided(slate, EXPLORED) == []
-    assert np.isnan(slate.propensities_of(EXPLORED)).all()
+    assert np.isnan(slate.propensities_of_draws()).all()
 
 
 def test_explored_items_follow_from_the_seed() -> None:
@@ -215,31 +214,6 @@ def organic_rows(rows: Ranked) -> list[int]:
     return np.flatnonzero(rows.is_organic).tolist()
 
 
-class EveryTurn(ListRule):
-    """A rule that is asked at every position and never names a row."""
-
-    name, label = "every turn", "Never"
-
-    def start(self, ranked: Ranked, rows: OpenRows) -> None:
-        pass
-
-    def next(self, position: int, rows: OpenRows) -> float:
-        return position
-
-    def place(self, position: int, rows: OpenRows) -> int:
-        return -1
-
-
-@given(candidates(), rules())
-def test_a_slate_filled_in_stretches_is_the_one_filled_position_by_position(rows, config) -> None:
-    list_rules = SurfaceStages.of(config).list_rules
-    slow = selection.build_slate(rows, [*list_rules, EveryTurn()])
-    fast = selection.build_slate(rows, list_rules)
-    assert fast.rows == slow.rows
-    assert fast.positions == {rule.name: slow.positions[rule.name] for rule in list_rules}
-    assert fast.propensities == {rule.name: slow.propensities[rule.name] for rule in list_rules}
-
-
 @given(candidates(), rules())
 def test_a_slate_has_every_organic_row_once_and_only_bought_rows_besides(rows, config) -> None:
     slate = build_slate(rows, config)
@@ -310,10 +284,10 @@ def test_only_new_items_are_explored(rows, config) -> None:
 def test_the_first_positions_are_those_of_the_whole_slate(rows, config, length) -> None:
     whole, short = build_slate(rows, config), build_slate(rows, config, length)
     assert short.rows == whole.rows[:length]
+    drawn = {place: chance for place, chance in whole.propensities.items() if place < length}
+    assert short.propensities == drawn
     for rule, positions in whole.positions.items():
         assert short.positions[rule] == [place for place in positions if place < length]
-        drawn = whole.propensities[rule]
-        assert short.propensities[rule] == drawn[: len(short.positions[rule])]
 
 
 def test_visitors_without_an_id_get_another_draw_every_hour() -> None:

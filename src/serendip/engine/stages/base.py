@@ -7,10 +7,11 @@ what people read. The base classes of filters and sources are in ``filters.py`` 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from copy import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import ClassVar, Self
 
@@ -143,78 +144,70 @@ class Ranked:
         return len(self.values)
 
 
-@dataclass(slots=True, eq=False)
-class OpenRows:
-    """Rows of C ranked candidates that are still to be placed.
+@dataclass(eq=False)
+class Slate:
+    """A list of P positions that is filled with C ranked candidates.
 
     Args:
         organic: (C,) bool, organic rows without a position.
         unused: (C,) bool, all rows without a position.
-        fits: (C,) bool, rows that the list rules allow at the next position.
+        fits: (C,) bool, rows whose group has room at the next position.
+        rows: row at each position.
+        positions: list rule -> positions that it decided, in order.
+        propensities: position that was drawn -> probability of its item there.
     """
 
+    ranked: Ranked
     organic: BoolArray
     unused: BoolArray
     fits: BoolArray
+    rows: list[int] = field(default_factory=list)
+    positions: dict[str, list[int]] = field(default_factory=dict)
+    propensities: dict[int, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, ranked: Ranked) -> OpenRows:
-        """All rows, before the first position is filled."""
+    def of(cls, ranked: Ranked) -> Self:
+        """Before the first position is filled."""
         everything = np.ones(len(ranked), np.bool_)
-        return cls(ranked.is_organic.copy(), everything, everything.copy())
+        return cls(ranked, ranked.is_organic.copy(), everything, everything.copy())
 
-    def best(self, count: float) -> list[int]:
-        """The best organic rows, at most ``count``; infinity = all."""
-        rows: list[int] = np.flatnonzero(self.organic).tolist()
-        return rows[: int(min(count, len(rows)))]
+    @cached_property
+    def random(self) -> np.random.Generator:
+        """What chance decides, the same for the same request."""
+        return np.random.default_rng(self.ranked.seed)
 
-    def take(self, rows: Sequence[int]) -> None:
-        """The rows have positions now."""
-        self.organic[rows] = self.unused[rows] = False
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def put(self, row: int) -> None:
+        """Give a row the next position."""
+        self.rows.append(row)
+        self.organic[row] = self.unused[row] = False
+
+    def decided_by(self, rule: str) -> NDArray[np.bool_]:
+        """(P,) True at the positions that a rule decided."""
+        return np.isin(np.arange(len(self)), self.positions.get(rule, []))
+
+    def propensities_of_draws(self) -> FloatArray:
+        """(P,) float32 probabilities of what was drawn; NaN at the other positions."""
+        drawn = [self.propensities.get(place, math.nan) for place in range(len(self))]
+        return np.array(drawn, np.float32)
 
 
 class ListRule(Stage, ABC):
-    """Fills positions of the slate; the first rule that names a row decides the position.
-
-    Each slate has a copy of its own (``begin``).
-
-    Attributes:
-        positions: of the slate that the rule decided, in order.
-        propensities: of a rule that draws: the probability of the item at each of these positions.
-    """
-
-    positions: list[int]
-    propensities: list[float]
+    """Fills positions of the slate; the first rule that names a row decides the position."""
 
     @property
     def trace_key(self) -> str:
         """Key of the number of positions that it decided."""
         return self.name
 
-    def begin(self, ranked: Ranked, rows: OpenRows) -> Self:
-        """The rule for a slate of the candidates of one query."""
-        own = copy(self)
-        own.positions, own.propensities = [], []
-        own.start(ranked, rows)
-        return own
+    def begin(self, slate: Slate) -> None:
+        """Look at the slate before the next position is filled."""
 
     @abstractmethod
-    def start(self, ranked: Ranked, rows: OpenRows) -> None:
-        """Read what the slate is made of."""
-
-    @abstractmethod
-    def next(self, position: int, rows: OpenRows) -> float:
-        """The first 0-based position, from ``position`` on, at which it may act; infinity = none.
+    def place(self, slate: Slate) -> int:
+        """The row for the next position, or -1 to leave it to the next rule.
 
         At least one organic row is open.
         """
-
-    @abstractmethod
-    def place(self, position: int, rows: OpenRows) -> int:
-        """The row for a 0-based position, or -1 to leave it to the next rule.
-
-        At least one organic row is open.
-        """
-
-    def add(self, rows: Sequence[int]) -> None:
-        """The rows have the next positions, whichever rule decided them."""

@@ -14,7 +14,6 @@ page, wherever it begins.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Annotated, Self
 
 import numpy as np
@@ -22,11 +21,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from serendip.config import INTERNAL, Config
 from serendip.data.arrays import IntArray
-from serendip.engine.stages.base import (
-    ListRule,
-    OpenRows,
-    Ranked,
-)
+from serendip.engine.stages.base import ListRule, Slate
 from serendip.engine.state import EngineState
 
 
@@ -81,37 +76,19 @@ class DiversityRule(ListRule):
     def __init__(self, config: DiversityConfig) -> None:
         self._config = config
 
-    def start(self, ranked: Ranked, rows: OpenRows) -> None:
-        """Begin with empty groups; what ``fits`` follows them."""
-        self._fits = rows.fits
-        self._shown: list[int] = []
-        groups = np.unique(ranked.codes[:, : self._config.levels], axis=0, return_inverse=True)[1]
-        self._groups = groups.reshape(-1)
-        self._counts = [0] * (int(self._groups.max(initial=-1)) + 1)
+    def begin(self, slate: Slate) -> None:
+        """Find the rows whose group has room in the window that the next position ends."""
+        groups = slate.ranked.codes[:, : self._config.levels]
+        shown, counts = np.unique(
+            groups[slate.rows[1 - self._config.window :]], axis=0, return_counts=True
+        )
+        full = shown[counts >= self._config.most]
+        slate.fits = ~(groups[:, None] == full[None]).all(2).any(1)
 
-    def next(self, position: int, rows: OpenRows) -> float:
-        """Every position."""
-        return position
-
-    def place(self, position: int, rows: OpenRows) -> int:
+    def place(self, slate: Slate) -> int:
         """The best organic row whose group has room; the best of all if every group is full."""
-        fitting = rows.organic & rows.fits
-        row = int(np.argmax(fitting if fitting.any() else rows.organic))
-        if rows.organic[:row].any():
-            self.positions.append(position)
+        fitting = slate.organic & slate.fits
+        row = int(np.argmax(fitting if fitting.any() else slate.organic))
+        if slate.organic[:row].any():
+            slate.positions[self.name].append(len(slate))
         return row
-
-    def add(self, rows: Sequence[int]) -> None:
-        """Count the groups of the rows, and no longer those that leave the window."""
-        for row in rows:
-            self._shown.append(int(self._groups[row]))
-            self._count(self._shown[-1], 1)
-            if len(self._shown) >= self._config.window:  # The next position's begins later.
-                self._count(self._shown[-self._config.window], -1)
-
-    def _count(self, group: int, change: int) -> None:
-        was_full = self._counts[group] >= self._config.most
-        self._counts[group] += change
-        is_full = self._counts[group] >= self._config.most
-        if is_full != was_full:
-            self._fits[self._groups == group] = not is_full

@@ -33,7 +33,7 @@ from pydantic import Field, PositiveFloat
 
 from serendip.config import INTERNAL, Config
 from serendip.data.query import History, Query
-from serendip.engine.stages.base import ListRule, OpenRows, Ranked
+from serendip.engine.stages.base import ListRule, Slate
 
 EXPLORED = "explored"
 """The rule, and its column: 1 for explored items, NaN for the others."""
@@ -72,48 +72,34 @@ class ExplorationRule(ListRule):
     def __init__(self, config: ExplorationConfig) -> None:
         self._config = config
 
-    def start(self, ranked: Ranked, rows: OpenRows) -> None:
-        """Find the pool of one request."""
-        self._random = np.random.default_rng(ranked.seed)
-        self._block = math.ceil(1 / self._config.share)
-        self._is_new, self._taste = ranked.is_new, ranked.taste  # (C,) each
-        # In an order of their own: that of the values of new items alike differs by rounding.
-        self._pool = np.flatnonzero(ranked.is_new)
-        self._pool = self._pool[np.argsort(ranked.items[self._pool])]
-        self._spread = float(np.nanstd(ranked.taste)) if self._pool.size else 0.0
-
-    def next(self, position: int, rows: OpenRows) -> float:
-        """The last position of a block, while new items are open."""
-        is_over = not rows.organic[self._pool].any()
-        return math.inf if is_over else position + -(position + 1) % self._block
-
-    def place(self, position: int, rows: OpenRows) -> int:
-        """A row of the pool that fits; -1 if there is none, or nothing to explore here."""
-        if (position + 1) % self._block:
+    def place(self, slate: Slate) -> int:
+        """A new row that fits; -1 if there is none, or nothing to explore here."""
+        position, ranked = len(slate), slate.ranked
+        block = math.ceil(1 / self._config.share)
+        if (position + 1) % block or not ranked.is_new.any():
             return -1
-        fitting = rows.organic & rows.fits  # (C,)
+        fitting = slate.organic & slate.fits  # (C,)
         displaced = int(np.argmax(fitting))
-        if not fitting[displaced] or self._is_new[displaced]:
+        if not fitting[displaced] or ranked.is_new[displaced]:
             return -1
-        pool = self._pool[fitting[self._pool]]
-        pool = pool[self._taste[pool] >= self._least_taste(position)]
+        # In an order of their own: that of the values of new items alike differs by rounding.
+        pool = np.flatnonzero(fitting & ranked.is_new)
+        pool = pool[np.argsort(ranked.items[pool])]
+        taste, spread = ranked.taste, float(np.nanstd(ranked.taste))
+        # As much to the taste as what is not new in the block that ends here.
+        beside = np.arange(position + 1 - block, position + 1)
+        known = taste[beside[~ranked.is_new[beside]]]
+        least = known.mean() + self._config.min_taste * spread if len(known) else -math.inf
+        pool = pool[taste[pool] >= least]
         if not len(pool):
             return -1
-        above = self._taste[pool] - self._taste[pool].max()
-        chances = np.exp(above / max(self._config.temperature * self._spread, _TINY))
+        above = taste[pool] - taste[pool].max()
+        chances = np.exp(above / max(self._config.temperature * spread, _TINY))
         chances /= chances.sum()
-        drawn = int(self._random.choice(len(pool), p=chances))
-        self.positions.append(position)
-        self.propensities.append(float(chances[drawn]))
+        drawn = int(slate.random.choice(len(pool), p=chances))
+        slate.positions[self.name].append(position)
+        slate.propensities[position] = float(chances[drawn])
         return int(pool[drawn])
-
-    def _least_taste(self, position: int) -> float:
-        """Taste from which a new item fits into the block that ends at a position."""
-        block = slice(max(0, position + 1 - self._block), position + 1)
-        known = self._taste[block][~self._is_new[block]]
-        if not len(known):
-            return -math.inf
-        return float(known.mean()) + self._config.min_taste * self._spread
 
 
 def request_seed(query: Query, past: History) -> int:

@@ -8,23 +8,15 @@ ends is the beginning of the whole one, and every page is a part of the same lis
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data import FloatArray, IntArray, ItemList, Query
 from serendip.data.item_list import tie_order
-from serendip.engine.stages.base import (
-    Kept,
-    ListFilter,
-    ListRule,
-    OpenRows,
-    OrderedCandidates,
-    Ranked,
-)
+from serendip.engine.stages.base import Kept, ListFilter, ListRule, OrderedCandidates, Ranked, Slate
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.diversity import DiversityConfig, find_groups
 from serendip.engine.stages.exploration import EXPLORED, PROPENSITY, request_seed
@@ -38,69 +30,24 @@ from serendip.engine.stages.surfaces import SurfaceConfig
 _COMPARED = 100  # first rows whose taste is known; blocks that end behind them are not explored
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Slate:
-    """A list of P positions.
-
-    Args:
-        rows: row of the ranked candidates at each position.
-        positions: list rule -> positions that it decided.
-        propensities: list rule that draws -> probability of the item at each of its positions.
-    """
-
-    rows: list[int]
-    positions: Mapping[str, list[int]] = field(default_factory=dict)
-    propensities: Mapping[str, list[float]] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def decided_by(self, rule: str) -> NDArray[np.bool_]:
-        """(P,) True at the positions that a rule decided."""
-        return np.isin(np.arange(len(self)), self.positions.get(rule, []))
-
-    def propensities_of(self, rule: str) -> FloatArray:
-        """(P,) float32 probabilities of what a rule drew; NaN at the other positions."""
-        values = np.full(len(self), np.nan, np.float32)
-        drawn = self.propensities.get(rule, [])
-        values[self.positions.get(rule, [])[: len(drawn)]] = drawn
-        return values
-
-
 def build_slate(ranked: Ranked, rules: Sequence[ListRule], max_items: int | None = None) -> Slate:
     """Fill the first ``max_items`` positions; without rules the slate is the organic order.
 
-    The first rule decides first.
+    The first rule decides first. Pinned rows keep their positions.
     """
     end = len(ranked) if max_items is None else max_items
-    rows = OpenRows.of(ranked)
-    rules = [rule.begin(ranked, rows) for rule in rules]
-    order: list[int] = []
-    while (position := len(order)) < end and rows.organic.any():
-        turns = (rule.next(position, rows) for rule in rules)
-        # Positions before the next turn of a rule have the organic order.
-        unruled = max(ranked.pinned, min(turns, default=math.inf)) - position
-        if unruled > 0:
-            placed = rows.best(min(unruled, end - position))
-        else:
-            placed = [_place(position, rules, rows)]
-        order += placed
-        rows.take(placed)
+    slate = Slate.of(ranked)
+    slate.positions = {rule.name: [] for rule in rules}
+    if not rules:
+        slate.rows = np.flatnonzero(slate.organic)[:end].tolist()
+        return slate
+    while len(slate) < end and slate.organic.any():
         for rule in rules:
-            rule.add(placed)
-    return Slate(
-        order,
-        {rule.name: rule.positions for rule in rules},
-        {rule.name: rule.propensities for rule in rules},
-    )
-
-
-def _place(position: int, rules: Iterable[ListRule], rows: OpenRows) -> int:
-    for rule in rules:
-        row = rule.place(position, rows)
-        if row >= 0:
-            return row
-    return rows.best(1)[0]
+            rule.begin(slate)
+        turns = rules if len(slate) >= ranked.pinned else ()
+        placed = next((row for rule in turns if (row := rule.place(slate)) >= 0), -1)
+        slate.put(placed if placed >= 0 else int(np.argmax(slate.organic)))
+    return slate
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +133,7 @@ class Selector:
         slate = build_slate(self._ranked(row, order), rules, min(ends, default=None))
         if most_sent is not None:
             trace[SENT] = len(slate)
-        for rule in rules:
-            trace[rule.trace_key] = len(slate.positions[rule.name])
+        trace |= {rule.trace_key: len(slate.positions[rule.name]) for rule in rules}
         numbers = {name: values[slate.rows] for name, values in numbers.items()}
         items = self._list_items(order[slate.rows], slate, numbers)
         query, surface = self.batch.queries[row], self.batch.surface
@@ -255,7 +201,7 @@ class Selector:
         columns |= numbers
         if EXPLORED in slate.positions:
             columns[EXPLORED] = np.where(slate.decided_by(EXPLORED), 1.0, np.nan)
-            columns[PROPENSITY] = slate.propensities_of(EXPLORED)
+            columns[PROPENSITY] = slate.propensities_of_draws()
         if SPONSORED in slate.positions:
             is_bought = slate.decided_by(SPONSORED)
             columns[SPONSORED] = is_bought

@@ -9,7 +9,6 @@ order. A bid of 0 counts as none.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
@@ -18,7 +17,7 @@ from pydantic import Field, NonNegativeInt, field_validator
 
 from serendip.config import Config
 from serendip.data import BoolArray, Catalogue, FloatArray, IntArray
-from serendip.engine.stages.base import ListRule, OpenRows, Ranked
+from serendip.engine.stages.base import ListRule, Slate
 
 # The source of items with a bid: a candidate of this source alone is shown at a sponsored position
 # only. Also the rule that sells the positions, and the column (bool) of items that bought one.
@@ -74,21 +73,14 @@ class SponsoredRule(ListRule):
     def __init__(self, config: SponsoredConfig) -> None:
         self._config = config
 
-    def start(self, ranked: Ranked, rows: OpenRows) -> None:
-        """Begin an auction for each position that can be bought."""
-        self._organic, self._revenue = ranked.values, ranked.revenue
-
-    def next(self, position: int, rows: OpenRows) -> float:
-        """The next position for sale."""
-        return min((sold for sold in self._config.positions if sold >= position), default=math.inf)
-
-    def place(self, position: int, rows: OpenRows) -> int:
+    def place(self, slate: Slate) -> int:
         """The bidding row of the highest expected revenue; -1 if the position stays organic."""
+        position, ranked = len(slate), slate.ranked
         if position not in self._config.positions:
             return -1
-        minimum = self._config.floor * self._organic[rows.organic].max()
-        is_bidding = rows.unused & rows.fits & (self._revenue > 0) & (self._organic >= minimum)
+        minimum = self._config.floor * ranked.values[slate.organic].max()
+        is_bidding = slate.unused & slate.fits & (ranked.revenue > 0) & (ranked.values >= minimum)
         if not is_bidding.any():
             return -1
-        self.positions.append(position)
-        return int(np.argmax(np.where(is_bidding, self._revenue, -np.inf)))
+        slate.positions[self.name].append(position)
+        return int(np.argmax(np.where(is_bidding, ranked.revenue, -np.inf)))
