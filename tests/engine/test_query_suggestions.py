@@ -12,6 +12,7 @@ import stand as stand_world
 from small_shop import add_settings
 
 from serendip.data import Event, Item
+from serendip.data.items.starts import DAY_S
 from serendip.engine.answer import Suggestion
 from serendip.engine.engine import Engine
 from serendip.engine.query_suggestions import (
@@ -146,8 +147,8 @@ def recommend(
     now: float = math.nan,
 ) -> list[Suggestion]:
     """What is suggested from a state, to somebody of whom nothing is known."""
-    suggester = QuerySuggester(state, engine.settings.queries)
-    return suggester.recommend(state, request, user or SuggestionUser(), now)
+    config, user = engine.settings.queries, user or SuggestionUser()
+    return QuerySuggester(state, config, request, user, now).recommend()
 
 
 def passing_of(engine: Engine, text: str, genre: str) -> set[str]:
@@ -195,23 +196,24 @@ def test_a_query_whose_items_are_deleted_is_not_suggested(open_engine) -> None:
     assert "western" not in texts(engine.suggest(Request(user_id="u2", k=50)))
 
 
-def test_the_last_position_is_drawn_and_has_its_propensity(open_engine) -> None:
-    engine = open_engine("\n[queries]\nexploration = 4\n")
-    users = [f"u{n}" for n in range(12)]
-    lists = [engine.suggest(Request(user_id=user, k=3)).queries for user in users]
-    for queries in lists:
-        assert [query.propensity for query in queries[:-1]] == [1.0, 1.0]
-        assert queries[-1].propensity in (1.0, 1 / 2, 1 / 3, 1 / 4)
-    assert any(queries[-1].propensity < 1 for queries in lists)
-    again = [engine.suggest(Request(user_id=user, k=3)).queries for user in users]
-    assert again == lists
-    plain = open_engine()
-    usual = [texts(plain.suggest(Request(user_id=user, k=6))) for user in users]
-    pairs = list(zip(lists, usual, strict=True))
-    for queries, expected in pairs:
-        assert [query.text for query in queries[:-1]] == expected[:2]
-        assert queries[-1].text in expected[2:]
-    assert any(queries[-1].text != expected[2] for queries, expected in pairs)
+def test_a_share_of_the_chips_is_drawn_from_young_categories_with_its_propensity(
+    reader: Engine,
+) -> None:
+    table = reader.state.queries
+    starts = np.full(len(table.categories), NOW - 90 * DAY_S)
+    starts[table.categories.values.index("western")] = NOW - 20 * DAY_S
+    shares = np.where(np.arange(len(table))[:, None] < 6, starts == starts.max(), table.shares)
+    state = replace(reader.state, queries=replace(table, category_starts=starts, shares=shares))
+
+    def propensities(user: str, k: int, now: float = NOW) -> list[float]:
+        asked = recommend(reader, state, Request(k=k), SuggestionUser(user), now)
+        return [query.propensity for query in asked]
+
+    lists = [propensities(f"u{n}", 5) for n in range(6)]
+    assert all(0 < one[0] < 1 == min(one[1:]) for one in lists)
+    assert propensities("u0", 5) == lists[0]
+    assert min(propensities("u0", 4)) == min(propensities("", 5)) == 1.0
+    assert min(propensities("u0", 5, NOW + 60 * DAY_S)) == 1.0, "it is young no longer"
 
 
 def test_what_helped_after_a_failure_comes_first(reader: Engine) -> None:
@@ -317,6 +319,6 @@ def test_a_text_is_completed_by_phrases_that_are_about_something(
     facts = np.array([focus], np.float32), np.array([searches], np.int32)
     table = replace(table, focus=facts[0], searches=facts[1])
     state = replace(reader.state, queries=table, query_ranker=by_feature("is phrase"))
-    suggester = QuerySuggester(state, reader.settings.queries)
-    told = suggester.complete(state, Request(text="numb", k=9), SuggestionUser())
+    parts = (state, reader.settings.queries, Request(text="numb", k=9), SuggestionUser())
+    told = QuerySuggester(*parts).complete()
     assert ("number" in [query.text for query in told]) == is_told

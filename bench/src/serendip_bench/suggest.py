@@ -30,7 +30,6 @@ import numpy as np
 from serendip.data.arrays import IntArray
 from serendip.data.numeric import unit
 from serendip.data.text import normalise
-from serendip.engine.query_suggestions import QuerySuggester
 from serendip.errors import ConfigError
 from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.intervals import estimate, per_user
@@ -228,21 +227,20 @@ def _measure_baseline(name: str, replay: SuggestReplay, min_users: int) -> _Meas
 
 
 def _measure_variant(config: QueriesConfig, replay: SuggestReplay, seed: int) -> _Measurements:
-    measurements, suggester, state = _Measurements(), None, None
+    measurements, state = _Measurements(), None
     targets = replay.data.targets
     build = replay.open_builder(config, targets[0].timestamp)
     generations = NUM_GENERATIONS if np.isinf(replay.data.held_out_from) else 1
     starts = {int(start) for start in np.linspace(0, len(targets), generations, endpoint=False)}
     for index, target in enumerate(targets):
-        if index in starts or state is None or suggester is None:
+        if index in starts or state is None:
             state = replay.build_generation(build, target.timestamp, seed)
-            suggester = QuerySuggester(state, config)
         user = replay.build_user_features(target, state)
         without = frozenset(user.searched)
         for typed in TYPED:
             letters, most = target.key[:typed].strip(), K + min(len(without), 10 * K)
             begin = time.process_time()
-            texts = list_suggestions(suggester, state, user, letters, most)
+            texts = list_suggestions(state, config, user, letters, most)
             measurements.milliseconds[typed].append(1000 * (time.process_time() - begin))
             new = [text for text in texts if normalise(text) not in without]
             measurements.add(replay, target, typed, new[:K])

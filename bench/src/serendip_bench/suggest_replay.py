@@ -182,15 +182,9 @@ class SuggestReplay:
 
 
 def list_suggestions(
-    suggester: QuerySuggester,
-    state: EngineState,
-    user: SuggestionUser,
-    typed: str,
-    k: int,
+    state: EngineState, config: QueriesConfig, user: SuggestionUser, typed: str, k: int
 ) -> list[str]:
     """Texts of the first k suggestions, as served."""
-    if typed:
-        suggestions = suggester.complete(state, Request(text=typed, k=k), user)
-    else:
-        suggestions = suggester.recommend(state, Request(k=k), user)
+    suggester = QuerySuggester(state, config, Request(text=typed, k=k), user)
+    suggestions = suggester.complete() if typed else suggester.recommend()
     return [suggestion.text for suggestion in suggestions]

@@ -121,7 +121,6 @@ class Engine(AbstractContextManager["Engine"]):
         self._query_builder = QueryBuilder(
             encoder, state.fusion, store, settings.actions, self._surfaces, clock
         )
-        self._suggester = QuerySuggester(state, settings.queries)
         self._suggestion_users = SuggestionUsers(store, settings.actions)
         self._media = media = PostedMedia.of(content, folder, workspace.cache, manifest)
         self._eraser = Eraser(workspace, store)
@@ -370,14 +369,12 @@ class Engine(AbstractContextManager["Engine"]):
         state = self.state
         if request.k < 1:
             return Suggestions(uuid.uuid4().hex, self.generation, ())
-        user = self._suggestion_user(state, request.user_id)
-        if normalise(request.text):
-            suggestions = self._suggester.complete(state, request, user)
-        else:
-            now = self._clock()
-            if state.queries.co_searches.ways_out:
-                user = replace(user, failed=self._suggestion_users.find_failed(request, now))
-            suggestions = self._suggester.recommend(state, request, user, now)
+        user, now = self._suggestion_user(state, request.user_id), self._clock()
+        is_typed = bool(normalise(request.text))
+        if not is_typed and state.queries.co_searches.ways_out:
+            user = replace(user, failed=self._suggestion_users.find_failed(request, now))
+        suggester = QuerySuggester(state, self.settings.queries, request, user, now)
+        suggestions = suggester.complete() if is_typed else suggester.recommend()
         return Suggestions(uuid.uuid4().hex, self.generation, tuple(suggestions))
 
     def explain(self, request: Request, item_id: str) -> Explanation:

@@ -13,6 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import Self
 
@@ -32,6 +33,7 @@ from serendip.engine.stages.batch import shorten_history
 from serendip.engine.stages.exploration import request_seed
 from serendip.engine.stages.filters import Requested
 from serendip.engine.state import EngineState
+from serendip.search.logistic import LogisticModel
 from serendip.search.rewrites import WITHIN_S
 from serendip.search.suggestions.candidates import LIKE, MOST_CHARACTERS, Candidate, QueryKind
 from serendip.search.suggestions.checks import TOP, Blocklist
@@ -53,7 +55,6 @@ _UNREADABLE = 1e12  # what a query in letters that its reader may not know loses
 # Focus of a phrase, times its words, below which it is about nothing: it is not recommended, and
 # does not complete a text.
 _LEAST_FOCUS, _LEAST_COMPLETED = 0.14, 0.05
-
 # Scale of what chance adds to the scores of queries that nobody searched, in log odds. So what is
 # level is shown in turn, to one user another day, to visitors another hour.
 _CHANCE = 0.3
@@ -64,6 +65,7 @@ MAX_USERS = 256
 MAX_NUMBERS = 16_000_000  # cached users times their scores, one per item: 64 MB
 _MAX_LATEST = 100  # newest events, impressions among them, that tell whether the last search failed
 _MODEL = "retriever"  # its scores are the taste of a user
+_find_blocklist = lru_cache(Blocklist.of)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,80 +86,80 @@ class _RankedQuery(Option):
     def key(self) -> str:
         return self.table.keys[self.row]  # normal form of the query
 
+    def is_topic(self, least: float) -> bool:
+        """False for a phrase such as "later", which says nothing of what it leads to."""
+        table, row = self.table, self.row
+        if self.kind != "phrase" or not len(table.focus) or table.searches[row]:
+            return True
+        return bool(table.focus[row] * table.num_words[row] >= least)
 
+
+@dataclass(frozen=True, eq=False)
 class QuerySuggester:
-    """Suggests queries from one generation; safe to use from many threads.
+    """Suggests queries to one user.
 
     Args:
-        state: of the generation.
-        config: words that are never suggested, and rules of the order.
+        state: of the engine.
+        config: words that are never suggested, and the share of young categories.
+        request: its ``k`` queries are suggested; its filters are those of its text, or of its page.
+        now: Unix seconds; NaN = no category is young.
     """
 
-    def __init__(self, state: EngineState, config: QueriesConfig) -> None:
-        self._table, self._ranker = state.queries, state.query_ranker
-        self._config, self._blocklist = config, Blocklist.of(config.unsafe_words)
-        table = self._table
-        self._popularity = np.log1p(table.users) + 0.3 * np.log1p(table.num_choices)
+    state: EngineState
+    config: QueriesConfig
+    request: Request
+    user: SuggestionUser
+    now: float = math.nan
 
-    def complete(
-        self, state: EngineState, request: Request, user: SuggestionUser
-    ) -> list[Suggestion]:
-        """The ``request.k`` best completions of the typed text.
+    def complete(self) -> list[Suggestion]:
+        """The best completions of the typed text.
 
         On the results page of this text, which found nothing then, what people searched with
         success after it comes first.
-
-        The filters of the request are those of its text and of what completes it.
         """
-        typed, k, passing = request.text, request.k, _find_passing(state, request)
-        key, has_results = normalise(typed), _result_test(state, passing)
-        completions = find_completions(state.searcher, typed, k)
-        rows = self._complete_key(key, passing)
+        searcher, table, user = self.state.searcher, self.state.queries, self.user
+        key, k = normalise(self.request.text), self.request.k
+        completions = find_completions(searcher, self.request.text, k)
+        rows = self._complete_key(key)
         if not len(rows) and all(completion.kind == "spelling" for completion in completions):
-            before, _, last = key.rpartition(" ")
-            meant = f"{state.searcher.speller.correct_text(before)} {last}".strip()
-            rows = self._complete_key(meant, passing)
-        verified = self._table.rows_by_key
+            rows = self._complete_key(searcher.speller.correct_beginning(key))
         candidates = [
             one
             for one in completions
-            if self._blocklist.allows(one.text)
-            and (one.kind != "attribute" or normalise(one.text) not in verified)
+            if _find_blocklist(self.config.unsafe_words).allows(one.text)
+            and (one.kind != "attribute" or normalise(one.text) not in table.rows_by_key)
         ]
         queries = [
-            *(self._ways_out(key, k) if normalise(request.after) == key else ()),
-            *self._rank(self._table, rows, user, key),
-            *self._rank_proposed(state, candidates, user, key),
+            *(self._ways_out(key) if normalise(self.request.after) == key else ()),
+            *_rank(table, rows, self.state.query_ranker, user, key),
+            *self._rank_proposed(candidates, user, key),
         ]
         visible = (
             query
             for query in _best_first(queries)
-            if query.item not in user.hidden and _is_topic(query, _LEAST_COMPLETED)
+            if query.item not in user.hidden and query.is_topic(_LEAST_COMPLETED)
         )
-        return [_suggestion(state, query) for query in islice(filter(has_results, visible), k)]
+        return [self._show(query) for query in islice(filter(self._has_results, visible), k)]
 
-    def recommend(
-        self, state: EngineState, request: Request, user: SuggestionUser, now: float = math.nan
-    ) -> list[Suggestion]:
-        """The ``request.k`` best queries for a user to search next.
+    def recommend(self) -> list[Suggestion]:
+        """The best queries to search next.
 
         What people searched with success after ``after`` without success, or after the user's own
         search that has just failed, comes first, at half of the positions at most. With a language,
         queries in letters that its readers may not know come last.
-
-        The filters of the request are those of the page. Without ``now`` no category is young.
         """
-        key, k, passing = normalise(request.after), request.k, _find_passing(state, request)
-        has_results = _result_test(state, passing)
-        rng = np.random.default_rng(_seed(key, user, now))
-        own = self._own_candidates(state, user)
+        state, request, user = self.state, self.request, self.user
+        key, table = normalise(request.after), state.queries
+        rng = np.random.default_rng(_seed(key, user, self.now))
+        own = self._own_candidates()
         if key:
             results = state.searcher.search(request.after, TOP).item_nums
             user = replace(user, page=results[::-1], searched={**user.searched, key: ""})
+        rows = np.arange(len(table)) if self._passing is None else self._passing_rows
         queries = [
-            *self._ways_out(key or user.failed, k),
-            *self._rank(self._table, self._rows_within(passing), user, "", rng),
-            *self._rank_proposed(state, own, user, "", rng),
+            *self._ways_out(key or user.failed),
+            *_rank(table, rows, state.query_ranker, user, "", rng),
+            *self._rank_proposed(own, user, "", rng),
         ]
         if (language := find_language(request.language)) is not None:
             queries = [
@@ -169,83 +171,71 @@ class QuerySuggester:
         ordered = [
             query
             for query in _best_first(queries)
-            if query.key != key
-            and query.item not in user.unwanted
-            and _is_topic(query, _LEAST_FOCUS)
+            if query.key != key and query.item not in user.unwanted and query.is_topic(_LEAST_FOCUS)
         ]
-        is_new = _NewResults()
-        varied = select_varied(ordered, lambda query: is_new(query) and has_results(query))
-        best = list(islice(varied, max(k, k - 1 + self._config.exploration)))
-        first, chance = self._draw_young(ordered, user, k, now, has_results, rng)
-        return self._explore(state, best, first, chance, user, k, rng)
+        accepts = self._differing()
+        best = list(islice(select_varied(ordered, accepts), request.k))
+        first, chance = self._draw_young(ordered, rng)
+        others = (query for query in best if query not in first)
+        shown = [self._show(query, chance) for query in first] + list(map(self._show, others))
+        return shown[: request.k]
 
-    def _ways_out(self, key: str, k: int) -> list[_RankedQuery]:
-        rows = self._table.co_searches.ways_out.get(key, ())[: (k + 1) // 2]
+    def _ways_out(self, key: str) -> list[_RankedQuery]:
+        table = self.state.queries
+        rows = table.co_searches.ways_out.get(key, ())[: (self.request.k + 1) // 2]
         return [
-            _RankedQuery.of(self._table, row, "way out", _FIRST - place)
-            for place, row in enumerate(rows)
+            _RankedQuery.of(table, row, "way out", _FIRST - place) for place, row in enumerate(rows)
         ]
 
     def _draw_young(
-        self,
-        queries: Sequence[_RankedQuery],
-        user: SuggestionUser,
-        k: int,
-        now: float,
-        has_results: Callable[[_RankedQuery], bool],
-        rng: np.random.Generator,
+        self, queries: Sequence[_RankedQuery], rng: np.random.Generator
     ) -> tuple[list[_RankedQuery], float]:
-        # Unknown visitors would all get the same draw, so they get the best ones instead.
-        table, most = self._table, int(self._config.young_share * k)
-        young = table.find_young(now, self._config.young_days)
+        table, most = self.state.queries, int(self.config.young_share * self.request.k)
+        young = table.find_young(self.now)
         if not most or not young.any():
             return [], 1.0
-        shares = table.shares
+        shares, accepts = table.shares, self._differing()
         is_young = shares[:, young].sum(1) >= _YOUNG_FROM * np.maximum(shares.sum(1), 1e-9)  # (Q,)
-        is_new = _NewResults()
-        pool = [query for query in queries if query.table is table and is_young[query.row]]
-        pool = list(islice((one for one in pool if is_new(one) and has_results(one)), _YOUNG_POOL))
-        if not user.user_id or len(pool) <= most:
+        leading = (query for query in queries if query.table is table and is_young[query.row])
+        pool = list(islice(filter(accepts, leading), _YOUNG_POOL))
+        # Unknown visitors would all get the same draw, so they get the best ones instead.
+        if not self.user.user_id or len(pool) <= most:
             return pool[:most], 1.0
         drawn = np.sort(rng.permutation(len(pool))[:most])
         return [pool[place] for place in drawn.tolist()], most / len(pool)
 
-    def _explore(
-        self,
-        state: EngineState,
-        best: Sequence[_RankedQuery],
-        first: Sequence[_RankedQuery],
-        chance: float,
-        user: SuggestionUser,
-        k: int,
-        rng: np.random.Generator,
-    ) -> list[Suggestion]:
-        """The first k queries; the last position is drawn, but for unknown visitors."""
-        others = [query for query in best if query not in first]
-        shown, pool = others[: k - len(first)], others[max(k - len(first) - 1, 0) :]
-        propensities = dict.fromkeys(first, chance)
-        if self._config.exploration and user.user_id and len(shown) > 1 and len(pool) > 1:
-            shown[-1] = pool[int(rng.integers(len(pool)))]
-            propensities[shown[-1]] = 1.0 / len(pool)
-        return [
-            _suggestion(state, query, propensities.get(query, 1.0)) for query in [*first, *shown]
-        ]
+    @cached_property
+    def _passing(self) -> AllowedItems | None:
+        """The items that pass the filters of the request; None without filters.
 
-    def _rows_within(self, passing: AllowedItems | None) -> NDArray[np.intp]:
+        Raises:
+            DataError: a filter is none, or of an attribute that no item has.
+        """
+        if not self.request.filters:
+            return None
+        query = Query("search", filters=parse_tests(self.request.filters, self.state.catalogue))
+        return Requested().restrict(AllowedItems.all(self.state.num_items), query, self.state)
+
+    @property
+    def _passing_rows(self) -> NDArray[np.intp]:
+        passing = self._passing
+        table = self.state.queries
         if passing is None:
-            return np.arange(len(self._table))
-        return np.flatnonzero(self._table.sums(passing.shared.mask) > 0)
+            return np.arange(len(table))
+        return np.flatnonzero(table.sums(passing.shared.mask) > 0)
 
-    def _complete_key(self, key: str, passing: AllowedItems | None) -> NDArray[np.intp]:
-        rows = self._table.completions(key) if key else np.empty(0, np.intp)
-        if passing is not None:
-            rows = np.intersect1d(rows, self._rows_within(passing))
-        return rows[np.argsort(-self._popularity[rows], kind="stable")[:MAX_COMPLETIONS]]
+    def _complete_key(self, key: str) -> NDArray[np.intp]:
+        table = self.state.queries
+        rows = table.completions(key) if key else np.empty(0, np.intp)
+        if self._passing is not None:
+            rows = np.intersect1d(rows, self._passing_rows)
+        popularity = np.log1p(table.users[rows]) + 0.3 * np.log1p(table.num_choices[rows])
+        return rows[np.argsort(-popularity, kind="stable")[:MAX_COMPLETIONS]]
 
-    def _own_candidates(self, state: EngineState, user: SuggestionUser) -> list[Candidate]:
-        candidates = []
+    def _own_candidates(self) -> list[Candidate]:
+        state, user, candidates = self.state, self.user, list[Candidate]()
         for text in islice(user.searched.values(), MAX_OWN_SEARCHES):
-            if self._blocklist.allows(text):
+            if _find_blocklist(self.config.unsafe_words).allows(text):
                 items = state.searcher.search(text, TOP).item_nums
                 candidates.append(Candidate(text, "query", "own", np.sort(items)))
         visible = (item for item in user.liked if not state.hidden[item])
@@ -254,46 +244,82 @@ class QuerySuggester:
             text = f"{LIKE}{title}"
             if title and len(text) <= MOST_CHARACTERS:
                 candidates.append(Candidate(text, "like", "own", np.array([item], np.int32)))
-        in_table = self._table.rows_by_key
+        in_table = state.queries.rows_by_key
         return [one for one in candidates if normalise(one.text) not in in_table]
 
     def _rank_proposed(
         self,
-        state: EngineState,
         candidates: Sequence[Candidate],
         user: SuggestionUser,
         typed: str,
         rng: np.random.Generator | None = None,
     ) -> list[_RankedQuery]:
-        base = self._table
+        state, base = self.state, self.state.queries
         table = QueryTable.of(candidates, state.catalogue, base.categories, base.choices)
-        return self._rank(table, np.arange(len(table)), user, typed, rng)
+        return _rank(table, np.arange(len(table)), state.query_ranker, user, typed, rng)
 
-    def _rank(
-        self,
-        table: QueryTable,
-        rows: NDArray[np.intp],
-        user: SuggestionUser,
-        typed: str,
-        rng: np.random.Generator | None = None,
-    ) -> list[_RankedQuery]:
-        """The best rows (R,) of a table by the scores of the ranker, of each kind and of those that
-        people searched; with ``rng``, chance has a part in those that nobody did.
+    def _differing(self) -> Callable[[_RankedQuery], bool]:
+        """Tells which queries have a result, and do not share most of them with an earlier one; all
+        of an item do not.
         """
-        if not len(rows):
-            return []
-        scores = self._ranker.log_odds(query_features(table, rows, user, typed))  # (R,)
-        is_searched = table.searches[rows] > 0
-        if rng is not None:
-            scores += np.where(is_searched, 0.0, rng.gumbel(0.0, _CHANCE, len(scores)))
-        kinds = np.where(is_searched, -1, table.kind_numbers[rows])
-        order = np.lexsort((-scores, kinds))
-        place_in_kind = np.arange(len(order)) - np.searchsorted(kinds[order], kinds[order])
-        best = order[place_in_kind < _MAX_OF_KIND]
-        return [
-            _RankedQuery.of(table, row, _group(table, row, user), score)
-            for score, row in zip(scores[best].tolist(), rows[best].tolist(), strict=True)
-        ]
+        earlier: list[frozenset[int]] = []
+
+        def accepts(query: _RankedQuery) -> bool:
+            if query.kind == "like":
+                return self._has_results(query)
+            results = frozenset(query.table.results[query.row].tolist()) - {-1}
+            limit = _MAX_OVERLAP * len(results)
+            is_new = all(len(results & other) <= limit for other in earlier)
+            if is_new:
+                earlier.append(results)
+            return is_new and self._has_results(query)
+
+        return accepts
+
+    def _has_results(self, query: _RankedQuery) -> bool:
+        """Whether a query has a result now: items may be deleted or have other texts.
+
+        With items that pass the filters of a page, one of these with all words of the query.
+        """
+        state, item, passing = self.state, query.item, self._passing
+        is_filtered = passing is not None
+        if item >= 0 and (state.hidden[item] or (passing is not None and item not in passing)):
+            return False
+        if item >= 0 and query.kind in _ITEM_KINDS:
+            return True
+        return len(state.searcher.lexical.search(query.text, 1, passing, needs_all=is_filtered)) > 0
+
+    def _show(self, query: _RankedQuery, propensity: float = 1.0) -> Suggestion:
+        has_item = query.item >= 0 and query.kind != "written"
+        item_id = self.state.catalogue[query.item].item_id if has_item else ""
+        return Suggestion(query.text, query.kind, item_id, propensity)
+
+
+def _rank(
+    table: QueryTable,
+    rows: NDArray[np.intp],
+    ranker: LogisticModel,
+    user: SuggestionUser,
+    typed: str,
+    rng: np.random.Generator | None = None,
+) -> list[_RankedQuery]:
+    """The best rows (R,) of a table by the scores of the ranker, of each kind and of those that
+    people searched; with ``rng``, chance has a part in those that nobody did.
+    """
+    if not len(rows):
+        return []
+    scores = ranker.log_odds(query_features(table, rows, user, typed))  # (R,)
+    is_searched = table.searches[rows] > 0
+    if rng is not None:
+        scores += np.where(is_searched, 0.0, rng.gumbel(0.0, _CHANCE, len(scores)))
+    kinds = np.where(is_searched, -1, table.kind_numbers[rows])
+    order = np.lexsort((-scores, kinds))
+    place_in_kind = np.arange(len(order)) - np.searchsorted(kinds[order], kinds[order])
+    best = order[place_in_kind < _MAX_OF_KIND]
+    return [
+        _RankedQuery.of(table, row, _group(table, row, user), score)
+        for score, row in zip(scores[best].tolist(), rows[best].tolist(), strict=True)
+    ]
 
 
 def _group(table: QueryTable, row: int, user: SuggestionUser) -> Group:
@@ -315,68 +341,6 @@ def _seed(key: str, user: SuggestionUser, now: float) -> int:
     """
     day = "" if math.isnan(now) else f" {now // DAY_S:.0f}"
     return request_seed(Query("search", key + day, user_id=user.user_id, time=now), user.past)
-
-
-def _is_topic(query: _RankedQuery, least: float) -> bool:
-    """False for a phrase such as "later", which says nothing of what it leads to."""
-    table, row = query.table, query.row
-    if query.kind != "phrase" or not len(table.focus) or table.searches[row]:
-        return True
-    return bool(table.focus[row] * table.num_words[row] >= least)
-
-
-class _NewResults:
-    """Tells which queries do not share most results with an earlier one; all of an item do not."""
-
-    def __init__(self) -> None:
-        self._earlier: list[frozenset[int]] = []
-
-    def __call__(self, query: _RankedQuery) -> bool:
-        if query.kind == "like":
-            return True
-        results = frozenset(query.table.results[query.row].tolist()) - {-1}
-        limit = _MAX_OVERLAP * len(results)
-        is_new = all(len(results & other) <= limit for other in self._earlier)
-        if is_new:
-            self._earlier.append(results)
-        return is_new
-
-
-def _find_passing(state: EngineState, request: Request) -> AllowedItems | None:
-    """The items that pass the filters of a request; None without filters.
-
-    Raises:
-        DataError: a filter is none, or of an attribute that no item has.
-    """
-    if not request.filters:
-        return None
-    query = Query("search", filters=parse_tests(request.filters, state.catalogue))
-    return Requested().restrict(AllowedItems.all(state.num_items), query, state)
-
-
-def _result_test(
-    state: EngineState, passing: AllowedItems | None
-) -> Callable[[_RankedQuery], bool]:
-    """Tells whether a query has a result now: items may be deleted or have other texts.
-
-    With items that pass the filters of a page, one of these with all words of the query.
-    """
-
-    def has_results(query: _RankedQuery) -> bool:
-        item, is_filtered = query.item, passing is not None
-        if item >= 0 and (state.hidden[item] or (passing is not None and item not in passing)):
-            return False
-        if item >= 0 and query.kind in _ITEM_KINDS:
-            return True
-        return len(state.searcher.lexical.search(query.text, 1, passing, needs_all=is_filtered)) > 0
-
-    return has_results
-
-
-def _suggestion(state: EngineState, query: _RankedQuery, propensity: float = 1.0) -> Suggestion:
-    has_item = query.item >= 0 and query.kind != "written"
-    item_id = state.catalogue[query.item].item_id if has_item else ""
-    return Suggestion(query.text, query.kind, item_id, propensity)
 
 
 class SuggestionUsers:

@@ -100,7 +100,7 @@ def build_table(
     table = replace(table, co_searches=known, category_starts=starts, focus=focus)
     titles = len({normalise(item.title) for item in catalogue.items} - {""})
     appeared = starts[np.isfinite(starts)]
-    young = table.find_young(float(appeared.max(initial=0.0)), config.young_days)
+    young = table.find_young(float(appeared.max(initial=0.0)))
     report = {
         "titles": titles,
         "candidates": dict(Counter(candidate.source for candidate in merged)),

@@ -179,6 +179,11 @@ class Speller:
         """The most probable normal form of ``text``, whatever its confidence."""
         return self.correct(normalise(text)).text
 
+    def correct_beginning(self, normal: str) -> str:
+        """A normalised text with all words corrected but the last, which may go on."""
+        before, _, last = normal.rpartition(" ")
+        return f"{self.correct_text(before)} {last}".strip()
+
     def correct(self, normal: str) -> Correction:
         """Correct a normalised text word by word."""
         plain = words(normal)

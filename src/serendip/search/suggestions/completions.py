@@ -66,8 +66,7 @@ def _meant(searcher: Searcher, prefix: str, k: int) -> Iterator[int]:
     reading, titles = searcher.read(prefix), searcher.titles
     for number in reading.corrected.tolist()[:k]:
         yield from titles.bearers(titles.key(number))
-    before, _, last = reading.key.rpartition(" ")
-    start = f"{searcher.speller.correct_text(before)} {last}".strip()
+    start = searcher.speller.correct_beginning(reading.key)
     yield from titles.completions(start, k) or titles.near_completions(start, k)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveInt
 
 from serendip.config import Config
 
@@ -26,12 +26,5 @@ class QueriesConfig(Config):
     young_share: float = Field(default=0.2, ge=0.0, le=0.5)
     """Largest share of the chips of a list that lead to young categories, rounded down; these come
     first. They are drawn from the best such queries, and answers and events carry the propensity.
+    A category is young for 30 days from its first item, unless it is as old as the catalogue.
     Without a young category, or at 0, no chip is chosen so."""
-
-    young_days: PositiveFloat = 30.0
-    """Days from the first item of a category in which it is young. A category that is as old as the
-    catalogue is not."""
-
-    exploration: NonNegativeInt = 0
-    """The last chip is drawn at random from this many next-best queries, so that the log has
-    evidence about queries below the top; 0 = no exploration."""

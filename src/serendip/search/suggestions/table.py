@@ -29,6 +29,7 @@ from serendip.search.suggestions.co_searches import CoSearches
 _OF_ONE_ITEM: tuple[QueryKind, ...] = ("like", "written", "title", "spelling")
 _FOCUS_PRIOR = 30.0
 """Categories of usual items that are added to those of a query's items."""
+_YOUNG_DAYS = 30.0  # from the first item of a category in which it is young
 
 
 class ItemChoices(NamedTuple):
@@ -216,14 +217,13 @@ class QueryTable(Artefact):
     def _word_starts(self) -> WordStarts:
         return WordStarts.of(Strings.of(self.keys))
 
-    def find_young(self, now: float, days: float) -> BoolArray:
+    def find_young(self, now: float) -> BoolArray:
         """(C,) categories whose first item appeared in the last days, but not with the catalogue.
 
         Args:
             now: Unix seconds; NaN = no category is young.
-            days: in which a category is young.
         """
-        starts, span = self.category_starts, days * DAY_S
+        starts, span = self.category_starts, _YOUNG_DAYS * DAY_S
         known = starts[np.isfinite(starts)]
         if not len(known):
             return np.zeros(len(self.categories), np.bool_)
