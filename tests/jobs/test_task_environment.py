@@ -17,7 +17,7 @@ from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.task_transfer import GroupTask, evaluate_group
 from serendip.jobs.exports.embeddings import encode_rows
-from serendip.jobs.exports.engine_tasks import EngineLocation, EngineTask
+from serendip.jobs.exports.engine_tasks import EngineTask
 from serendip.jobs.exports.recommendations import answer_users
 from serendip.runtime.executor import LocalExecutor
 
@@ -128,10 +128,6 @@ def test_a_task_without_a_secret_of_its_command_refuses_and_names_the_table(
 Run = Callable[[WorkspaceLocation], Any]
 
 
-def _engine(location: WorkspaceLocation) -> EngineLocation:
-    return EngineLocation(location, "gen-1", 0.0)
-
-
 def open_replica(location: WorkspaceLocation) -> object:
     """A replica of a service, which needs Ray."""
     pytest.importorskip("ray.serve", reason="the extra ray-serve is not installed")
@@ -144,9 +140,9 @@ TASKS: dict[str, Run] = {
     "evaluate --alignment": lambda location: evaluate_group(
         GroupTask(location, "dataset", ("home",), 0)
     ),
-    "embed": lambda location: encode_rows(EngineTask(_engine(location), "users")),
+    "embed": lambda location: encode_rows(EngineTask(location, "gen-1", 0.0)),
     "recommend --batch": lambda location: answer_users(
-        EngineTask(_engine(location), Request(reasons=False))
+        EngineTask(location, "gen-1", 0.0, Request(reasons=False))
     ),
     "serve, at its start": WorkspaceLocation.open,
     "serve, a replica": open_replica,

@@ -1,17 +1,19 @@
 """A real server that speaks chat completions, and fails as it is told to."""
 
+import asyncio
 import json
 import re
 import socket
 import threading
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from serendip.llm.client import LlmAnswer, LlmRequest
 from serendip.llm.config import LlmConfig
 from serendip.llm.openai import EndpointLlm
 
@@ -99,10 +101,22 @@ class FaultServer:
     dripped: int = 0
 
 
-def client(address: str, **settings: Any) -> closing[EndpointLlm]:
-    """One that is closed at the end of a block."""
+def client(address: str, **settings: Any) -> EndpointLlm:
+    """One of a model there."""
     values = {"provider": "endpoint", "base_url": address, "model": "m", **settings}
-    return closing(EndpointLlm(LlmConfig(**values)))
+    return EndpointLlm(LlmConfig(**values))
+
+
+def answer(llm: EndpointLlm, request: LlmRequest) -> LlmAnswer:
+    """Ask once."""
+
+    async def ask() -> LlmAnswer:
+        try:
+            return await llm.answer(request)
+        finally:
+            await llm.close()
+
+    return asyncio.run(ask())
 
 
 def configure(folder: Path, address: str) -> None:

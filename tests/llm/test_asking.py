@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from serendip.llm.ledger import Call, Ledger
 from serendip.llm.prompts import data_key
 from serendip.llm.runner import NO_BUDGET, Outcome, RunOptions, ask_all, compute_wait, estimate_cost
 from serendip.llm.tasks import Judgement, Task
+from serendip.runtime.progress import Shown, SilentProgress
 
 TASK = Task.of(Judgement)
 PRICES = Prices(sent=1.0, answered=2.0)
@@ -52,7 +54,8 @@ def against(
     script: Callable[[Body, int], Reply], ledger: Ledger, pairs: list[Any] = PAIRS, **changed: Any
 ) -> tuple[Outcome[Any], list[Body]]:
     """A run against a server."""
-    with serving(script) as server, client(server.address, timeout_s=20) as llm:
+    with serving(script) as server:
+        llm = client(server.address, timeout_s=20)
         return ask_all(TASK, pairs, llm, ledger, options(**changed)), server.bodies
 
 
@@ -85,7 +88,8 @@ def test_two_runs_at_once_stay_within_one_budget(tmp_path: Path) -> None:
 
         def run(pairs: list[Any]) -> Outcome[Any]:
             own = Ledger.open(tmp_path / "serendip.db")
-            with own as ledger, client(server.address, timeout_s=20) as llm:
+            with own as ledger:
+                llm = client(server.address, timeout_s=20)
                 return ask_all(TASK, pairs, llm, ledger, options(budget=budget, concurrency=2))
 
         outcomes = list(pool.map(run, (PAIRS[:10], PAIRS[10:])))
@@ -201,19 +205,20 @@ def test_a_server_that_only_fails_is_left_after_some_attempts(ledger: Ledger) ->
     counted=st.booleans(),
 )
 def test_spend_never_passes_the_budget(budget: float, fails: list[str], counted: bool) -> None:
-    lock, place = threading.Lock(), [0]
+    place = [0]
 
     class Unsure:
         model = "unsure"
 
-        def answer(self, request: LlmRequest) -> LlmAnswer:
-            with lock:
-                place[0] += 1
-                kind: Any = fails[place[0] % len(fails)] if fails else ""
+        async def answer(self, request: LlmRequest) -> LlmAnswer:
+            place[0] += 1
+            kind: Any = fails[place[0] % len(fails)] if fails else ""
             text = good(request)
             if kind:
                 raise LlmFailure(kind, "told")
             return LlmAnswer(text, 300 if counted else None, 40 if counted else None)
+
+        async def close(self) -> None: ...
 
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger.open(Path(folder) / "calls.db")
@@ -303,11 +308,12 @@ def test_a_429_lets_all_threads_wait(ledger: Ledger) -> None:
 
 
 def test_an_interrupt_lets_nothing_further_be_sent(ledger: Ledger) -> None:
-    class Impatient:
-        def track(self, items: Any, description: str, total: int, note: Any) -> Any:
-            for item in items:
-                yield item
+    class Impatient(SilentProgress):
+        def show(self, *_: Any) -> Shown:
+            def interrupt() -> None:
                 raise KeyboardInterrupt
+
+            return nullcontext(interrupt)
 
     asked: list[LlmRequest] = []
 
@@ -362,7 +368,7 @@ def test_after_a_kill_nothing_is_paid_for_twice(tmp_path: Path) -> None:
     ledger = Ledger.open(path)
     (row,) = ledger.summary()
     assert (row["ok"], row["unfinished"]) == (8, 2)
-    with serving(lambda body, _: completion(judged(body))) as server, client(server.address) as llm:
-        outcome = ask_all(TASK, PAIRS, llm, ledger, options())
+    with serving(lambda body, _: completion(judged(body))) as server:
+        outcome = ask_all(TASK, PAIRS, client(server.address), ledger, options())
         assert (outcome.state, len(server.bodies)) == ("complete", 12)
     ledger.close()

@@ -156,30 +156,30 @@ def _open_writing(
     files: tuple[Path | None, Path | None],
     most: int,
 ) -> Writing[Any]:
-    from serendip.jobs.llm.attributes import ValueWriting
-    from serendip.jobs.llm.labels import LabelWriting
-    from serendip.jobs.llm.queries import QueryWriting
-    from serendip.jobs.llm.synonyms import SynonymWriting
-    from serendip.jobs.llm.texts import TextWriting
+    from serendip.jobs.llm.attributes import ask_values
+    from serendip.jobs.llm.labels import ask_labels
+    from serendip.jobs.llm.queries import ask_queries
+    from serendip.jobs.llm.synonyms import ask_synonyms
+    from serendip.jobs.llm.texts import ask_texts
 
     match kind:
         case "labels":
             pairs, out = files
             if pairs is None or out is None:
                 raise ConfigError("labels need two files.", "Add --pairs and --out.")
-            return LabelWriting(context, pairs, out)
+            return ask_labels(context, pairs, out)
         case "queries":
-            return QueryWriting(context, most)
+            return ask_queries(context, most)
         case "synonyms":
-            return SynonymWriting(context, most)
+            return ask_synonyms(context, most)
         case "attribute":
-            return ValueWriting(context, _require_name(attribute))
+            return ask_values(context, _require_name(attribute))
         case _:
-            return TextWriting(context)
+            return ask_texts(context)
 
 
 def _write_freely(kind: RunKind, context: JobContext, attribute: str | None) -> dict[str, Any]:
-    from serendip.jobs.llm.attributes import ValueWriting
+    from serendip.jobs.llm.attributes import write_values_by_rules
     from serendip.jobs.llm.texts import write_query_texts
     from serendip.jobs.synonyms import mine_synonyms
 
@@ -189,7 +189,7 @@ def _write_freely(kind: RunKind, context: JobContext, attribute: str | None) -> 
         case "synonyms":
             return mine_synonyms(context)
         case "attribute":
-            return ValueWriting(context, _require_name(attribute), "rules").write_by_rules()
+            return write_values_by_rules(context, _require_name(attribute))
         case _:
             raise ConfigError(f"only an LLM writes {kind}.", "Add --budget in place of --free.")
 
@@ -255,8 +255,6 @@ def show(
         what = " ".join(filter(None, (row["kind"], row["name"])))
         terminal.say(f"{row['rows']:,} x {what} by {row['source']}, {row['active']:,} in use")
     terminal.say(f"{summary['outdated']:,} outdated because their items have changed")
-    for report in summary["gates"].values():
-        terminal.say(f"{report['name']}: {report['verdict']}: {report['reason']}")
     for row in summary["listed"]:
         terminal.say(f"  {row['item_id']} {row['name']} by {row['model']}: {row['value']}")
 

@@ -98,12 +98,16 @@ class Llm(Protocol):
         """Name of the model; answers are stored by it."""
         ...
 
-    def answer(self, request: LlmRequest) -> LlmAnswer:
+    async def answer(self, request: LlmRequest) -> LlmAnswer:
         """Send a request once.
 
         Raises:
             LlmFailure: there is no usable answer.
         """
+        ...
+
+    async def close(self) -> None:
+        """Close all connections, within the event loop that has opened them."""
         ...
 
 
@@ -114,7 +118,10 @@ class ScriptedLlm:
     script: Callable[[LlmRequest], str]
     model: str = "scripted"
 
-    def answer(self, request: LlmRequest) -> LlmAnswer:
+    async def answer(self, request: LlmRequest) -> LlmAnswer:
         """Run the script; a token is counted as four characters."""
         text = self.script(request)
         return LlmAnswer(text, len(request.system + request.user) // 4, len(text) // 4)
+
+    async def close(self) -> None:
+        """See ``Llm``."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from serendip.errors import ConfigError, ExtraMissing
@@ -13,28 +11,15 @@ from serendip.llm.client import FailureKind, LlmAnswer, LlmFailure, LlmRequest
 from serendip.llm.config import LlmConfig
 
 if TYPE_CHECKING:
-    from openai import APIStatusError
+    from openai import APIStatusError, AsyncOpenAI
 
 _MAX_CHARS_PER_TOKEN = 16
-
-_OVERHEAD_BYTES = 2**20
-
-_BYTES_PER_CHAR = 6
-"""Longest form of a character in JSON. Responses longer than both allow are not read further."""
-
 _MAX_TOKENS = 2**31
-_SDK_HEADERS = ("OpenAI-Organization", "OpenAI-Project")
-"""Headers that the SDK takes from the environment for any server; they are removed."""
-
-_QUESTION_STATUSES = (400, 413, 422)
-"""Statuses of a rejected question: too long, or against the server's rules."""
+_QUESTION_STATUSES = (400, 413, 422)  # too long, or against the server's rules
 
 
 class EndpointLlm:
     """Client of one model on an OpenAI-compatible server.
-
-    A separate thread runs the connections, so that a request can be cancelled at any time while the
-    server is still sending.
 
     Raises ConfigError without an address or a model, ExtraMissing without the openai SDK.
     """
@@ -47,53 +32,32 @@ class EndpointLlm:
                     "Set it in serendip.toml, or provider = 'off'.",
                 )
         try:
-            from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+            import openai  # noqa: F401
         except ImportError:
             raise ExtraMissing(
                 "the openai SDK is not installed.", "pip install 'serendip[llm]'"
             ) from None
         self.config, self.model = config, config.model
         self._key = os.environ.get(config.api_key_env, "") if config.api_key_env else ""
-        hooks = _Hooks(
-            [*_SDK_HEADERS, *([] if self._key else ["Authorization"])],
-            _OVERHEAD_BYTES + _BYTES_PER_CHAR * _MAX_CHARS_PER_TOKEN * config.max_tokens,
-        )
-        self._client = AsyncOpenAI(
-            base_url=config.base_url,
-            api_key=self._key or "none",
-            timeout=None,
-            max_retries=0,
-            http_client=DefaultAsyncHttpxClient(
-                timeout=None,
-                follow_redirects=False,
-                event_hooks={"request": [hooks.prepare], "response": [hooks.limit]},
-            ),
-        )
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="llm", daemon=True)
-        self._thread.start()
+        self._client: AsyncOpenAI | None = None
 
-    def close(self) -> None:
-        """Close all connections."""
-        asyncio.run_coroutine_threadsafe(self._client.close(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+    async def close(self) -> None:
+        """See ``Llm``."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
 
-    def answer(self, request: LlmRequest) -> LlmAnswer:
+    async def answer(self, request: LlmRequest) -> LlmAnswer:
         """Send a chat completion once; it must be complete within ``timeout_s``."""
-        future = asyncio.run_coroutine_threadsafe(self._send(request), self._loop)
-        try:
-            return future.result()
-        finally:
-            future.cancel()  # No effect unless the calling thread was interrupted.
+        from openai import APIConnectionError, APIStatusError, Omit, OpenAIError
 
-    async def _send(self, request: LlmRequest) -> LlmAnswer:
-        from openai import APIConnectionError, APIStatusError, OpenAIError
-
+        # The SDK takes these from the environment, for any server.
+        names = ["OpenAI-Organization", "OpenAI-Project", *([] if self._key else ["Authorization"])]
+        body = {**self.body(request), "extra_headers": dict.fromkeys(names, Omit())}
+        self._client = client = self._client or self._connect()
         try:
-            async with asyncio.timeout(self.config.timeout_s):
-                completion: Any = await self._client.chat.completions.create(**self.body(request))
+            async with asyncio.timeout(self.config.timeout_s):  # those of the SDK are for silence
+                completion: Any = await client.chat.completions.create(**body)
         except TimeoutError:
             raise LlmFailure("timeout", f"no answer in {self.config.timeout_s:g} s") from None
         except APIConnectionError as error:
@@ -103,6 +67,17 @@ class EndpointLlm:
         except (OpenAIError, ValueError, RecursionError) as error:
             raise LlmFailure("invalid", f"the body is no completion: {error}") from None
         return read_completion(completion, request)
+
+    def _connect(self) -> AsyncOpenAI:
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+
+        return AsyncOpenAI(
+            base_url=self.config.base_url,
+            api_key=self._key or "none",
+            timeout=None,
+            max_retries=0,
+            http_client=DefaultAsyncHttpxClient(timeout=None, follow_redirects=False),
+        )
 
     def body(self, request: LlmRequest) -> dict[str, Any]:
         """Build the body of a request."""
@@ -139,41 +114,6 @@ class EndpointLlm:
         elif error.status_code in _QUESTION_STATUSES:
             kind = "rejected"
         return LlmFailure(kind, message, wait)
-
-
-class _Hooks:
-    """Hooks of the HTTP client: remove headers of requests, limit the size of responses."""
-
-    def __init__(self, removed_headers: list[str], max_bytes: int) -> None:
-        self._removed_headers, self._max_bytes = removed_headers, max_bytes
-
-    async def prepare(self, request: Any) -> None:
-        """Remove headers, and demand an uncompressed body, whose size is that of its content."""
-        request.headers["Accept-Encoding"] = "identity"
-        for name in self._removed_headers:
-            request.headers.pop(name, None)
-
-    async def limit(self, response: Any) -> None:
-        from openai import OpenAIError
-
-        coding = response.headers.get("Content-Encoding", "identity")
-        if coding.lower() != "identity":
-            raise OpenAIError(f"it is packed as {coding[:20]}, which was not asked for")
-        limited = self._limit_stream(response.stream)
-        response.stream = type(response)(response.status_code, content=limited).stream
-
-    async def _limit_stream(self, stream: Any) -> AsyncIterator[bytes]:
-        from openai import OpenAIError
-
-        remaining = self._max_bytes
-        try:
-            async for part in stream:
-                remaining -= len(part)
-                if remaining < 0:
-                    raise OpenAIError(f"it is longer than {self._max_bytes:,} bytes")
-                yield part
-        finally:
-            await stream.aclose()
 
 
 def _parse_seconds(header: str | None) -> float | None:

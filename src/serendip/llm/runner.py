@@ -10,11 +10,10 @@ Several runs may ask at once; together they stay within the budget of their job.
 
 from __future__ import annotations
 
+import asyncio
 import math
-import threading
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic
@@ -35,7 +34,7 @@ from serendip.llm.tasks import AnswerT, Task, WrongAnswer
 from serendip.runtime.progress import Progress, SilentProgress
 
 NO_BUDGET = "the budget is spent"
-_MAX_WAIT_S = 60.0
+_MAX_WAIT_S, _LOOKS_EVERY_S = 60.0, 0.05
 _QUOTED_CHARS = 500
 """Length of the invalid answer that is repeated to the model."""
 
@@ -134,28 +133,17 @@ def ask_all(
     ledger: Ledger,
     options: RunOptions,
 ) -> Outcome[AnswerT]:
-    """Ask all questions without a stored answer; StorageError if the ledger cannot be written."""
+    """Ask all questions without a stored answer, and close the connections of the LLM.
+
+    Raises:
+        StorageError: the ledger cannot be written.
+    """
     call = _build_call(task, llm.model, options)
     answers, unasked = _look_up(task, questions, call, ledger)
-    run = _Run(task, call, ledger, options)
-    failures: dict[str, str] = {}
-    with ThreadPoolExecutor(options.concurrency) as pool:
-        try:
-            futures = {pool.submit(run.ask, llm, data): key for key, data in unasked.items()}
-            done = as_completed(futures)
-            for future in options.progress.track(
-                done, options.job, len(unasked), run.describe_spending
-            ):
-                result, key = future.result(), futures[future]
-                if isinstance(result, LlmFailure):
-                    failures[key] = str(result)
-                elif result is not None:
-                    answers[key] = result
-        except BaseException:
-            run.stop("interrupted")  # Otherwise all queued questions would still be sent.
-            raise
+    run = _Run(task, call, llm, ledger, options, answers)
+    asyncio.run(run.ask_each(unasked))
     in_order = [answers.get(data_key(data)) for data in questions]
-    return Outcome(in_order, failures, run.reason, ledger.spent(options.job))
+    return Outcome(in_order, run.failures, run.reason, ledger.spent(options.job))
 
 
 def _build_call(task: Task[AnswerT], model: str, options: RunOptions) -> Call:
@@ -174,113 +162,115 @@ def _look_up(
     return answers, {key: data for key, data in distinct.items() if key not in answers}
 
 
+@dataclass(slots=True, eq=False)
 class _Run(Generic[AnswerT]):
-    def __init__(
-        self, task: Task[AnswerT], call: Call, ledger: Ledger, options: RunOptions
+    """Asks in one thread, so that whatever is between two ``await`` happens at once."""
+
+    task: Task[AnswerT]
+    call: Call
+    llm: Llm
+    ledger: Ledger
+    options: RunOptions
+    answers: dict[str, AnswerT]
+    failures: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
+    in_progress: int = 0
+    rejected: int = 0
+    spent: float = 0.0
+    resumes_at: float = 0.0
+
+    async def ask_each(self, unasked: Mapping[str, Mapping[str, Any]]) -> None:
+        options, self.spent = self.options, self.ledger.spent(self.options.job)
+        pending = iter(unasked.items())
+        show = options.progress.show(options.job, len(unasked), self._describe_spending)
+        with show as advance:
+            try:
+                workers = [self._work(pending, advance) for _ in range(options.concurrency)]
+                await asyncio.gather(*workers)
+            finally:
+                await self.llm.close()
+
+    def _describe_spending(self) -> str:
+        return f"{self.spent:.4g} of {self.options.budget:.4g} spent"
+
+    async def _work(
+        self, pending: Iterator[tuple[str, Mapping[str, Any]]], advance: Callable[[], None]
     ) -> None:
-        self.task, self.call, self.ledger, self.options = task, call, ledger, options
-        self.reason = ""
-        self._stopped, self._changed = threading.Event(), threading.Condition(threading.RLock())
-        self._in_progress, self._rejected, self._resumes_at = 0, 0, 0.0
-        self._spent = ledger.spent(options.job)
+        while not self.reason and (question := next(pending, None)):
+            key, data = question
+            result = await self._ask(data)
+            if isinstance(result, LlmFailure):
+                self.failures[key] = str(result)
+            elif result is not None:
+                self.answers[key] = result
+            advance()
 
-    def describe_spending(self) -> str:
-        # Calls in progress have their maximum price.
-        return f"{self._spent:.4g} of {self.options.budget:.4g} spent"
-
-    def stop(self, reason: str) -> None:
-        with self._changed:
-            self.reason = self.reason or reason
-            self._stopped.set()
-            self._changed.notify_all()
-
-    def ask(self, llm: Llm, data: Mapping[str, Any]) -> AnswerT | LlmFailure | None:
+    async def _ask(self, data: Mapping[str, Any]) -> AnswerT | LlmFailure | None:
         request = self.task.request(data, self.options.max_tokens)
         failure: LlmFailure | None = None
         for attempt in range(self.options.attempts):
-            result = self._attempt(llm, request, data, attempt)
+            result = await self._attempt(request, data)
             if not isinstance(result, LlmFailure):
                 return result or failure
             failure = result
             if result.kind in PASSING:
-                self._wait(result, attempt)
+                wait = compute_wait(result, attempt, self.options.first_wait_s)
+                if result.kind == "rate" or result.retry_after is not None:
+                    self.resumes_at = max(self.resumes_at, time.monotonic() + wait)  # for all
+                elif attempt + 1 < self.options.attempts:
+                    await asyncio.sleep(wait)
             elif result.kind in MENDABLE and not request.earlier:
                 request = replace(request, earlier=(_build_correction(result),))
             else:
                 break
         return failure
 
-    def _attempt(
-        self, llm: Llm, request: LlmRequest, data: Mapping[str, Any], attempt: int
+    async def _attempt(
+        self, request: LlmRequest, data: Mapping[str, Any]
     ) -> AnswerT | LlmFailure | None:
         max_price = self.options.prices.most(request)
-        number = self._reserve(replace(self.call, data=data_key(data)), max_price)
+        number = await self._reserve(replace(self.call, data=data_key(data)), max_price)
         if number is None:
             return None
         start, raw, answer = time.monotonic(), None, None
         failure: LlmFailure | None = None
         try:
-            raw = llm.answer(request)
+            raw = await self.llm.answer(request)
             answer = self.task.read(raw.text, data)
         except WrongAnswer as error:
             failure = LlmFailure("invalid", str(error), answer=raw)
         except LlmFailure as error:
             failure, raw = error, error.answer
-        finally:
-            text, seconds = answer.model_dump_json() if answer else "", time.monotonic() - start
-            bill, message = self.options.prices.bill(raw, failure, max_price), str(failure or "")
-            self._pause(failure, attempt)
-            if failure or answer:
-                self.ledger.finish(number, text, seconds, bill, message)
-            self._release(failure, max_price - (max_price if bill[2] is None else bill[2]))
+        self.in_progress -= 1
+        text, seconds = answer.model_dump_json() if answer else "", time.monotonic() - start
+        bill = self.options.prices.bill(raw, failure, max_price)
+        self.ledger.finish(number, text, seconds, bill, str(failure or ""))
+        self.spent -= max_price - (max_price if bill[2] is None else bill[2])
+        is_rejected = failure is not None and failure.kind == "rejected"
+        self.rejected = self.rejected + 1 if is_rejected else 0
+        if failure and (failure.kind in FINAL or self.rejected >= _MAX_REJECTED):
+            self.reason = self.reason or str(failure)
         return failure or answer
 
-    def _reserve(self, call: Call, max_price: float) -> int | None:
+    async def _reserve(self, call: Call, max_price: float) -> int | None:
         """Record a call as soon as no pause is on, and return its row; None = the run has ended.
 
         If the budget does not suffice, wait for calls in progress, which may cost less than their
         maximum price.
         """
-        with self._changed:
-            while not self._stopped.is_set():
-                pause = self._resumes_at - time.monotonic()
-                if pause > 0:
-                    self._changed.wait(pause)
-                    continue
-                number = self.ledger.send(call, max_price, self.options.budget)
-                if number is not None:
-                    self._in_progress += 1
-                    self._spent += max_price
-                    return number
-                if not self._in_progress:
-                    self.stop(NO_BUDGET)
-                else:
-                    self._changed.wait()
+        while not self.reason:
+            if (pause := self.resumes_at - time.monotonic()) > 0:
+                await asyncio.sleep(pause)
+                continue
+            number = self.ledger.send(call, max_price, self.options.budget)
+            if number is not None:
+                self.in_progress += 1
+                self.spent += max_price
+                return number
+            if not self.in_progress:
+                self.reason = NO_BUDGET
+            await asyncio.sleep(_LOOKS_EVERY_S)
         return None
-
-    def _release(self, failure: LlmFailure | None, unspent: float) -> None:
-        with self._changed:
-            self._in_progress -= 1
-            self._spent -= unspent
-            is_rejected = failure is not None and failure.kind == "rejected"
-            self._rejected = self._rejected + 1 if is_rejected else 0
-            if failure and (failure.kind in FINAL or self._rejected >= _MAX_REJECTED):
-                self.stop(str(failure))
-            self._changed.notify_all()
-
-    def _pause(self, failure: LlmFailure | None, attempt: int) -> None:
-        if failure is not None and _pauses_all(failure):
-            wait = compute_wait(failure, attempt, self.options.first_wait_s)
-            with self._changed:
-                self._resumes_at = max(self._resumes_at, time.monotonic() + wait)
-
-    def _wait(self, failure: LlmFailure, attempt: int) -> None:
-        if attempt + 1 < self.options.attempts and not _pauses_all(failure):
-            self._stopped.wait(compute_wait(failure, attempt, self.options.first_wait_s))
-
-
-def _pauses_all(failure: LlmFailure) -> bool:
-    return failure.kind == "rate" or failure.retry_after is not None
 
 
 def compute_wait(failure: LlmFailure, attempt: int, first: float) -> float:

@@ -79,9 +79,9 @@ def recommend(shop: Path, *more: str) -> tuple[int, dict[str, Any], list[dict[st
 def word(body: Body, number: int) -> Reply:
     """Words every other reason; the others praise what nobody asked for."""
     data = data_of(body)
-    reason = data["reason"][0].lower() + data["reason"][1:]
-    ending = "so here it is" if number % 2 else "and horror is the best"
-    return completion(json.dumps({"id": data["id"], "sentence": f"because: {reason}, {ending}"}))
+    sentence = data["sentence"][0].lower() + data["sentence"][1:]
+    ending = "so here it is" if number % 2 else "and Horror is the best"
+    return completion(json.dumps({"id": data["id"], "sentence": f"because: {sentence}, {ending}"}))
 
 
 def test_the_file_has_the_reasons_that_are_served(shop: Path) -> None:
@@ -95,7 +95,7 @@ def test_the_file_has_the_reasons_that_are_served(shop: Path) -> None:
     assert "reason" not in recommend(shop)[2][0]
 
 
-def test_an_llm_words_them_and_what_it_adds_is_dropped(shop: Path) -> None:
+def test_an_llm_words_their_sentences_and_what_it_adds_is_dropped(shop: Path) -> None:
     plain = [row["reason"] for row in recommend(shop, "--reasons")[2]]
     (shop / "out.parquet").unlink()
     with serving(word) as server:
@@ -105,15 +105,11 @@ def test_an_llm_words_them_and_what_it_adds_is_dropped(shop: Path) -> None:
         assert code == 0 and told["llm"]["estimate"]["questions"] and not rows
         assert not server.bodies
         code, told, rows = recommend(shop, *place)
-        asked = len(server.bodies)
-        recommend(shop, *place)
-        assert len(server.bodies) == asked  # the ledger has the answers
     facts = told["llm"]
-    assert code == 0 and facts["reasons"] == asked
-    assert facts["worded"] + sum(facts["dropped"].values()) == asked
-    assert (
-        facts["worded"] >= asked // 3 and facts["dropped"]["names another thing of the catalogue"]
-    )
+    sentences = {data_of(body)["sentence"] for body in server.bodies}
+    assert facts["reasons"] == len(sentences) < len(set(plain))
+    assert code == 1 and facts["state"] == "partial"
+    assert 0 < facts["worded"] == len(facts["wordings"]) < facts["reasons"]
     worded = [row["reason"] for row in rows if row["reason"].startswith("because:")]
     assert worded
     kept = [row["reason"] for row in rows if not row["reason"].startswith("because:")]

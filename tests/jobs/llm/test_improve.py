@@ -131,7 +131,7 @@ def run(folder: Path, right: float, lists: int = 160) -> tuple[ImprovementReport
         report = improve(JobContext.open(folder), limits)
         asked = len(server.bodies)
     assert [plan.name for plan in plans] == [
-        "control questions", "queries", "labels of lists", "attribute wood", "texts"
+        "control questions", "queries", "filter", "attribute wood", "texts"
     ]  # fmt: skip
     return report, asked
 

@@ -108,7 +108,6 @@ def test_texts_that_help_pass_the_gate_and_others_do_not(shop: Path) -> None:
     assert (code, found["verdict"], found["active"]) == (0, "passed", NUM_ITEMS)
     assert found["low"] > 0
     assert used_by(shop) == {f"i{n}": name for n, name in enumerate(NAMES)}
-    assert llm(shop, "show")[1]["gates"]["text"]["verdict"] == "passed"
     put(shop, NAMES[30:] + NAMES[:29])  # Of other items each.
     assert len(used_by(shop)) == 1
     code, worse = llm(shop, "gate", "--judgements", asked)

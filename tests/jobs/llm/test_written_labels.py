@@ -16,7 +16,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, StorageError, UnknownItemError
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.pair_files import ListRequest, write_lists
-from serendip.jobs.llm.labels import LabelWriting
+from serendip.jobs.llm.labels import ask_labels
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.llm.tasks import Judgement, Task
 from serendip.runtime.atomic_files import exclusive_lock
@@ -89,8 +89,8 @@ def test_pairs_are_estimated_and_labelled_and_calls_are_in_the_ledger(shop: Path
 def test_lists_have_a_prompt_of_their_own(shop: Path) -> None:
     context, files = JobContext.open(shop), (shop / "lists.csv", shop / "labels.csv")
     write_lists(files[0], "home", [(ListRequest("Somebody"), ["i1"])])
-    assert LabelWriting(context, *files).task.prompt.name == "judge-list-1"
-    assert LabelWriting(context, shop / "pairs.csv", files[1]).task.prompt.name == "judge-1"
+    assert ask_labels(context, *files).task.prompt.name == "judge-list-1"
+    assert ask_labels(context, shop / "pairs.csv", files[1]).task.prompt.name == "judge-1"
 
 
 def test_attribute_names_cannot_overwrite_query_or_title(shop: Path) -> None:

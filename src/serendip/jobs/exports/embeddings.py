@@ -10,24 +10,21 @@ Users and queries are encoded in tasks of the executor (``engine_tasks``).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
 from serendip.data.users.profile import ACTIVITY, PreferenceTable, measure_activity
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import shorten_history
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
-from serendip.jobs.exports.engine_tasks import EngineExport, EngineTask, open_export
+from serendip.jobs.exports.engine_tasks import MOST_USERS, EngineTask, map_rows, open_export
 from serendip.jobs.train.space import open_space, require_retriever
-from serendip.models.embedding_space import VectorSpace
 from serendip.runtime.atomic_files import require_writable
 from serendip.runtime.executor import IN_PROCESS
 from serendip.runtime.progress import TrainOptions
@@ -52,9 +49,6 @@ _DOT_PRODUCT = (
 )
 
 _ONE_PER_LINE = "Give --file a UTF-8 text with one query per line."
-
-Block: TypeAlias = tuple[FloatArray, ...]
-"""Vectors of some rows in the retriever's space, and an array per column of the profile."""
 
 
 def embed(
@@ -95,9 +89,9 @@ def embed(
     """
     workspace = Workspace.open(folder)
     target = out or workspace.embeddings / f"{kind}.parquet"
-    with open_export(workspace, target, now, has_users=kind != "items") as export:
-        engine = export.engine
-        ids = _read_texts(workspace, file) if kind == "queries" else _list_ids(export, kind)
+    with open_export(workspace, target, now, has_users=kind != "items") as (task, write_tables):
+        engine = task.open()
+        ids = _read_texts(workspace, file) if kind == "queries" else _list_ids(engine, kind)
         require_retriever(engine.state)
         space = open_space(workspace.generation_folder / engine.generation)
         require_writable(target)
@@ -111,38 +105,46 @@ def embed(
         }
         if kind == "items":  # they are only read
             options = replace(options, executor=IN_PROCESS)
+        schema = _schema(engine, kind, facts)
+        task = replace(task, about=(kind, space, schema))
         name = f"{ID_COLUMN[kind]} vectors"
-        found = export.map(encode_rows, kind, ids, ROWS_PER_TASK, name, options)
-        profile = _profile_columns(engine) if kind == "users" else {}
-        schema = _schema(ID_COLUMN[kind], profile, facts)
-        rows = export.write(schema, _tables(schema, ids, found, space))
+        parts = map_rows(encode_rows, task, ids, ROWS_PER_TASK, name, options)
+        rows = write_tables(schema, parts)
     return {"kind": kind, "rows": rows, **facts, "out": str(target)}
 
 
-def encode_rows(task: EngineTask) -> list[Block]:
-    """The blocks of a task about a kind, of ``BATCH`` rows each; also in another process."""
-    engine, kind = task.location.open(), task.about
+def encode_rows(task: EngineTask) -> pa.Table:
+    """The rows of a task about a kind, a space and a schema; also in another process."""
+    import pyarrow as pa
+
+    engine, (kind, space, schema) = task.open(), task.about
     state = engine.state
     retriever = require_retriever(state)
     table = PreferenceTable.of(state.catalogue)
-    blocks: list[Block] = []
+    batches = []
     for begin in range(0, len(task.ids), BATCH):
         ids = task.ids[begin : begin + BATCH]
+        columns = []
         if kind == "items":
-            blocks.append((retriever.vectors_of(state.catalogue.vocabulary.numbers(ids)),))
-            continue
-        requests = [
-            Request("home", name) if kind == "users" else Request("search", text=name)
-            for name in ids
+            vectors = retriever.vectors_of(state.catalogue.vocabulary.numbers(ids))
+        else:
+            requests = [
+                Request("home", name) if kind == "users" else Request("search", text=name)
+                for name in ids
+            ]
+            queries = list(engine.queries(requests))
+            # Long histories are condensed to the relevant part, as they are in serving.
+            short = [shorten_history(query, state) for query in queries]
+            vectors = retriever.encode_queries(short)
+            measured = [[measure_activity(query.history, query.time) for query in queries]]
+            measured += [[table.shares(query.history) for query in queries]] if table.names else []
+            columns = list(map(np.stack, measured)) if kind == "users" else []
+        arrays = [
+            pa.FixedSizeListArray.from_arrays(pa.array(array.ravel(), pa.float32()), array.shape[1])
+            for array in (space.rotate(vectors), *columns)
         ]
-        queries = list(engine.queries(requests))
-        profile = [np.stack([measure_activity(query.history, query.time) for query in queries])]
-        if table.names:
-            profile.append(np.stack([table.shares(query.history) for query in queries]))
-        # Long histories are condensed to the relevant part, as they are in serving.
-        vectors = retriever.encode_queries([shorten_history(query, state) for query in queries])
-        blocks.append((vectors, *(profile if kind == "users" else ())))
-    return blocks
+        batches.append(pa.record_batch([pa.array(ids, pa.string()), *arrays], schema=schema))
+    return pa.Table.from_batches(batches, schema)
 
 
 def _read_texts(workspace: Workspace, file: Path | None) -> list[str]:
@@ -161,44 +163,23 @@ def _read_texts(workspace: Workspace, file: Path | None) -> list[str]:
     return texts
 
 
-def _list_ids(export: EngineExport, kind: Kind) -> Sequence[str]:
+def _list_ids(engine: Engine, kind: Kind) -> Sequence[str]:
     if kind == "users":
-        return export.active_users()
-    state = export.engine.state
-    numbers = np.flatnonzero(~state.hidden).astype(np.int32)
-    return state.catalogue.vocabulary.ids_of(numbers)
+        return [user for user, _ in engine.users(MOST_USERS)]
+    numbers = np.flatnonzero(~engine.state.hidden).astype(np.int32)
+    return engine.state.catalogue.vocabulary.ids_of(numbers)
 
 
-def _profile_columns(engine: Engine) -> dict[str, Sequence[str]]:
-    table = PreferenceTable.of(engine.state.catalogue)
-    return {"activity": ACTIVITY, **({"preferences": table.columns} if table.names else {})}
-
-
-def _schema(
-    id_column: str, columns: Mapping[str, Sequence[str]], facts: Mapping[str, Any]
-) -> pa.Schema:
+def _schema(engine: Engine, kind: Kind, facts: Mapping[str, Any]) -> pa.Schema:
     import pyarrow as pa
 
+    table = PreferenceTable.of(engine.state.catalogue)
+    profile = {"activity": ACTIVITY, **({"preferences": table.columns} if table.names else {})}
+    columns: Mapping[str, Sequence[str]] = profile if kind == "users" else {}
     texts = {
         name: value if isinstance(value, str) else json.dumps(value)
         for name, value in {**facts, **columns, "dot_product": _DOT_PRODUCT}.items()
     }
     sizes = {"vector": facts["dimensions"]} | {name: len(names) for name, names in columns.items()}
     fields = [(name, pa.list_(pa.float32(), size)) for name, size in sizes.items()]
-    return pa.schema([(id_column, pa.string()), *fields], metadata=texts)
-
-
-def _tables(
-    schema: pa.Schema, ids: Sequence[str], parts: Iterable[list[Block]], space: VectorSpace
-) -> Iterator[pa.Table]:
-    import pyarrow as pa
-
-    begin = 0
-    for vectors, *profile in chain.from_iterable(parts):
-        cells = [
-            pa.FixedSizeListArray.from_arrays(pa.array(array.ravel(), pa.float32()), array.shape[1])
-            for array in (space.rotate(vectors), *profile)
-        ]
-        names = pa.array(ids[begin : begin + len(vectors)], pa.string())
-        yield pa.table([names, *cells], schema)
-        begin += len(vectors)
+    return pa.schema([(ID_COLUMN[kind], pa.string()), *fields], metadata=texts)

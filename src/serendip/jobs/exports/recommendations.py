@@ -1,27 +1,25 @@
 """``serendip recommend --batch``: writes recommendations for all users to a Parquet file.
 
-Users are answered in tasks of the executor (``engine_tasks``). An LLM may word the reasons. It is
-given the title of the item, the sentence and what the sentence names, each combination once, and
-never a user. A wording that lacks a name or names anything else is dropped: the sentence stays.
+Users are answered in tasks of the executor (``engine_tasks``). An LLM may word the sentences of the
+reasons (``reason_task``): it is told no names and no numbers. A sentence without a wording stays.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from serendip.data.item_list import ItemList
 from serendip.data.items.attribute_test import parse_tests
-from serendip.data.items.catalogue import Catalogue
 from serendip.engine.engine import Engine
-from serendip.engine.explanations.explain import Explainer, Reason
+from serendip.engine.explanations.explain import Explainer
 from serendip.engine.explanations.influence import find_influence
 from serendip.engine.explanations.translation import choose_language
 from serendip.engine.request import Request
@@ -32,10 +30,10 @@ from serendip.engine.stages.surfaces import SurfaceConfig, find_surface
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnsupportedError
 from serendip.jobs.context import JobContext
-from serendip.jobs.exports.engine_tasks import EngineTask, open_export
-from serendip.jobs.llm.job import LlmJob, Question, Writing, write
+from serendip.jobs.exports.engine_tasks import MOST_USERS, EngineTask, map_rows, open_export
+from serendip.jobs.llm.job import LlmJob, Writing, write
 from serendip.jobs.whole_answers import require_whole
-from serendip.llm.reason_task import NamedThings, WordedReason
+from serendip.llm.reason_task import WordedReason, fill_reason, mask_reason
 from serendip.llm.tasks import Task
 from serendip.runtime.atomic_files import require_writable
 from serendip.runtime.progress import TrainOptions
@@ -63,61 +61,17 @@ _WORD_SCORES = ("title match", "bm25")
 _NEEDED = {"query": "a text", "items": "an item"}
 
 
-class ShownReason(NamedTuple):
-    """A reason beside the title of the item that it is given for."""
+def ask_wordings(templates: Iterable[str], wordings: dict[str, str]) -> Writing[WordedReason]:
+    """Ask for a wording of every different sentence; ``wordings`` gets those that are accepted."""
+    asked = list(dict.fromkeys(filter(None, templates)))
 
-    title: str
-    reason: Reason
+    def keep(answers: Sequence[WordedReason | None], model: str) -> dict[str, Any]:
+        for template, answer in zip(asked, answers, strict=True):
+            if answer is not None:
+                wordings[template] = " ".join(answer.sentence.split())
+        return {"reasons": len(asked), "worded": len(wordings), "wordings": wordings}
 
-
-@dataclass(frozen=True, eq=False)
-class ReasonWriting(Writing[WordedReason]):
-    """Asks once for a wording of every different reason, which must not add values or titles of the
-    catalogue.
-
-    A reason without a wording keeps its sentence.
-    """
-
-    shown: Sequence[ShownReason]
-    catalogue: Catalogue
-    sentences: dict[ShownReason, str] = field(default_factory=dict)
-
-    task = Task.of(WordedReason)
-
-    @cached_property
-    def asked(self) -> list[ShownReason]:
-        """The different reasons."""
-        return [one for one in dict.fromkeys(self.shown) if one.reason.text]
-
-    def questions(self) -> list[Question]:
-        """One about each."""
-        return [
-            {"item": title, "reason": reason.text, "names": list(reason.names)}
-            for title, reason in self.asked
-        ]
-
-    def keep(self, answers: Sequence[WordedReason | None], model: str) -> dict[str, Any]:
-        """Keep the sentences that name nothing else; the task has checked their kind."""
-        values = {word for row in range(len(self.catalogue)) for word in self.catalogue.words(row)}
-        names = NamedThings.of(values, (item.title for item in self.catalogue.items))
-        dropped: Counter[str] = Counter()
-        for one, data, answer in zip(self.asked, self.questions(), answers, strict=True):
-            if answer is None:
-                dropped["no answer"] += 1
-            elif next(names.others(answer.sentence, data), ""):
-                dropped["names another thing of the catalogue"] += 1
-            else:
-                self.sentences[one] = " ".join(answer.sentence.split())
-        worded = len(self.sentences)
-        return {"reasons": len(self.asked), "worded": worded, "dropped": dict(dropped)}
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerRows:
-    """Rows of the file: columns by name, and the reasons beside them, if they are told."""
-
-    columns: dict[str, list[Any]]
-    reasons: list[ShownReason] = field(default_factory=list)
+    return Writing(Task.of(WordedReason), [{"sentence": template} for template in asked], keep)
 
 
 def recommend_all(
@@ -159,8 +113,9 @@ def recommend_all(
         raise DataError(f"k = {request.k} is less than 1.", "Give -k a number of items from 1 on.")
     require_writable(out)
     opened = Workspace.open(workspace)
-    with open_export(opened, out, now, has_users=True) as export:
-        users, catalogue = export.active_users(), export.engine.state.catalogue
+    with open_export(opened, out, now, has_users=True) as (task, write_tables):
+        engine = task.open()
+        users = [user for user, _ in engine.users(MOST_USERS)]
         surface = find_surface(opened.settings.all_surfaces(), request.surface)
         if surface.needs:
             raise UnsupportedError(
@@ -168,40 +123,44 @@ def recommend_all(
                 f"{_NEEDED[surface.needs]}.",
                 "Use a surface that needs only a user, such as --surface home.",
             )
-        parse_tests(request.filters, catalogue)
+        parse_tests(request.filters, engine.state.catalogue)
         name = f"{request.surface} for all users"
-        parts = export.map(answer_users, request, users, USERS_PER_TASK, name, options)
-        wordings, facts = dict[ShownReason, str](), dict[str, Any]()
+        task = replace(task, about=request)
+        parts = map_rows(answer_users, task, users, USERS_PER_TASK, name, options)
+        wordings, facts = dict[str, str](), dict[str, Any]()
         if job is not None:
             parts = list(parts)
-            told = [shown for part in parts for shown in part.reasons]
-            writing = ReasonWriting(told, catalogue, wordings)
+            templates = (text for part in parts for text in part[REASON].to_pylist())
+            writing = ask_wordings((text for text, _ in map(json.loads, templates)), wordings)
             facts = {"llm": write(JobContext.of(opened, options), writing, job)}
         lengths, rows = Counter[int](), 0
         if job is None or not job.estimate_only:
-            schema = _schema(surface, request.reasons)
-            rows = export.write(schema, _tables(schema, parts, wordings, lengths))
+            finished = (_finish(part, wordings, lengths) for part in parts)
+            rows = write_tables(_schema(surface, request.reasons), finished)
             lengths[0] = len(users) - lengths.total()
     return {
         "users": len(users),
         "rows": rows,
         "users_by_items": {str(count): lengths[count] for count in sorted(+lengths)},
-        "generation": export.location.generation,
+        "generation": task.generation,
         "out": str(out),
         **facts,
     }
 
 
-def answer_users(task: EngineTask) -> AnswerRows:
+def answer_users(task: EngineTask) -> pa.Table:
     """Rows of the users of a task, in their order; also in a process of an executor.
 
-    The task is about the request of each, but for the user.
+    The task is about the request of each, but for the user. A reason is a template with what it
+    stands for, as JSON.
 
     Raises:
         UnsupportedError: a stage failed in the answer to a user.
     """
-    engine, request = task.location.open(), task.about
-    rows = AnswerRows({name: [] for name in _TYPES if name != REASON})
+    import pyarrow as pa
+
+    engine, request = task.open(), task.about
+    columns: dict[str, list[Any]] = {name: [] for name in _TYPES}
     for begin in range(0, len(task.ids), BATCH):
         part = task.ids[begin : begin + BATCH]
         queries = engine.queries(replace(request, user_id=user) for user in part)
@@ -209,32 +168,42 @@ def answer_users(task: EngineTask) -> AnswerRows:
         require_whole(results)
         for user, result in zip(part, results, strict=True):
             best = result.items.take(np.arange(min(request.k, len(result.items))))
-            _add(rows, user, best, engine.item_ids(best.item_nums))
+            count, fields = len(best), best.fields
+            reasons: list[Any] = [None] * count
             if request.reasons:
-                rows.reasons.extend(_tell_reasons(result, best, engine, request.language))
-    return rows
+                reasons = _tell_reasons(result, best, engine, request.language)
+            drawn = fields.get(PROPENSITY, np.full(count, np.nan)).astype(np.float64)
+            row = {
+                "user_id": [user] * count,
+                "rank": range(1, count + 1),
+                "item_id": engine.item_ids(best.item_nums),
+                "score": best.scores.tolist(),
+                SPONSORED: fields.get(SPONSORED, np.zeros(count, np.bool_)).tolist(),
+                PROPENSITY: [None if math.isnan(chance) else chance for chance in drawn.tolist()],
+                REASON: reasons,
+            }
+            for name, values in row.items():
+                columns[name].extend(values)
+    return pa.table(columns, pa.schema(list(_TYPES.items())))
 
 
-def _add(rows: AnswerRows, user: str, best: ItemList, item_ids: list[str]) -> None:
-    columns, count = rows.columns, len(best)
-    columns["user_id"] += [user] * count
-    columns["rank"] += list(range(1, count + 1))
-    columns["item_id"] += item_ids
-    columns["score"] += best.scores.tolist()
-    columns[SPONSORED] += best.fields.get(SPONSORED, np.zeros(count, np.bool_)).tolist()
-    drawn = best.fields.get(PROPENSITY, np.full(count, np.nan)).astype(np.float64).tolist()
-    columns[PROPENSITY] += [None if math.isnan(chance) else chance for chance in drawn]
-
-
-def _tell_reasons(
-    result: Result, best: ItemList, engine: Engine, language: str
-) -> list[ShownReason]:
+def _tell_reasons(result: Result, best: ItemList, engine: Engine, language: str) -> list[str]:
     state, items = engine.state, best.item_nums
     influence = find_influence(result, state, best)
     explainer = Explainer(state, result.query, items, choose_language(language), influence)
     told = explainer.reasons(*(best.fields[name].tolist() for name in _WORD_SCORES))
-    titles = map(state.catalogue.title, items.tolist())
-    return [ShownReason(title, reason) for title, reason in zip(titles, told, strict=True)]
+    return [json.dumps(mask_reason(reason.text, reason.names)) for reason in told]
+
+
+def _finish(part: pa.Table, wordings: Mapping[str, str], lengths: Counter[int]) -> pa.Table:
+    """The part with whole sentences as reasons; counts the users by their number of rows."""
+    import pyarrow as pa
+
+    lengths.update(Counter(part["user_id"].to_pylist()).values())
+    masked = (json.loads(text) if text else ("", ()) for text in part[REASON].to_pylist())
+    told = [fill_reason(wordings.get(text, text), names) for text, names in masked]
+    place = part.column_names.index(REASON)
+    return part.set_column(place, REASON, pa.array(told, "string"))
 
 
 def _schema(surface: SurfaceConfig, has_reasons: bool) -> pa.Schema:
@@ -243,19 +212,3 @@ def _schema(surface: SurfaceConfig, has_reasons: bool) -> pa.Schema:
     explores = surface.exploration is not None and surface.exploration.share > 0
     is_there = {SPONSORED: surface.sponsored is not None, PROPENSITY: explores, REASON: has_reasons}
     return pa.schema([(name, kind) for name, kind in _TYPES.items() if is_there.get(name, True)])
-
-
-def _tables(
-    schema: pa.Schema,
-    parts: Iterable[AnswerRows],
-    wordings: Mapping[ShownReason, str],
-    lengths: Counter[int],
-) -> Iterator[pa.Table]:
-    import pyarrow as pa
-
-    for part in parts:
-        lengths.update(Counter(part.columns["user_id"]).values())
-        told = [wordings.get(shown, shown.reason.text) for shown in part.reasons]
-        columns = {**part.columns, REASON: told}
-        if part.columns["rank"]:
-            yield pa.table({name: columns[name] for name in schema.names}, schema=schema)

@@ -15,23 +15,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 
-from serendip.data.items.attributes import Attribute
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.store.tables.generated import Generated, lacks, list_values, text_digest
 from serendip.data.text import tokens
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.context import JobContext
-from serendip.jobs.llm.job import Question, Writing, describe_item
+from serendip.jobs.llm.job import Writing, describe_item, put_generated
 from serendip.jobs.llm.texts import read_original
 from serendip.llm.tasks import MAX_VALUE_LENGTH, AttributeValue, Task
 
 MIN_SHARE, MIN_ITEMS = 0.8, 2
-"""Share of the items with the words of a value that must have it, and number of these items."""
+"""Share of the items with the words of a value that must have it, and number of these items; as
+many must have a value before it is given to others."""
 
 _MAX_WORDS = 5
 
@@ -110,15 +109,13 @@ MOST_HELD_OUT: Mapping[ValueSource, int] = {"llm": 300, "rules": 1_000}
 MOST_VALUES = 100
 """Values that an LLM may choose among, the most frequent ones."""
 
-_MIN_ITEMS = 2
-"""Items that must have a value before it is given to others."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AttributeItems:
     """Items of a catalogue by whether they have an attribute.
 
     Args:
+        lacking: items with a title and no value.
         held_out: items with a value that is hidden from the generator.
         values: values that at least two items have, the most frequent first.
     """
@@ -146,31 +143,27 @@ class AttributeItems:
             )
         if any(isinstance(item.attributes[attribute], float) for item in with_value):
             raise ConfigError(f"{attribute} is a number.", "Only texts can be chosen among.")
-        if any(len(list_values(item, attribute)) > 1 for item in with_value):
+        own = [list_values(item, attribute) for item in with_value]
+        if any(len(values) > 1 for values in own):
             raise ConfigError(
                 f"{attribute} has several values of one item.",
                 "Only attributes of one value can be chosen.",
             )
-        counts = Counter(value for item in with_value for value in list_values(item, attribute))
-        values = [
-            value
-            for value, count in counts.most_common()
-            if count >= _MIN_ITEMS and len(value) <= MAX_VALUE_LENGTH
-        ]
-        if len(values) < 2:
+        counts = Counter(value for values in own for value in values).most_common()
+        shared = [value for value, count in counts if count >= MIN_ITEMS]
+        shared = [value for value in shared if len(value) <= MAX_VALUE_LENGTH]
+        if len(shared) < 2:
             raise DataError(
-                f"{attribute} has {len(values)} values that {_MIN_ITEMS} items share.",
+                f"{attribute} has {len(shared)} values that {MIN_ITEMS} items share.",
                 "Choose an attribute by which people filter.",
             )
-        order = np.random.default_rng(seed).permutation(len(with_value)).tolist()
-        count = min(most_held_out, len(with_value) // 2)
-        return cls(
-            attribute,
-            [item for item in catalogue.items if item.title.strip() and lacks(item, attribute)],
-            [with_value[row] for row in sorted(order[:count])],
-            [with_value[row] for row in sorted(order[count:])],
-            values,
-        )
+        order = np.random.default_rng(seed).permutation(len(with_value))
+        parts = np.split(order, [min(most_held_out, len(with_value) // 2)])
+        held_out, known = ([with_value[row] for row in sorted(part.tolist())] for part in parts)
+        lacking = [
+            item for item in catalogue.items if item.title.strip() and lacks(item, attribute)
+        ]
+        return cls(attribute, lacking, held_out, known, shared)
 
     @property
     def asked(self) -> list[Item]:
@@ -185,64 +178,59 @@ class AttributeItems:
 
 def hide_attribute(item: Item, attribute: str) -> Item:
     """The item without one of its attributes."""
-    kept: Mapping[str, Attribute] = {
-        name: value for name, value in item.attributes.items() if name != attribute
-    }
+    kept = {name: value for name, value in item.attributes.items() if name != attribute}
     return replace(item, attributes=kept)
 
 
-@dataclass(frozen=True, eq=False)
-class ValueWriting(Writing[AttributeValue]):
-    """Asks for values of an attribute."""
+def read_attribute_items(
+    context: JobContext, attribute: str, source: ValueSource
+) -> AttributeItems:
+    """The items by whether the catalogue itself has the attribute."""
+    catalogue, seed = read_original(context).catalogue, context.options.seed
+    return AttributeItems.of(catalogue, attribute, MOST_HELD_OUT[source], seed)
 
-    context: JobContext
-    attribute: str
-    source: ValueSource = "llm"
 
-    task = Task.of(AttributeValue)
+def ask_values(context: JobContext, attribute: str) -> Writing[AttributeValue]:
+    """Ask for a value of each item that lacks an attribute, or whose value is hidden."""
+    items, task = read_attribute_items(context, attribute, "llm"), Task.of(AttributeValue)
+    head = {"attribute": attribute, "values": list(items.values[:MOST_VALUES])}
 
-    @cached_property
-    def items(self) -> AttributeItems:
-        """The items by whether they have the attribute."""
-        catalogue, seed = read_original(self.context).catalogue, self.context.options.seed
-        return AttributeItems.of(catalogue, self.attribute, MOST_HELD_OUT[self.source], seed)
-
-    def questions(self) -> list[Question]:
-        """One about each item that lacks the attribute or whose value is hidden."""
-        head = {"attribute": self.attribute, "values": list(self.items.values[:MOST_VALUES])}
-        return [{**head, "item": describe_item(item)} for item in self.items.hidden]
-
-    def keep(self, answers: Sequence[AttributeValue | None], model: str) -> dict[str, Any]:
-        """Store the values, which are used only after they pass the gate."""
+    def keep(answers: Sequence[AttributeValue | None], model: str) -> dict[str, Any]:
         found = [answer.value if answer else None for answer in answers]
-        return self._store(found, model, self.task.prompt.name)
+        return _put(context, items, found, "llm", (model, task.prompt.name))
 
-    def write_by_rules(self) -> dict[str, Any]:
-        """Read the values in the words of the items; needs no LLM."""
-        phrases = ValuePhrases.learn(self.items.known, self.attribute, self.items.values)
-        found = [phrases.find(item) for item in self.items.hidden]
-        return self._store(found, RULES_MODEL, RULES_VERSION)
+    return Writing(task, [{**head, "item": describe_item(item)} for item in items.hidden], keep)
 
-    def _store(self, found: Sequence[str | None], model: str, prompt: str) -> dict[str, Any]:
-        # Empty = no value, None = no answer.
-        pairs = list(zip(self.items.asked, found, strict=True))
-        rows = [
-            Generated(
-                *("value", item.item_id, self.attribute, self.source),
-                *(value, model, prompt, text_digest(item)),
-            )
-            for item, value in pairs
-            if value
-        ]
-        unanswered = [item.item_id for item, value in pairs if value is None]
-        with self.context.workspace.open_store() as store:
-            earlier = store.generated.rows("value", self.attribute)
-            store.generated.put(rows, earlier, unanswered)
-        compared = sum(map(bool, found[: len(self.items.held_out)]))
-        return {
-            "lacking": len(self.items.lacking),
-            "held_out": len(self.items.held_out),
-            "values": len(self.items.values),
-            "written": len(rows) - compared,
-            "compared": compared,
-        }
+
+def write_values_by_rules(context: JobContext, attribute: str) -> dict[str, Any]:
+    """Read the values of an attribute in the words of the items; needs no LLM."""
+    items = read_attribute_items(context, attribute, "rules")
+    phrases = ValuePhrases.learn(items.known, attribute, items.values)
+    found = [phrases.find(item) for item in items.hidden]
+    return _put(context, items, found, "rules", (RULES_MODEL, RULES_VERSION))
+
+
+def _put(
+    context: JobContext,
+    items: AttributeItems,
+    found: Sequence[str | None],
+    source: ValueSource,
+    origin: tuple[str, str],
+) -> dict[str, Any]:
+    # Empty = no value, None = no answer.
+    pairs = list(zip(items.asked, found, strict=True))
+    name, num_compared = items.attribute, sum(map(bool, found[: len(items.held_out)]))
+    rows = [
+        Generated("value", item.item_id, name, source, value, *origin, text_digest(item))
+        for item, value in pairs
+        if value
+    ]
+    unanswered = [item.item_id for item, value in pairs if value is None]
+    put_generated(context, rows, ("value", name), unanswered)
+    return {
+        "lacking": len(items.lacking),
+        "held_out": len(items.held_out),
+        "values": len(items.values),
+        "written": len(rows) - num_compared,
+        "compared": num_compared,
+    }

@@ -19,10 +19,9 @@ Queries: they become active, all of them, if search finds the items of some by t
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,22 +55,19 @@ from serendip.jobs.llm.judged_queries import (
 )
 from serendip.jobs.llm.texts import read_original
 from serendip.jobs.suggestions.build import Phrases, compute_queries, to_candidates
-from serendip.runtime.atomic_files import write_json
 from serendip.runtime.scratch import scratch_folder
 from serendip.search.lexical import LexicalIndex
 from serendip.search.rank_fusion import reciprocal_rank_fusion
-from serendip.search.suggestions.table import QueryTable
 
 METRIC = NDCG(10)
 _DEPTH = 300
 
 MIN_QUERIES = 30
-REPORT_FILE = "generated.json"
-
 MIN_COMPARED = 30
 """Minimum number of items with a value of their own and a generated one."""
 
 FLOOR = 0.9
+_EXAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,13 +75,15 @@ class WritingVerdict:
     """What a gate said.
 
     Args:
-        table: suggested queries with the written ones; None = others were tested.
+        active: rows in use after it.
+        facts: figures for reports.
+        examples: suggested queries that were written; empty = others were tested.
     """
 
     decision: Decision
     active: int
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    table: QueryTable | None = None
+    facts: Mapping[str, Any]
+    examples: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Any]:
         """For reports."""
@@ -99,24 +97,11 @@ def _close(
     rows: Sequence[Generated],
     decision: Decision,
     facts: Mapping[str, Any],
-    table: QueryTable | None = None,
+    examples: Sequence[str] = (),
 ) -> WritingVerdict:
-    kind, name = part
-    workspace = context.workspace
-    with workspace.open_store() as store:
-        store.generated.activate(rows if decision.on else (), kind, name)
-        result = WritingVerdict(decision, len(store.generated.active(kind, name)), facts, table)
-    key = f"{kind} {name}" if name else kind
-    document = {**read_reports(workspace.reports), key: result.to_json()}
-    write_json(workspace.reports / REPORT_FILE, document)
-    return result
-
-
-def read_reports(folder: Path) -> dict[str, Any]:
-    """Kind and name of what was tested -> last report of its gate; empty without any."""
-    path = folder / REPORT_FILE
-    reports: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    return reports
+    with context.workspace.open_store() as store:
+        store.generated.activate(rows if decision.on else (), *part)
+        return WritingVerdict(decision, len(store.generated.active(*part)), facts, examples)
 
 
 def gate_queries(context: JobContext) -> WritingVerdict:
@@ -132,12 +117,15 @@ def gate_queries(context: JobContext) -> WritingVerdict:
     if not written:
         raise _nothing_to_test("queries", "queries")
     table = compute_queries(context, written)[0]
-    found = np.zeros(len(written))
-    found[: table.sources.count("llm")] = 1.0
+    texts = [
+        text for text, source in zip(table.texts, table.sources, strict=True) if source == "llm"
+    ]
+    finds = np.arange(len(written)) < len(texts)
     name = "written queries that find their item"
-    decision = Decision.of(name, estimate(found), 0.0, "search finds hardly an item by them")
-    facts = {"queries": len(written), "found": int(found.sum())}
-    return _close(context, ("query", None), rows, decision, facts, table)
+    found = estimate(finds.astype(np.float64))
+    decision = Decision.of(name, found, 0.0, "search finds hardly an item by them")
+    facts = {"queries": len(written), "found": len(texts)}
+    return _close(context, ("query", None), rows, decision, facts, texts[:_EXAMPLES])
 
 
 def _nothing_to_test(what: str, kind: str) -> DataError:
@@ -255,20 +243,12 @@ def judge_values(attribute: str, right: Sequence[bool], floor: float = FLOOR) ->
 def revert_generated(
     workspace: Workspace, kind: Kind | None = None, name: str | None = None
 ) -> int:
-    """Delete what was written about items and the gates' reports; the next training uses none.
+    """Delete what was written about items, of a kind and name, and return the number of rows.
 
-    LLM answers stay in the ledger, so that writing them again costs nothing. Of a kind, and of the
-    attribute ``name``, that alone is deleted; None = everything is. Returns the number of deleted
-    rows.
+    None = all. LLM answers stay in the ledger, so that writing them again costs nothing.
     """
     with workspace.open_store() as store:
-        removed = store.generated.remove(kind, name)
-    chosen = "".join(f"{part} " for part in (kind, name) if part)
-    reports = read_reports(workspace.reports)
-    kept = {key: report for key, report in reports.items() if not f"{key} ".startswith(chosen)}
-    if kept != reports:
-        write_json(workspace.reports / REPORT_FILE, kept)
-    return removed
+        return store.generated.remove(kind, name)
 
 
 def describe_generated(workspace: Workspace, limit: int) -> dict[str, Any]:
@@ -299,6 +279,5 @@ def describe_generated(workspace: Workspace, limit: int) -> dict[str, Any]:
             for kind, name, source in [key]
         ],
         "outdated": len(rows) - len(current),
-        "gates": read_reports(workspace.reports),
         "listed": listed,
     }

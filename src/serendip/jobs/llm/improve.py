@@ -15,17 +15,16 @@ leaves everything as it was. If the training itself is refused, all steps are ta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from serendip.data.items.catalogue import Catalogue
-from serendip.data.store.tables.generated import Generated, Kind, lacks, list_values
+from serendip.data.store.tables.generated import Generated, Kind, lacks
 from serendip.engine.engine import Engine
-from serendip.engine.request import Request
 from serendip.engine.state import TYPED_TEXTS
 from serendip.errors import ConfigError, DataError, GateError
 from serendip.evaluate.decision import DECISIONS, Decision, read_table
@@ -34,7 +33,7 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.labels.agreement import check_labels, gate_labels
 from serendip.jobs.labels.draw_lists import draw_typed_lists, make_controls
 from serendip.jobs.labels.pair_files import read_labels, write_lists, write_rows
-from serendip.jobs.llm.attributes import ValueWriting
+from serendip.jobs.llm.attributes import ask_values
 from serendip.jobs.llm.gates import (
     MIN_COMPARED,
     MIN_QUERIES,
@@ -44,9 +43,9 @@ from serendip.jobs.llm.gates import (
 )
 from serendip.jobs.llm.job import LlmJob, Writing, write
 from serendip.jobs.llm.judged_queries import cut_time, read_held_out_queries
-from serendip.jobs.llm.labels import LabelWriting
-from serendip.jobs.llm.queries import QueryWriting
-from serendip.jobs.llm.texts import TextWriting, read_original, write_query_texts
+from serendip.jobs.llm.labels import ask_labels
+from serendip.jobs.llm.queries import ask_queries
+from serendip.jobs.llm.texts import ask_texts, read_original, write_query_texts
 from serendip.jobs.relevance.decisions import filtered_surfaces, reason_against_proof
 from serendip.jobs.relevance.distil import distil
 from serendip.jobs.relevance.versions import model_versions, restore_version
@@ -140,24 +139,35 @@ def improve(context: JobContext, improvement: Improvement) -> ImprovementReport:
     plan = list(chain.plan())
     if not improvement.agrees(plan):
         return ImprovementReport(plan)
-    steps: list[StepResult] = []
-    counted = spent
-    for step in chain.run():
-        now = _read_spent(context)
-        steps.append(replace(step, cost=now - counted))
-        improvement.on_step(steps[-1])
-        counted = now
+    results: list[StepResult] = []
+    for result in chain.run():
+        cost = _read_spent(context) - spent - sum(earlier.cost for earlier in results)
+        results.append(replace(result, cost=cost))
+        improvement.on_step(results[-1])
     generation = ""
-    if improvement.is_trained and any(step.gate.on for step in steps[1:]):
+    if improvement.is_trained and any(result.gate.on for result in results[1:]):
         generation, served = chain.train()
-        steps.append(served)
+        results.append(served)
         improvement.on_step(served)
-    return ImprovementReport(plan, steps, counted - spent, generation)
+    return ImprovementReport(plan, results, _read_spent(context) - spent, generation)
 
 
 def _read_spent(context: JobContext) -> float:
     with Ledger.open(context.workspace.database) as ledger:
         return ledger.spent(JOB)
+
+
+Done: TypeAlias = Mapping[str, Any]
+"""What ``write`` says of a step."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Step:
+    """What is asked, and what becomes of it."""
+
+    name: str
+    ask: Callable[[], Writing[Any]]
+    judge: Callable[[Done], StepResult]
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +177,7 @@ class _Chain:
     Args:
         rows_before: what was in use before this run.
         model_before: the relevance model of typed texts; "" = there was none.
-        before: text -> ids of its first results before; "" -> suggested queries.
+        before: text -> ids of its first results before.
         written: texts by an LLM whose lists are labelled, whether or not they are kept.
     """
 
@@ -179,6 +189,40 @@ class _Chain:
     before: dict[str, list[str]] = field(default_factory=dict)
     written: list[str] = field(default_factory=list)
 
+    def steps(self) -> Iterator[_Step]:
+        context = self.context
+        yield _Step("control questions", self._ask_controls, self._judge_controls)
+        most = self.improvement.items
+        yield _Step("queries", lambda: ask_queries(context, most), self._judge_queries)
+        yield _Step("filter", self._ask_lists, self._judge_filter)
+        for name in self._attributes():
+            ask, judge = partial(ask_values, context, name), partial(self._judge_values, name)
+            yield _Step(f"attribute {name}", ask, judge)
+        yield _Step("texts", lambda: ask_texts(context), self._judge_texts)
+
+    def plan(self) -> Iterator[StepPlan]:
+        # Nothing is sent.
+        self.written[:] = [row.value for row in self.rows_before if row.kind == "query"]
+        for step in self.steps():
+            writing = step.ask()
+            cost, more = self._write(writing, estimate_only=True)["estimate"], 1.0
+            if step.name == "filter":  # The queries that are to be written will have lists, too.
+                lists = {question["query"] for question in writing.questions}
+                more = self.improvement.lists / max(1, len(lists))
+            count = cost["questions"] - cost["known"]
+            yield StepPlan(step.name, round(count * more), cost["price"] * more)
+
+    def run(self) -> Iterator[StepResult]:
+        for step in self.steps():
+            result = step.judge(self._write(step.ask()))
+            yield result
+            if step.name == "control questions" and not result.gate.on:
+                return
+
+    def _write(self, writing: Writing[Any], estimate_only: bool = False) -> Done:
+        budget = self.spent_before + self.improvement.budget  # of all runs, as the ledger counts
+        return write(self.context, writing, LlmJob(JOB, budget, estimate_only))
+
     @cached_property
     def folder(self) -> Path:
         folder = self.context.workspace.folder / FOLDER
@@ -189,93 +233,46 @@ class _Chain:
     def catalogue(self) -> Catalogue:
         return read_original(self.context).catalogue
 
-    def _write(self, writing: Writing[Any], estimate_only: bool = False) -> dict[str, Any]:
-        budget = self.spent_before + self.improvement.budget  # of all runs, as the ledger counts
-        return write(self.context, writing, LlmJob(JOB, budget, estimate_only))
+    def _ask_controls(self) -> Writing[Any]:
+        pairs = make_controls(self.context, CONTROLS).items()
+        rows = [(*pair, "bad" if is_irrelevant else "good") for pair, is_irrelevant in pairs]
+        write_rows(self.folder / "controls.csv", _LABELS, rows)
+        return self._ask_labels("controls.csv", "controls-labels.csv")
 
-    def plan(self) -> Iterator[StepPlan]:
-        # Nothing is sent.
-        controls = make_controls(self.context, CONTROLS).items()
-        labels = [(*pair, "bad" if is_irrelevant else "good") for pair, is_irrelevant in controls]
-        write_rows(self._controls.pairs, _LABELS, labels)
-        self.written[:] = [row.value for row in self.rows_before if row.kind == "query"]
-        yield self._price("control questions", self._controls)
-        yield self._price("queries", QueryWriting(self.context, self.improvement.items))
-        lists = self._draw_lists()
-        one = self._price("labels of lists", self._lists)
-        more = self.improvement.lists / max(1, lists)  # Written queries will be there.
-        yield StepPlan(one.name, round(one.questions * more), one.price * more)
-        for name in self._attributes():
-            yield self._price(f"attribute {name}", ValueWriting(self.context, name))
-        yield self._price("texts", TextWriting(self.context))
+    def _ask_labels(self, pairs: str, out: str) -> Writing[Any]:
+        return ask_labels(self.context, self.folder / pairs, self.folder / out, _PROMPT)
 
-    def _price(self, name: str, writing: Writing[Any]) -> StepPlan:
-        cost = self._write(writing, estimate_only=True)["estimate"]
-        return StepPlan(name, cost["questions"] - cost["known"], cost["price"])
-
-    def run(self) -> Iterator[StepResult]:
-        controls = self._ask_controls()
-        yield controls
-        if not controls.gate.on:
-            return
-        yield self._write_queries()
-        yield self._filter()
-        for name in self._attributes():
-            yield self._choose_values(name)
-        yield self._write_texts()
-
-    @property
-    def _controls(self) -> LabelWriting:
-        pairs, labels = self.folder / "controls.csv", self.folder / "controls-labels.csv"
-        return LabelWriting(self.context, pairs, labels, _PROMPT)
-
-    @property
-    def _lists(self) -> LabelWriting:
-        files = self.folder / "lists.csv", self.folder / "labels.csv"
-        return LabelWriting(self.context, *files, _PROMPT)
-
-    def _ask_controls(self) -> StepResult:
-        done = self._write(self._controls)
-        gate = gate_labels(Path(done["out"]), self._controls.pairs, LEAST_KAPPA)
+    def _judge_controls(self, done: Done) -> StepResult:
+        gate = gate_labels(Path(done["out"]), self.folder / "controls.csv", LEAST_KAPPA)
         if not gate.on:
             gate = replace(gate, reason=f"{gate.reason}; this LLM is asked nothing else")
         return StepResult("control questions", f"{done['written']:,} labels", gate)
 
-    def _draw_lists(self) -> int:
-        """Write the lists to be labelled, and keep what is shown now; returns their number."""
+    def _judge_queries(self, done: Done) -> StepResult:
+        self.written[:] = done["queries"]
+        wrote = f"{done['written']:,} queries"
+        try:
+            result = gate_queries(self.context)
+        except DataError as error:  # None was written.
+            return StepResult("queries", wrote, Decision("queries", False, reason=error.message))
+        shown = f"{result.facts['found']:,} more suggested queries: {'; '.join(result.examples)}"
+        return self._close(StepResult("queries", wrote, result.decision, [shown]), "query")
+
+    def _ask_lists(self) -> Writing[Any]:
+        """Draw the lists that are labelled, and keep what is shown now."""
         with Engine.open(self.context.workspace.folder) as engine:
             lists = draw_typed_lists(self.context, engine, self.written, self.improvement.lists)
             self.before.update(_show_lists(engine, [request.text for request, _ in lists]))
         titles = {item.item_id: item.title for item in self.catalogue.items}
-        write_lists(self._lists.pairs, TYPED_TEXTS, lists, titles)
-        return len(lists)
+        write_lists(self.folder / "lists.csv", TYPED_TEXTS, lists, titles)
+        return self._ask_labels("lists.csv", "labels.csv")
 
-    def _write_queries(self) -> StepResult:
-        done = self._write(QueryWriting(self.context, self.improvement.items))
-        self.written[:] = dict.fromkeys([*self.written, *done["queries"]])
-        wrote = f"{done['written']:,} queries"
-        if not self.written:
-            return StepResult("queries", wrote, Decision("queries", False, reason="there are none"))
-        result = gate_queries(self.context)
-        assert result.table is not None
-        table = result.table
-        rows = [row for row, source in enumerate(table.sources) if source == "llm"]
-        examples = [
-            f"{table.texts[row]}: "
-            + "; ".join(self.catalogue.title(item) for item in table.results[row, :3] if item >= 0)
-            for row in rows[:_EXAMPLES]
-        ]
-        changes = [f"{len(rows):,} more suggested queries, such as", *examples] if rows else []
-        return self._close(StepResult("queries", wrote, result.decision, changes), "query")
-
-    def _filter(self) -> StepResult:
-        self._draw_lists()
-        done = self._write(self._lists)
+    def _judge_filter(self, done: Done) -> StepResult:
         out, wrote = Path(done["out"]), f"{done['written']:,} labels, {done['bad']:,} bad"
         gate = check_labels(self.context, self.catalogue, read_labels(out))
         if not gate.on:
             return StepResult("filter", wrote, gate)
-        name, lists = "fall of the irrelevant share", self._lists.pairs
+        name, lists = "fall of the irrelevant share", self.folder / "lists.csv"
         try:
             found = distil(self.context, out, None, lists=lists, errors=self._count_errors())
         except DataError as error:
@@ -283,45 +280,40 @@ class _Chain:
         return StepResult("filter", wrote, *_judge_filter(name, found["filter"]))
 
     def _count_errors(self) -> LabelErrors:
-        known, told = read_labels(self._controls.pairs), read_labels(self._controls.out)
+        known, told = (
+            read_labels(self.folder / name) for name in ("controls.csv", "controls-labels.csv")
+        )
         counts = [0, 0, 0, 0]
         for pair in known.keys() & told.keys():
             counts[2 * known[pair]] += 1
             counts[2 * known[pair] + 1] += known[pair] != told[pair]
         return LabelErrors(*counts)
 
-    def _attributes(self) -> list[str]:
+    def _attributes(self) -> Iterator[str]:
         """Attributes of one text that some items lack, and enough have to compare."""
-        items, found = self.catalogue.items, []
+        items = self.catalogue.items
         for name in self.catalogue.attribute_names:
             having = [item for item in items if not lacks(item, name)]
-            texts = all(
-                isinstance(item.attributes[name], str) and len(list_values(item, name)) == 1
-                for item in having
-            )
-            values = {value for item in having for value in list_values(item, name)}
-            is_shared = 2 * len(values) <= len(having)
-            if texts and is_shared and 2 * MIN_COMPARED <= len(having) < len(items):
-                found.append(name)
-        return found
+            texts = [item.attributes[name] for item in having]
+            are_texts = all(isinstance(text, str) for text in texts)
+            is_shared = are_texts and 2 * len(set(texts)) <= len(having)
+            if is_shared and 2 * MIN_COMPARED <= len(having) < len(items):
+                yield name
 
-    def _choose_values(self, name: str) -> StepResult:
-        written = self._write(ValueWriting(self.context, name))
+    def _judge_values(self, name: str, done: Done) -> StepResult:
         result = gate_values(self.context, name)
         changes = [f"{result.active:,} items can be found and filtered by {name}"]
-        wrote = f"{written['written']:,} values"
+        wrote = f"{done['written']:,} values"
         step = StepResult(f"attribute {name}", wrote, result.decision, changes)
         return self._close(step, "value", name)
 
-    def _write_texts(self) -> StepResult:
-        count = self._write(TextWriting(self.context))["written"]
+    def _judge_texts(self, done: Done) -> StepResult:
+        count = done["written"]
         with suppress(DataError):  # There are no written queries for texts.
             count += write_query_texts(self.context)["written"]
-        wrote = f"{count:,} texts"
-        dataset = self.context.dataset
-        cut = cut_time(dataset)
-        is_logged = len(read_held_out_queries(dataset, cut)) >= MIN_QUERIES
-        judged = None if is_logged else self._lists.out
+        wrote, dataset = f"{count:,} texts", self.context.dataset
+        is_logged = len(read_held_out_queries(dataset, cut_time(dataset))) >= MIN_QUERIES
+        judged = None if is_logged else self.folder / "labels.csv"
         may_test = judged is None or (
             judged.is_file() and check_labels(self.context, self.catalogue, read_labels(judged)).on
         )
@@ -338,11 +330,13 @@ class _Chain:
         try:
             generation = train_workspace(JobContext.open(workspace.folder, self.context.options))
         except GateError as error:
-            self._take_back()
+            if model_versions(workspace.relevance).current_name() != self.model_before:
+                restore_version(workspace.relevance, self.model_before)
+            self._restore()
             gate = Decision("training", False, reason=error.message)
             return "", StepResult("training", "", gate, ["everything is taken back"])
         with Engine.open(workspace.folder) as engine:
-            after = _show_lists(engine, [text for text in self.before if text])
+            after = _show_lists(engine, self.before)
         filtered = filtered_surfaces(read_table(generation.manifest[DECISIONS]))
         changes = [
             f"filtered surfaces: {', '.join(filtered) or 'none'}",
@@ -356,12 +350,6 @@ class _Chain:
             return step
         self._restore(kind, name)
         return replace(step, changes=())
-
-    def _take_back(self) -> None:
-        folder = self.context.workspace.relevance
-        if model_versions(folder).current_name() != self.model_before:
-            restore_version(folder, self.model_before)
-        self._restore()
 
     def _restore(self, kind: Kind | None = None, name: str | None = None) -> None:
         rows = [
@@ -385,23 +373,17 @@ def _judge_filter(name: str, found: Mapping[str, Any]) -> tuple[Decision, list[s
     ]
 
 
-def _show_lists(engine: Engine, texts: Sequence[str]) -> dict[str, list[str]]:
-    found = engine.suggest(Request(TYPED_TEXTS)).queries
-    shown = {"": [one.text for one in found]}
-    for text in texts:
-        shown[text] = [item.item_id for item in engine.search(text).items]
-    return shown
+def _show_lists(engine: Engine, texts: Iterable[str]) -> dict[str, list[str]]:
+    return {text: [item.item_id for item in engine.search(text).items] for text in texts}
 
 
 def _compare_lists(
     before: Mapping[str, Sequence[str]], after: Mapping[str, Sequence[str]], catalogue: Catalogue
 ) -> Iterator[str]:
     titles = {item.item_id: item.title for item in catalogue.items}
-    changed = {text: shown for text, shown in after.items() if text and shown != before[text]}
-    yield f"{len(changed):,} of {len(after) - 1:,} first pages of search are others, such as"
-    for text in list(changed)[:_EXAMPLES]:
-        gone = [titles.get(one, one) for one in before[text] if one not in after[text]]
-        come = [titles.get(one, one) for one in after[text] if one not in before[text]]
+    changed = [text for text, shown in after.items() if shown != before[text]]
+    yield f"{len(changed):,} of {len(after):,} first pages of search are others, such as"
+    for text in changed[:_EXAMPLES]:
+        gone = [titles.get(item, item) for item in before[text] if item not in after[text]]
+        come = [titles.get(item, item) for item in after[text] if item not in before[text]]
         yield f"{text}: without {'; '.join(gone) or 'any'}; with {'; '.join(come) or 'none else'}"
-    yield f"suggested to a visitor before: {', '.join(before.get('', ()))}"
-    yield f"suggested to a visitor after: {', '.join(after[''])}"

@@ -7,13 +7,13 @@ lock, the LLM of ``[llm]``, the ledger, the cost estimate, the requests and a su
 from __future__ import annotations
 
 import hashlib
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 from serendip.data.items.catalogue import Item
+from serendip.data.store.tables.generated import Generated, Kind
 from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
 from serendip.llm.config import LlmConfig
@@ -25,6 +25,9 @@ from serendip.runtime.atomic_files import exclusive_lock
 
 Question = Mapping[str, Any]
 """Data of one question, by the names that the task's prompt uses."""
+
+KeyT = TypeVar("KeyT", bound=Hashable)
+ValueT = TypeVar("ValueT")
 
 MAX_TEXT_LENGTH = 600
 _MAX_ATTRIBUTES = 12
@@ -46,21 +49,18 @@ class LlmJob:
     on_estimate: Callable[[CostEstimate], None] = lambda cost: None
 
 
-class Writing(ABC, Generic[AnswerT]):
-    """What an LLM is asked to write, and what becomes of its answers."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Writing(Generic[AnswerT]):
+    """What an LLM is asked to write, and what becomes of its answers.
 
-    @property
-    @abstractmethod
-    def task(self) -> Task[AnswerT]:
-        """Prompt and schema of the answers."""
+    Args:
+        keep: stores the answers of a model, in the questions' order, None = no answer; returns what
+            was stored.
+    """
 
-    @abstractmethod
-    def questions(self) -> Sequence[Question]:
-        """Called after the job got its lock and its LLM is ready."""
-
-    @abstractmethod
-    def keep(self, answers: Sequence[AnswerT | None], model: str) -> Mapping[str, Any]:
-        """Store the answers, in the questions' order; None = none. Returns what was stored."""
+    task: Task[AnswerT]
+    questions: Sequence[Question]
+    keep: Callable[[Sequence[AnswerT | None], str], Mapping[str, Any]]
 
 
 def write(context: JobContext, writing: Writing[AnswerT], job: LlmJob) -> dict[str, Any]:
@@ -86,20 +86,19 @@ def write(context: JobContext, writing: Writing[AnswerT], job: LlmJob) -> dict[s
         config.max_tokens,
         progress=context.options.progress,
     )
+    llm, task, questions = open_llm(config), writing.task, writing.questions
     # Without a lock two concurrent runs would pay for the same answers.
     lock = workspace.cache / "llm" / hashlib.sha256(job.name.encode()).hexdigest()[:16]
     with (
-        closing(open_llm(config)) as llm,
         exclusive_lock(lock),
         workspace.exclusive(f"job {job.name}"),
         Ledger.open(workspace.database) as ledger,
     ):
-        questions = writing.questions()
-        cost = estimate_cost(writing.task, questions, llm.model, ledger, options)
+        cost = estimate_cost(task, questions, llm.model, ledger, options)
         job.on_estimate(cost)
         if job.estimate_only:
             return {"estimate": asdict(cost)}
-        outcome = ask_all(writing.task, questions, llm, ledger, options)
+        outcome = ask_all(task, questions, llm, ledger, options)
     return {
         "estimate": asdict(cost),
         "state": outcome.state,
@@ -138,3 +137,35 @@ def describe_item(item: Item) -> Question:
         "attributes": {name: item.field_text(name)[:MAX_TEXT_LENGTH] for name in names},
     }
     return {name: value for name, value in texts.items() if value}
+
+
+def put_generated(
+    context: JobContext,
+    rows: Sequence[Generated],
+    replaced: tuple[Kind, str] | None = None,
+    unanswered: Collection[str] = (),
+) -> None:
+    """Store what was written about items, which is used only after it passes its gate.
+
+    Earlier rows of a replaced kind and name are deleted, but for those of unanswered items.
+    """
+    with context.workspace.open_store() as store:
+        earlier = store.generated.rows(*replaced) if replaced else ()
+        store.generated.put(rows, earlier, unanswered)
+
+
+def select_valid(
+    written: Iterable[tuple[KeyT, ValueT, str]],
+) -> tuple[dict[KeyT, ValueT], dict[str, int]]:
+    """Select those without a problem of (key, value, problem); of the same key the first one.
+
+    Returns:
+        key -> value; and problem -> number of those that have it.
+    """
+    kept, dropped = dict[KeyT, ValueT](), Counter[str]()
+    for key, value, problem in written:
+        if problem or key in kept:
+            dropped[problem or "written twice"] += 1
+        else:
+            kept[key] = value
+    return kept, dict(dropped)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,56 +22,34 @@ from serendip.runtime.atomic_files import write_text
 COLUMNS = ("query", "item_id", "label", "confidence", "source", "model", "prompt")
 
 
-@dataclass(frozen=True, eq=False)
-class LabelWriting(Writing[Judgement]):
-    """Asks for a label of each pair and writes all labels into a file.
+def ask_labels(context: JobContext, pairs: Path, out: Path, prompt: str = "") -> Writing[Judgement]:
+    """Ask for a label of each pair of a file; write all labels into another one.
 
-    Args:
-        prompt: name with version; empty = that of lists for lists, else that of typed texts.
+    Labels of an incomplete run go to a partial file beside ``out``. An empty prompt is that of
+    lists for lists, else that of typed texts.
+
+    Raises:
+        DataError: the file is damaged.
+        UnknownItemError: an item is not in the workspace.
     """
+    task = Task.of(Judgement, prompt or ("judge-list-1" if is_lists_file(pairs) else ""))
+    asked = read_pairs(pairs)
 
-    context: JobContext
-    pairs: Path
-    out: Path
-    prompt: str = ""
-
-    @cached_property
-    def task(self) -> Task[Judgement]:
-        """See ``Writing``."""
-        prompt = "judge-list-1" if is_lists_file(self.pairs) else Judgement.prompt
-        return Task.of(Judgement, self.prompt or prompt)
-
-    @cached_property
-    def asked(self) -> list[Pair]:
-        """Different pairs, in order.
-
-        Raises:
-            DataError: the file is damaged.
-        """
-        return read_pairs(self.pairs)
-
-    def questions(self) -> list[Question]:
-        """One about each pair.
-
-        Raises:
-            UnknownItemError: an item is not in the workspace.
-        """
-        return build_questions(self.context.workspace, self.asked)
-
-    def keep(self, answers: Sequence[Judgement | None], model: str) -> dict[str, Any]:
-        """Write all labels; those of an incomplete run go to a partial file beside ``out``."""
+    def keep(answers: Sequence[Judgement | None], model: str) -> dict[str, Any]:
         rows = [
-            (*pair, label.label, label.confidence, "llm", model, self.task.prompt.name)
-            for pair, label in zip(self.asked, answers, strict=True)
+            (*pair, label.label, label.confidence, "llm", model, task.prompt.name)
+            for pair, label in zip(asked, answers, strict=True)
             if label is not None
         ]
-        partial = self.out.with_suffix(f".partial{self.out.suffix}")
-        out = partial if None in answers else self.out
-        write_rows(out, COLUMNS, rows)
-        if out == self.out:
+        partial = out.with_suffix(f".partial{out.suffix}")
+        written = partial if None in answers else out
+        write_rows(written, COLUMNS, rows)
+        if written == out:
             partial.unlink(missing_ok=True)
         bad = sum(row[2] == "bad" for row in rows)
-        return {"pairs": len(self.asked), "written": len(rows), "bad": bad, "out": str(out)}
+        return {"pairs": len(asked), "written": len(rows), "bad": bad, "out": str(written)}
+
+    return Writing(task, build_questions(context.workspace, asked), keep)
 
 
 def build_questions(workspace: Workspace, pairs: Sequence[Pair]) -> list[Question]:

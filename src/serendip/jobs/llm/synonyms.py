@@ -7,10 +7,8 @@ pairs. Answers that repeat their term, retrieve no item, are unsafe or not plain
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
 from serendip.data.events.search_log import Search
@@ -18,7 +16,7 @@ from serendip.data.items.catalogue import Catalogue
 from serendip.data.privacy import is_publishable
 from serendip.data.text import normalise, words
 from serendip.jobs.context import JobContext
-from serendip.jobs.llm.job import Question, Writing
+from serendip.jobs.llm.job import Question, Writing, select_valid
 from serendip.jobs.synonyms import add_proposals, is_minable
 from serendip.llm.tasks import Task, WrittenSynonyms
 from serendip.runtime.scratch import scratch_folder
@@ -31,41 +29,22 @@ from serendip.search.synonyms import MOST_WORDS, Synonym
 _NUM_TITLES, _MAX_TITLE_LENGTH = 5, 120
 
 
-@dataclass(frozen=True, eq=False)
-class SynonymWriting(Writing[WrittenSynonyms]):
-    """Asks for synonyms of terms and adds the answers to the file that people review."""
+def ask_synonyms(context: JobContext, most: int = 1_000) -> Writing[WrittenSynonyms]:
+    """Ask for synonyms of terms, and add the answers to the file that people review."""
+    log, settings, task = context.query_log, context.settings, Task.of(WrittenSynonyms)
+    catalogue, fields = log.dataset.catalogue, settings.search.fields
+    with scratch_folder() as scratch:  # open files can be read after deletion
+        index = LexicalIndex.build(catalogue, scratch / "words", fields)
+    searched = _rank_searched(log.searches, settings.queries.min_users)
+    terms = select_terms(searched, word_counts(catalogue, fields))[:most]
 
-    context: JobContext
-    most: int = 1_000
+    def keep(answers: Sequence[WrittenSynonyms | None], model: str) -> dict[str, Any]:
+        unsafe = Blocklist.of(settings.queries.unsafe_words)
+        pairs, dropped = select_synonyms(terms, answers, index, unsafe, f"llm:{model}")
+        found = add_proposals(context.workspace, _add_confidences(pairs, context))
+        return {**found, "dropped": dropped}
 
-    task = Task.of(WrittenSynonyms)
-
-    @cached_property
-    def index(self) -> LexicalIndex:
-        """Lexical index of the catalogue."""
-        fields, catalogue = self.context.settings.search.fields, self.context.dataset.catalogue
-        with scratch_folder() as scratch:  # open files can be read after deletion
-            return LexicalIndex.build(catalogue, scratch / "words", fields)
-
-    @cached_property
-    def terms(self) -> list[str]:
-        """Normal forms of the terms: searched queries, then frequent words."""
-        log, settings = self.context.query_log, self.context.settings
-        searched = _rank_searched(log.searches, settings.queries.min_users)
-        counts = word_counts(log.dataset.catalogue, settings.search.fields)
-        return select_terms(searched, counts)[: self.most]
-
-    def questions(self) -> list[Question]:
-        """One question per term, with a few titles that it retrieves."""
-        catalogue = self.context.query_log.dataset.catalogue
-        return [_build_question(term, self.index, catalogue) for term in self.terms]
-
-    def keep(self, answers: Sequence[WrittenSynonyms | None], model: str) -> dict[str, Any]:
-        """Add the valid synonyms as proposed: people accept them."""
-        unsafe = Blocklist.of(self.context.settings.queries.unsafe_words)
-        pairs, dropped = select_synonyms(self.terms, answers, self.index, unsafe, f"llm:{model}")
-        found = add_proposals(self.context.workspace, _add_confidences(pairs, self.context))
-        return {**found, "dropped": dict(dropped)}
+    return Writing(task, [_build_question(term, index, catalogue) for term in terms], keep)
 
 
 def select_terms(searched: Sequence[str], counts: Mapping[str, int]) -> list[str]:
@@ -85,31 +64,29 @@ def select_synonyms(
     index: LexicalIndex,
     unsafe: Blocklist,
     source: str,
-) -> tuple[list[Synonym], Counter[str]]:
+) -> tuple[list[Synonym], dict[str, int]]:
     """Select the valid synonyms among answers, one per term, None = no answer; their confidences
     are 0.
 
     An item must have all words of a synonym. Returns also test -> number of answers that failed it.
     """
-    pairs: dict[tuple[str, str], Synonym] = {}
-    dropped: Counter[str] = Counter()
-    for term, answer in zip(terms, answers, strict=True):
-        for text in answer.synonyms if answer else ():
-            also = normalise(text)
-            if not also or len(words(also)) > MOST_WORDS:
-                dropped["empty or long"] += 1
-            elif not is_publishable(text):
-                dropped["an address or odd signs"] += 1
-            elif not unsafe.allows(also):
-                dropped["unsafe"] += 1
-            elif normal_form(also) <= normal_form(term):
-                dropped["only the term"] += 1
-            elif (term, also) in pairs:
-                dropped["written twice"] += 1
-            elif not len(index.having_all(also, 1)):
-                dropped["finds nothing"] += 1
-            else:
-                pairs[term, also] = Synonym(term, also, "proposed", 0.0, source)
+
+    def find_problem(term: str, text: str, also: str) -> str:
+        tests = {
+            "empty or long": not also or len(words(also)) > MOST_WORDS,
+            "an address or odd signs": not is_publishable(text),
+            "unsafe": not unsafe.allows(also),
+            "only the term": normal_form(also) <= normal_form(term),
+            "finds nothing": not also or not len(index.having_all(also, 1)),
+        }
+        return next((name for name, fails in tests.items() if fails), "")
+
+    pairs, dropped = select_valid(
+        ((term, also), Synonym(term, also, "proposed", 0.0, source), find_problem(term, text, also))
+        for term, answer in zip(terms, answers, strict=True)
+        for text in (answer.synonyms if answer else ())
+        for also in [normalise(text)]
+    )
     return list(pairs.values()), dropped
 
 

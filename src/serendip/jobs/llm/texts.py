@@ -8,8 +8,7 @@ from others of them (``suggestions.build``).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from serendip.data.store.tables.generated import Generated, text_digest, without
 from serendip.data.text import tokens
 from serendip.errors import DataError
 from serendip.jobs.context import JobContext
-from serendip.jobs.llm.job import Question, Writing, describe_item
+from serendip.jobs.llm.job import Writing, describe_item, put_generated
 from serendip.jobs.suggestions.build import hash_written_queries, is_for_texts, read_written_queries
 from serendip.llm.tasks import Enrichment, Task
 
@@ -41,40 +40,25 @@ def is_thin(item: Item) -> bool:
     return bool(item.title.strip()) and len(tokens(item.description)) < MIN_DESCRIPTION_WORDS
 
 
-@dataclass(frozen=True, eq=False)
-class TextWriting(Writing[Enrichment]):
-    """Asks for texts of thin items."""
+def ask_texts(context: JobContext) -> Writing[Enrichment]:
+    """Ask for texts of thin items, the most popular first."""
+    dataset, task = read_original(context), Task.of(Enrichment)
+    items = dataset.catalogue.items
+    order = np.argsort(-dataset.item_counts(), kind="stable").tolist()
+    thin = [items[number] for number in order if is_thin(items[number])]
 
-    context: JobContext
-
-    task = Task.of(Enrichment)
-
-    @cached_property
-    def thin(self) -> list[Item]:
-        """Thin items, the most popular first."""
-        dataset = read_original(self.context)
-        items = dataset.catalogue.items
-        order = np.argsort(-dataset.item_counts(), kind="stable").tolist()
-        return [items[number] for number in order if is_thin(items[number])]
-
-    def questions(self) -> list[Question]:
-        """One about each thin item."""
-        return [{"item": describe_item(item)} for item in self.thin]
-
-    def keep(self, answers: Sequence[Enrichment | None], model: str) -> dict[str, Any]:
-        """Store the texts, which are used only after they pass the gate."""
+    def keep(answers: Sequence[Enrichment | None], model: str) -> dict[str, Any]:
+        origin = model, task.prompt.name
         rows = [
-            Generated(
-                *("text", item.item_id, name, "llm"),
-                *(text, model, self.task.prompt.name, text_digest(item)),
-            )
-            for item, answer in zip(self.thin, answers, strict=True)
+            Generated("text", item.item_id, name, "llm", text, *origin, text_digest(item))
+            for item, answer in zip(thin, answers, strict=True)
             if answer is not None
             for name, text in answer.texts(describe_item(item)).items()
         ]
-        with self.context.workspace.open_store() as store:
-            store.generated.put(rows)
-        return {"thin": len(self.thin), "written": len(rows)}
+        put_generated(context, rows)
+        return {"thin": len(thin), "written": len(rows)}
+
+    return Writing(task, [{"item": describe_item(item)} for item in thin], keep)
 
 
 def write_query_texts(context: JobContext) -> dict[str, Any]:
@@ -94,12 +78,10 @@ def write_query_texts(context: JobContext) -> dict[str, Any]:
         )
     origin = WRITTEN_MODEL, hash_written_queries(context.workspace)[:12]
     rows = [
-        Generated(
-            *("text", catalogue[number].item_id, "queries", "queries"),
-            *(", ".join(texts), *origin, text_digest(catalogue[number])),
-        )
+        Generated("text", item.item_id, "queries", "queries", ", ".join(texts), *origin, digest)
         for number, texts in sorted(by_item.items())
+        for item in [catalogue[number]]
+        for digest in [text_digest(item)]
     ]
-    with context.workspace.open_store() as store:
-        store.generated.put(rows, replaced=store.generated.rows("text", "queries"))
+    put_generated(context, rows, ("text", "queries"))
     return {"written": len(rows)}
