@@ -157,34 +157,25 @@ class Engine(AbstractContextManager["Engine"]):
 
     @classmethod
     def of_version(
-        cls, workspace: Workspace, generation: Version, clock: Callable[[], float] = time.time
+        cls,
+        workspace: Workspace,
+        generation: Version,
+        clock: Callable[[], float] = time.time,
+        state: EngineState | None = None,
+        encoder: TextEncoder | None = None,
     ) -> Engine:
         """Open a generation whose files are verified.
+
+        With a state that is in memory, such as that of a generation to be published, they are not
+        read.
 
         Raises:
             ArtefactError: the generation is unreadable.
             StorageError: the database is missing or cannot be read.
         """
-        state = EngineState.open(generation.folder).with_synonyms(workspace.accepted_synonyms())
-        encoder = open_encoder(workspace.settings.content)
-        return cls.of_state(workspace, generation, state, encoder, clock)
-
-    @classmethod
-    def of_state(
-        cls,
-        workspace: Workspace,
-        generation: Version,
-        state: EngineState,
-        encoder: TextEncoder,
-        clock: Callable[[], float] = time.time,
-    ) -> Engine:
-        """Answer from a state that is in memory, such as that of a generation to be published.
-
-        The folder of the generation is not read.
-
-        Raises:
-            StorageError: the database is missing or cannot be read.
-        """
+        if state is None:
+            state = EngineState.open(generation.folder).with_synonyms(workspace.accepted_synonyms())
+        encoder = encoder or open_encoder(workspace.settings.content)
         store = workspace.open_store(BUSY_TIMEOUT_S)
         try:
             store.database.keep_open()

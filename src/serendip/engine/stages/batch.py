@@ -8,14 +8,16 @@ Shapes: B queries, R candidate rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
 
 from serendip.data import AllowedItems, FloatArray, History, IntArray, ItemList, Query
 from serendip.data.query import RECALLED, RECENT, select_relevant_history
+from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surfaces import SurfaceConfig, without_past
 from serendip.engine.state import EngineState
 from serendip.models.query_scores import QueryScores
@@ -35,6 +37,7 @@ class Batch:
         allowed: per query the items that may be shown.
         hits: per query the results of the word search; None = no word search has run.
         degraded: names of stages that failed.
+        proposals: source -> its candidates per query.
     """
 
     queries: Sequence[Query]
@@ -44,6 +47,7 @@ class Batch:
     allowed: Sequence[AllowedItems]
     hits: list[ItemList] | None = None
     degraded: list[str] = field(default_factory=list)
+    proposals: dict[str, list[ItemList]] = field(default_factory=dict)
     _scores: dict[str, QueryScores] = field(default_factory=dict)
 
     @classmethod
@@ -63,6 +67,11 @@ class Batch:
         pasts = [query.history.last(HISTORY_FEATURE_EVENTS) for query in queries]
         shortened = [shorten_history(query, state) for query in queries]
         return cls(shortened, pasts, surface, state, allowed)
+
+    @property
+    def organic_proposals(self) -> dict[str, list[ItemList]]:
+        """Candidates of the sources that propose them for the user's sake."""
+        return {name: lists for name, lists in self.proposals.items() if name != SPONSORED}
 
     def add_hits(self, more: Sequence[ItemList]) -> None:
         """Add hits of the words that are not among those of the word search.
@@ -140,6 +149,12 @@ class Candidates:
             return [0, len(self)]
         bounds: list[int] = np.searchsorted(self.rows, np.arange(num_queries + 1)).tolist()
         return bounds
+
+    def parts(self, num_queries: int) -> Iterator[tuple[int, slice]]:
+        """Each query that has candidates, and their rows."""
+        for row, (begin, end) in enumerate(pairwise(self.bounds(num_queries))):
+            if begin < end:
+                yield row, slice(begin, end)
 
 
 def shorten_history(query: Query, state: EngineState) -> Query:

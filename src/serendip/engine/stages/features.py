@@ -12,7 +12,6 @@ semantic IDs, H newest items.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -43,10 +42,9 @@ def feature_matrix(batch: Batch, candidates: Candidates) -> FloatArray:
     recent = batch.scores(RECENT)
     columns["log recent popularity"][:] = recent.of_items(candidates.rows, items)
     columns["quality"][:] = batch.state.quality[items]
-    for row, (begin, end) in enumerate(pairwise(candidates.bounds(len(batch.queries)))):
-        if begin < end:
-            for name, values in _query_columns(batch, row, items[begin:end]):
-                columns[name][begin:end] = values
+    for row, part in candidates.parts(len(batch.queries)):
+        for name, values in _query_columns(batch, row, items[part]):
+            columns[name][part] = values
     return matrix
 
 

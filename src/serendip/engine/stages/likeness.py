@@ -34,7 +34,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 
@@ -103,9 +102,8 @@ def floor_of(state: EngineState) -> float:
 
 def _compare(batch: Batch, candidates: Candidates) -> Iterator[tuple[slice, FloatArray]]:
     likeness = batch.scores(MODEL).of_items(candidates.rows, candidates.items)
-    for begin, end in pairwise(candidates.bounds(len(batch.queries))):
-        if end > begin:
-            yield slice(begin, end), likeness[begin:end]
+    for _, part in candidates.parts(len(batch.queries)):
+        yield part, likeness[part]
 
 
 def _to_share(values: FloatArray, full: np.floating) -> FloatArray:
@@ -143,15 +141,13 @@ def likeness_to_rejected(batch: Batch, candidates: Candidates) -> FloatArray:
     """(R,) float32 in [0, 1]: 0 without rejections, 1 for the content of a rejected item."""
     likeness = np.zeros(len(candidates), np.float32)
     content = batch.state.features.content  # (N, D)
-    bounds = candidates.bounds(len(batch.queries))
-    for query, (begin, end) in zip(batch.queries, pairwise(bounds), strict=True):
-        unwanted = query.rejected.unwanted
-        if not len(unwanted) or begin == end:
-            continue
-        usual = batch.state.derived.value("usual cosine", lambda: usual_cosine(batch.state))
-        nearest = (content[candidates.items[begin:end]] @ content[unwanted].T).max(1)  # (C,)
-        above = (nearest - usual) / max(1.0 - usual, 1e-6)
-        likeness[begin:end] = np.clip(above, 0.0, 1.0) ** 2
+    for row, part in candidates.parts(len(batch.queries)):
+        unwanted = batch.queries[row].rejected.unwanted
+        if len(unwanted):
+            usual = batch.state.derived.value("usual cosine", lambda: usual_cosine(batch.state))
+            nearest = (content[candidates.items[part]] @ content[unwanted].T).max(1)  # (C,)
+            above = (nearest - usual) / max(1.0 - usual, 1e-6)
+            likeness[part] = np.clip(above, 0.0, 1.0) ** 2
     return likeness
 
 

@@ -10,7 +10,7 @@ sources, list filters and list rules leave a count in the trace.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -22,7 +22,7 @@ from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.features import feature_matrix
 from serendip.engine.stages.filters import Filter
 from serendip.engine.stages.likeness import is_by_likeness, keep_alike
-from serendip.engine.stages.scoring import fuse_by_rank, organic_lists, score_candidates
+from serendip.engine.stages.scoring import fuse_by_rank, score_candidates
 from serendip.engine.stages.selection import Result, Selector
 from serendip.engine.stages.sources import Source
 from serendip.engine.stages.surface_stages import SurfaceStages
@@ -67,16 +67,16 @@ def score(
     Further candidates (``also``) and hits of the word search are as of ``answer_queries``.
     """
     stages = SurfaceStages.of(surface)
-    batch, traces, proposals = _propose(queries, stages, surface, state)
+    batch, traces = _propose(queries, stages, surface, state)
     batch.add_hits(hits)
-    candidates = _merge(proposals, len(queries), also)
+    candidates = _merge(batch, also)
     if is_by_likeness(surface, state):
         candidates = keep_alike(batch, candidates, also)
     for trace, (begin, end) in zip(traces, pairwise(candidates.bounds(len(queries))), strict=True):
         trace[CANDIDATES] = end - begin
     features = feature_matrix(batch, candidates)
-    scores = score_candidates(batch, candidates, features, proposals)
-    return Selector(stages, batch, candidates, features, scores, proposals), traces
+    scores = score_candidates(batch, candidates, features)
+    return Selector(stages, batch, candidates, features, scores), traces
 
 
 def run_sources(
@@ -88,9 +88,9 @@ def run_sources(
         a list per query.
     """
     num_queries = len(queries)
-    _, _, proposals = _propose(queries, SurfaceStages.of(surface), surface, state)
-    candidates = _merge(proposals, num_queries)
-    values = fuse_by_rank(candidates, organic_lists(proposals), num_queries)  # (R,)
+    batch, _ = _propose(queries, SurfaceStages.of(surface), surface, state)
+    candidates = _merge(batch)
+    values = fuse_by_rank(candidates, batch.organic_proposals, num_queries)  # (R,)
     order = np.lexsort((tie_order(state.num_items)[candidates.items], -values, candidates.rows))
     parts = [order[begin:end] for begin, end in pairwise(candidates.bounds(num_queries))]
     return [ItemList.of_distinct(candidates.items[part], values[part]) for part in parts]
@@ -106,19 +106,9 @@ def collect(
 
     Further candidates (``also``) are as of ``answer_queries``.
     """
-    batch, candidates = gather(queries, surface, state, also)
+    batch, _ = _propose(queries, SurfaceStages.of(surface), surface, state)
+    candidates = _merge(batch, also)
     return candidates, feature_matrix(batch, candidates)
-
-
-def gather(
-    queries: Sequence[Query],
-    surface: SurfaceConfig,
-    state: EngineState,
-    also: Sequence[IntArray] = (),
-) -> tuple[Batch, Candidates]:
-    """Candidates of all sources, without features; ``degraded`` names failures."""
-    batch, _, proposals = _propose(queries, SurfaceStages.of(surface), surface, state)
-    return batch, _merge(proposals, len(queries), also)
 
 
 def features_of(query: Query, item: int, surface: SurfaceConfig, state: EngineState) -> FloatArray:
@@ -136,7 +126,7 @@ def _all_items(state: EngineState) -> ItemSet:
 
 def _propose(
     queries: Sequence[Query], stages: SurfaceStages, surface: SurfaceConfig, state: EngineState
-) -> tuple[Batch, list[dict[str, int]], dict[str, list[ItemList]]]:
+) -> tuple[Batch, list[dict[str, int]]]:
     visible = [visible_to(surface, query) for query in queries]
     allowed, traces = [], []
     for whole, seen in zip(queries, visible, strict=True):
@@ -146,7 +136,8 @@ def _propose(
         allowed.append(left)
         traces.append(trace)
     batch = Batch.of(visible, surface, state, allowed)
-    return batch, traces, _retrieve(batch, stages.sources, traces)
+    _retrieve(batch, stages.sources, traces)
+    return batch, traces
 
 
 def restrict(
@@ -169,10 +160,8 @@ def find_allowed(query: Query, surface: SurfaceConfig, state: EngineState) -> Al
     return allowed
 
 
-def _retrieve(
-    batch: Batch, sources: Sequence[Source], traces: list[dict[str, int]]
-) -> dict[str, list[ItemList]]:
-    proposals: dict[str, list[ItemList]] = {}
+def _retrieve(batch: Batch, sources: Sequence[Source], traces: list[dict[str, int]]) -> None:
+    proposals = batch.proposals
     for source in sources:
         if share_of_time() > SOURCES_SHARE and any(map(any, proposals.values())):
             batch.degraded.append(source.name)
@@ -185,15 +174,12 @@ def _retrieve(
             continue
         for trace, items in zip(traces, proposals[source.name], strict=True):
             trace[source.trace_key] = len(items)
-    return proposals
 
 
-def _merge(
-    proposals: Mapping[str, list[ItemList]], num_queries: int, also: Sequence[IntArray] = ()
-) -> Candidates:
-    parts = []
+def _merge(batch: Batch, also: Sequence[IntArray] = ()) -> Candidates:
+    parts, num_queries = [], len(batch.queries)
     for row in range(num_queries):
-        lists = [items[row].item_nums for items in proposals.values()]
+        lists = [items[row].item_nums for items in batch.proposals.values()]
         lists += [also[row]] if also else []
         parts.append(distinct(np.concatenate(lists)) if lists else np.empty(0, np.int32))
     rows = np.repeat(np.arange(num_queries, dtype=np.int32), [len(part) for part in parts])

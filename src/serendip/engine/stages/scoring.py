@@ -18,7 +18,7 @@ from serendip.data.arrays import locate
 from serendip.engine.feature_names import models_of_kind
 from serendip.engine.stages.batch import Batch, Candidates, round_scores
 from serendip.engine.stages.likeness import discount_rejected, is_by_likeness, order_by_likeness
-from serendip.engine.stages.sponsored import SPONSORED, bids_of
+from serendip.engine.stages.sponsored import bids_of
 from serendip.engine.stages.surfaces import LEARNED, RANKER, ItemValueConfig, SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.models.ranker.model import Ranker, action_value
@@ -60,7 +60,6 @@ def fuse_by_rank(
     return values.astype(np.float32)
 
 
-_RANKED = 500  # items of the retriever among which sponsored candidates have a rank
 TITLES = 32.0  # level of titles, far above any sum of weighted probabilities or of ranks
 _LEVELS = {VALUES: 24.0, TITLED: 20.0, ALL_WORDS: 16.0, ONE_VALUE: 8.0}  # by match; of others 0
 # Part of a level in which its rows are in an order of their own, whatever their value.
@@ -95,10 +94,7 @@ class Scores:
 
 
 def score_organic(
-    batch: Batch,
-    candidates: Candidates,
-    features: FloatArray,
-    proposals: Mapping[str, list[ItemList]],
+    batch: Batch, candidates: Candidates, features: FloatArray
 ) -> tuple[FloatArray, Mapping[str, FloatArray]]:
     """Values (R,) of all rows, and the ranker's probabilities (R,) by action, if it orders them.
 
@@ -109,7 +105,6 @@ def score_organic(
         batch: B queries; a model that the generation has not is in its ``degraded``.
         candidates: R rows.
         features: (R, F).
-        proposals: source -> its candidates per query.
     """
     surface, state = batch.surface, batch.state
     if surface.scorer in state.models:
@@ -119,33 +114,14 @@ def score_organic(
         batch.degraded.append(surface.scorer)
     ranker = state.ranker
     if ranker is None or not len(candidates) or not may_order(ranker, surface):
-        return _fuse(batch, candidates, proposals), {}
+        lists = {**_informed_lists(batch), **order_complete(batch)}
+        return fuse_by_rank(candidates, lists, len(batch.queries)), {}
     probabilities = predict_actions(ranker, surface.task, features)  # (R, A)
     values = weigh_actions(probabilities, ranker, surface, state, candidates.items)
     power = surface.popularity_discount
     power = ranker.discounts.get(surface.task, 0.0) if power == LEARNED else power
     values = discount_popular(values, state.counts[candidates.items], power)
     return values, dict(zip(ranker.config.actions, probabilities.T, strict=True))
-
-
-def _fuse(
-    batch: Batch, candidates: Candidates, proposals: Mapping[str, list[ItemList]]
-) -> FloatArray:
-    """(R,) sums over the sources; sponsored candidates have the rank they would have had.
-
-    Ranks below the best ``_RANKED`` items of the retriever count as the next one.
-    """
-    lists = {**_informed_lists(batch, proposals), **order_complete(batch)}
-    values = fuse_by_rank(candidates, lists, len(batch.queries))
-    if SPONSORED in proposals:
-        bounds = candidates.bounds(len(batch.queries))
-        best = batch.scores("retriever").top(_RANKED, batch.allowed)
-        for row, items in enumerate(proposals[SPONSORED]):
-            ahead = np.searchsorted(-best[row].scores, -items.scores)
-            part = candidates.items[bounds[row] : bounds[row + 1]]
-            places = bounds[row] + np.searchsorted(part, items.item_nums)
-            values[places] = np.maximum(values[places], 1.0 / (RANK_CONSTANT + 1.0 + ahead))
-    return values
 
 
 def order_complete(batch: Batch) -> dict[str, list[ItemList]]:
@@ -164,14 +140,9 @@ def order_complete(batch: Batch) -> dict[str, list[ItemList]]:
     return {"merits": merits, "titles": titles} if merits else {}
 
 
-def score_candidates(
-    batch: Batch,
-    candidates: Candidates,
-    features: FloatArray,
-    proposals: Mapping[str, list[ItemList]],
-) -> Scores:
+def score_candidates(batch: Batch, candidates: Candidates, features: FloatArray) -> Scores:
     """Numbers of all rows; see ``score_organic``."""
-    organic, probabilities = score_organic(batch, candidates, features, proposals)
+    organic, probabilities = score_organic(batch, candidates, features)
     values = organic
     if is_by_likeness(batch.surface, batch.state):
         values = order_by_likeness(batch, candidates, values)
@@ -241,9 +212,7 @@ def values_of(config: ItemValueConfig, catalogue: Catalogue, items: IntArray) ->
     return np.where(np.isfinite(found), found, usual).astype(np.float32)
 
 
-def _informed_lists(
-    batch: Batch, proposals: Mapping[str, list[ItemList]]
-) -> dict[str, list[ItemList]]:
+def _informed_lists(batch: Batch) -> dict[str, list[ItemList]]:
     # For requests without a text and a context those of models that need none: the order of the
     # others is chance.
     priors = models_of_kind(batch.state.models, "prior")
@@ -253,13 +222,8 @@ def _informed_lists(
             one if is_told or name in priors else ItemList()
             for one, is_told in zip(found, tells, strict=True)
         ]
-        for name, found in organic_lists(proposals).items()
+        for name, found in batch.organic_proposals.items()
     }
-
-
-def organic_lists(proposals: Mapping[str, list[ItemList]]) -> dict[str, list[ItemList]]:
-    """Candidates of the sources that propose them for the user's sake."""
-    return {name: lists for name, lists in proposals.items() if name != SPONSORED}
 
 
 def show_scores(pins: FloatArray, values: FloatArray) -> FloatArray:

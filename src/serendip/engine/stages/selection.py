@@ -22,7 +22,7 @@ from serendip.engine.stages.diversity import DiversityConfig, find_groups
 from serendip.engine.stages.exploration import EXPLORED, PROPENSITY, request_seed
 from serendip.engine.stages.likeness import taste_scores
 from serendip.engine.stages.list_filters import SENT
-from serendip.engine.stages.scoring import TITLES, Scores, organic_lists, show_scores
+from serendip.engine.stages.scoring import TITLES, Scores, show_scores
 from serendip.engine.stages.sponsored import BID, ORGANIC, SPONSORED
 from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig
@@ -79,7 +79,6 @@ class Selector:
 
     Args:
         features: (R, F).
-        proposals: source -> its candidates per query.
     """
 
     stages: SurfaceStages
@@ -87,7 +86,6 @@ class Selector:
     candidates: Candidates
     features: FloatArray
     scores: Scores
-    proposals: Mapping[str, list[ItemList]]
 
     def results(
         self, traces: Sequence[dict[str, int]], max_items: int | None = None
@@ -163,8 +161,8 @@ class Selector:
         )
 
     def _is_organic(self, row: int, order: NDArray[np.intp]) -> NDArray[np.bool_]:
-        lists = [items[row].item_nums for items in organic_lists(self.proposals).values()]
-        if len(lists) == len(self.proposals):
+        lists = [items[row].item_nums for items in self.batch.organic_proposals.values()]
+        if len(lists) == len(self.batch.proposals):
             return np.ones(len(order), np.bool_)
         # False: only their bid brought them.
         return np.isin(self.candidates.items[order], np.concatenate(lists) if lists else [])

@@ -170,7 +170,8 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
         deleted = store.items_deleted_by_api()
 
     state = draft.state.with_synonyms(workspace.accepted_synonyms())
-    opened = Engine.of_state(workspace, Version(Path("draft"), draft.facts), state, context.encoder)
+    version, encoder = Version(Path("draft"), draft.facts), context.encoder
+    opened = Engine.of_version(workspace, version, state=state, encoder=encoder)
     with context.clock.stage("gates"), opened as engine:
         gates = [
             check_integrity(draft.state),

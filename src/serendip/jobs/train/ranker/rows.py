@@ -14,7 +14,7 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.query import TASKS
 from serendip.engine.config.settings import Settings
 from serendip.engine.stages.pipeline import collect, score
-from serendip.engine.stages.scoring import fuse_by_rank, organic_lists
+from serendip.engine.stages.scoring import fuse_by_rank
 from serendip.engine.stages.surfaces import RANKER, SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.jobs.train.ranker.labels import Batches, LabelledQuery
@@ -192,7 +192,7 @@ def label_candidates(
     rows = RankerRows(features, task, labels, weights, first_group + candidates.rows)
     searches = None
     if scored is not None:
-        fused = fuse_by_rank(candidates, organic_lists(scored.proposals), len(labelled))
+        fused = fuse_by_rank(candidates, scored.batch.organic_proposals, len(labelled))
         searches = SearchCandidates(rows, fused, scored.scores.pins)
     return LabelledCandidates(rows, candidates.items, bounds, searches)
 
