@@ -146,3 +146,31 @@ def test_items_like_a_named_one_are_those_of_the_surface_similar(reader: Engine)
 def test_signs_at_the_end_say_nothing(reader: Engine) -> None:
     assert ids(reader, "horror tale?") == ids(reader, "horror tale") == ids(reader, "horror tale!!")
     assert ids(reader, "?") == ids(reader, "!!") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("films before 1950", "1949"),
+        ("films until 1950", "1949 1950"),
+        ("movies since 1951", "1951 1952"),
+        ("books newer than 1951", "1952"),
+        ("horror films after 1950", "1952"),
+        ("1950년 이전 영화", "1949 1950"),
+    ],
+)
+def test_years_before_or_after_one_are_a_filter(engine: Engine, text: str, found: str) -> None:
+    engine.add_items(
+        [
+            Item(f"{year}", f"Quux {year}", attributes={"year": float(year), "genre": genre})
+            for year, genre in (
+                (1949, "horror"),
+                (1950, "comedy"),
+                (1951, "comedy"),
+                (1952, "horror"),
+            )
+        ]
+    )
+    assert sorted(ids(engine, text)) == found.split()
+    engine.add_items([Item("titled", "Films before 1950")])
+    assert ids(engine, "Films before 1950")[0] == "titled"

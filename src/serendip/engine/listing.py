@@ -69,10 +69,14 @@ def list_sort_names(catalogue: Catalogue, first: Sequence[str]) -> tuple[str, ..
 
 def find_newest_order(catalogue: Catalogue) -> str:
     """The order by which the newest items come first; empty if none has a time or a year."""
-    if catalogue.has_times:
-        return DESCENDING + AVAILABLE_FROM
-    years = (name for name in list_sort_names(catalogue, ()) if "year" in name.casefold())
-    return next((DESCENDING + name for name in years), "")
+    name = AVAILABLE_FROM if catalogue.has_times else find_year_attribute(catalogue)
+    return name and DESCENDING + name
+
+
+def find_year_attribute(catalogue: Catalogue) -> str:
+    """The attribute that is the year of an item; empty if none is."""
+    numbers = list_sort_names(catalogue, ())
+    return next((name for name in numbers if "year" in name.casefold()), "")
 
 
 def _numbers_of(items: ItemList, name: str, catalogue: Catalogue) -> TimeArray:

@@ -17,12 +17,13 @@ from serendip.data.items.attribute_test import parse_tests
 from serendip.data.query import Query, UserPast
 from serendip.data.store.store import Store
 from serendip.data.text import fold
-from serendip.engine.listing import find_newest_order
+from serendip.engine.listing import find_newest_order, find_year_attribute
 from serendip.engine.live.user_histories import UserHistories
 from serendip.engine.request import Request
 from serendip.engine.stages.surfaces import SurfaceConfig, find_surface
 from serendip.engine.state import EngineState
 from serendip.errors import UnknownItemError
+from serendip.search.understanding import find_years
 
 _FINAL_SIGNS = " ?!.,;:\u2026\u3002"
 
@@ -145,8 +146,8 @@ def find_item_number(item_id: str, state: EngineState) -> int:
 def read_wish(
     request: Request, surfaces: Mapping[str, SurfaceConfig], state: EngineState
 ) -> Request:
-    """The request as its text wishes: for similar items if it asks for others like one, in the
-    order of time if it asks for the newest.
+    """The request as its text wishes: for similar items if it asks for others like one, of some
+    years if it names these, in the order of time if it asks for the newest.
 
     Raises:
         UnsupportedError: the surface is not configured.
@@ -158,7 +159,14 @@ def read_wish(
     if liked >= 0 and not state.hidden[liked]:
         item_ids = (state.catalogue.vocabulary.id(liked),)
         return replace(request, surface="similar", item_ids=item_ids, text="")
-    reading = state.searcher.read(_read_text(state, request)[1])
+    text = _read_text(state, request)[1]
+    rest, test = find_years(text)
+    year = find_year_attribute(state.catalogue) if test else ""
+    if year and not len(state.searcher.read(text).exact):
+        asked = state.searcher.read(rest).content
+        text = rest if asked.values or asked.words else ""  # of "films" alone all are listed
+        request = replace(request, text=text, filters=(*request.filters, f"{year}{test}"))
+    reading = state.searcher.read(text)
     if request.sort or surface.sponsored or len(reading.exact) or not reading.content.is_newest:
         return request
     return replace(request, sort=find_newest_order(state.catalogue))

@@ -46,6 +46,18 @@ _LIKE = re.compile(
 )
 """A request for items like one."""
 
+_YEAR_TESTS = {
+    **dict.fromkeys(("before", "older than"), ("<=", -1)),
+    **dict.fromkeys(("until", "이전"), ("<=", 0)),
+    **dict.fromkeys(("since", "이후"), (">=", 0)),
+    **dict.fromkeys(("after", "newer than"), (">=", 1)),
+}
+_YEARS = re.compile(
+    r"\b(?P<when>before|older than|until|since|after|newer than) (?P<year>(?:1[5-9]|20)[0-9]{2})\b"
+    r"|(?P<korean_year>(?:1[5-9]|20)[0-9]{2})년? ?(?P<korean>이전|이후)"
+)
+"""Years that are asked for: "before 1950"."""
+
 _ASKING = frozenset("something anything find show want looking watch read buy 것 거".split())
 """Words of such a request beside function words and generic ones."""
 
@@ -118,6 +130,18 @@ def find_wish(text: str, grammar: frozenset[str]) -> str:
     asked = words(normalise(f"{match['before'] or ''} {match['after'] or ''}"))
     is_wish = (grammar | GENERIC | _ASKING).issuperset(asked)
     return match["title"] or match["korean"] if is_wish else ""
+
+
+def find_years(text: str) -> tuple[str, str]:
+    """A text without the years that it asks for, and the test of a year: "<=1949" of "films before
+    1950"; the text and nothing where it asks for none.
+    """
+    match = _YEARS.search(fold(text))
+    if match is None:
+        return text, ""
+    sign, more = _YEAR_TESTS[match["when"] or match["korean"]]
+    rest = f"{match.string[: match.start()]} {match.string[match.end() :]}"
+    return " ".join(rest.split()), f"{sign}{int(match['year'] or match['korean_year']) + more}"
 
 
 def asks_for_all(others: Sequence[str], rest: Sequence[str]) -> bool:

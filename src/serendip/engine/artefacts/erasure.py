@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -43,6 +43,13 @@ PAUSE_S, REST = 30.0, 4.0
 _AGAIN = "a running service goes on with it, as do `serendip erase`, an import and a training"
 
 
+_REMAINS = f"deleted rows are still to be overwritten: {_AGAIN}"
+# Behind names of places.
+_WRITTEN = ": written or begun before. Those in `embeddings` go by themselves; delete others"
+# They have numbers and words that several people typed, and no ids.
+_LEARNED = " learned before, suggested queries included; the next `serendip train` removes them, "
+_LEARNED += "and no rollback leads back"
+_MADE = " were made before: delete them, then `serendip backup --forget`"
 _IN_FILES = {
     "user": "imports leave out what they have about the user from before",
     "item": "a picture or sound of the item is one, in media if an import wrote it",
@@ -165,42 +172,29 @@ class Eraser:
         return self.renew(ErasureReceipt("user", *facts))
 
     def _places(self, receipt: ErasureReceipt) -> Iterator[ErasurePlace]:
+        is_user, store, settings = receipt.kind == "user", self._store, self._workspace.settings
 
-        def is_older(copy: DataCopy) -> bool:
-            place = copy.removals if receipt.kind == "user" else copy.item_version
-            return place < receipt.since
+        def find_older(copies: Iterable[DataCopy]) -> list[str]:
+            places = ((one.place, one.removals if is_user else one.item_version) for one in copies)
+            return [place for place, position in places if position < receipt.since]
 
-        fact = REMOVALS if receipt.kind == "user" else ITEM_VERSION
+        fact = REMOVALS if is_user else ITEM_VERSION
         generations = with_erased(self._workspace.generations, receipt.since, fact)
-        store, settings = self._store, self._workspace.settings
-        exports = [one.place for one in store.exports.all() if is_older(one)]
-        backups = [one.place for one in store.backups.all() if is_older(one)]
+        exports, backups = find_older(store.exports.all()), find_older(store.backups.all())
         present = [name for name in exports if _files_of(self._workspace.folder / name)]
         moved = [name for name in exports if Path(name).is_absolute()]
         tables = (settings.items, settings.events, settings.users)
         files = [str(table.path) for table in tables if table.path]
         yield ErasurePlace("answers", "erased", "no answer from the store knows any of it any more")
-        remains = f"deleted rows are still to be overwritten: {_AGAIN}"
-        yield _place("database", store.has_remains() and remains, store.database.scrubbed)
+        yield _place("database", _REMAINS if store.has_remains() else "", store.database.scrubbed)
         if moved and not present:
             detail = "written before and not there: delete what became of it"
             yield ErasurePlace("exports", "kept", f"{', '.join(moved)}: {detail}")
         else:
-            written = (
-                f"{', '.join(present)}: written or begun before. Those in `embeddings` go by "
-                "themselves; delete others"
-            )
-            yield _place("exports", present and written, "none from before is known")
+            yield _place("exports", _name(present, _WRITTEN), "none from before is known")
         yield _place("scratch", self._scratch(), "no job has a copy of events")
-        learned = (  # They have numbers and words that several people typed, and no ids.
-            f"{', '.join(generations)} learned before, suggested queries included; the next "
-            "`serendip train` removes them, and no rollback leads back"
-        )
-        yield _place("generations", generations and learned, "none was trained before")
-        made = (
-            f"{', '.join(backups)} were made before: delete them, then `serendip backup --forget`"
-        )
-        yield _place("backups", backups and made, "none from before is known")
+        yield _place("generations", _name(generations, _LEARNED), "none was trained before")
+        yield _place("backups", _name(backups, _MADE), "none from before is known")
         told = ", ".join(files) or "none"
         yield ErasurePlace("files of yours", "kept", f"{told}: {_IN_FILES[receipt.kind]}")
         if receipt.kind == "item":
@@ -229,8 +223,12 @@ class Eraser:
         return [*find_scratch(self._workspace.training), *find_scratch(self._workspace.reports)]
 
 
-def _place(name: str, pending: object, erased: str) -> ErasurePlace:
-    return ErasurePlace(name, "pending" if pending else "erased", str(pending or erased))
+def _place(name: str, pending: str, erased: str) -> ErasurePlace:
+    return ErasurePlace(name, "pending" if pending else "erased", pending or erased)
+
+
+def _name(places: Sequence[str], detail: str) -> str:
+    return f"{', '.join(places)}{detail}" if places else ""
 
 
 def _files_of(out: Path) -> list[Path]:

@@ -78,23 +78,16 @@ class Kept:
     """The output of a list filter for R ordered candidates.
 
     Args:
-        mask: (R,) bool, True = stays in the list.
+        rows: rows that stay, best first.
         numbers: column -> (R,) float32; NaN = the stage has no number for the item.
         counts: further counts for the trace.
         max_items: the longest list that may be shown; None = any.
-        order: the rows of ``mask`` in another order, best first; None = theirs.
     """
 
-    mask: BoolArray
+    rows: NDArray[np.intp]
     numbers: Mapping[str, FloatArray] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     max_items: int | None = None
-    order: NDArray[np.intp] | None = None
-
-    @property
-    def rows(self) -> NDArray[np.intp]:
-        """Rows that stay, best first."""
-        return np.flatnonzero(self.mask) if self.order is None else self.order
 
 
 class ListFilter(Stage, ABC):

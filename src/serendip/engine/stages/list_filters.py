@@ -75,7 +75,7 @@ class MinValueFilter(ListFilter):
         is_good: BoolArray = ordered.values >= self._config.threshold
         if (is_good & ordered.is_organic).sum() < self._config.min_items:
             is_good = is_good & False
-        return Kept(is_good, max_items=self._config.k)
+        return Kept(np.flatnonzero(is_good), max_items=self._config.k)
 
 
 P_IRRELEVANT = "P(irrelevant)"
@@ -188,18 +188,15 @@ class RelevanceFilter(ListFilter):
         items = ordered.items
         found = self.predict(ordered.state, ordered.query, items[:_DEPTH])
         if found is None:
-            return Kept(np.ones(len(items), np.bool_), counts={CHECKED: 0})
+            return Kept(np.arange(len(items)), counts={CHECKED: 0})
         probabilities = np.full(len(items), np.nan, np.float32)
         probabilities[:_DEPTH] = found
         is_irrelevant = probabilities >= self.threshold(ordered.state)
         kept = ((np.arange(len(items)) < _DEPTH) & ~is_irrelevant) | ordered.is_pinned
         takes_place = ordered.is_organic & (ordered.values >= self._least_value)
-        return Kept(
-            kept,
-            {P_IRRELEVANT: probabilities},
-            {CHECKED: int(np.isfinite(probabilities).sum())},
-            order=move_up(kept, probabilities, takes_place, ordered.is_pinned, self._places),
-        )
+        rows = move_up(kept, probabilities, takes_place, ordered.is_pinned, self._places)
+        num_checked = int(np.isfinite(probabilities).sum())
+        return Kept(rows, {P_IRRELEVANT: probabilities}, {CHECKED: num_checked})
 
 
 def move_up(
@@ -264,5 +261,4 @@ class VariantFilter(ListFilter):
         numbers = ordered.state.variants[ordered.items]
         is_first = numbers == UNTITLED
         is_first[np.unique(numbers, return_index=True)[1]] = True
-        order = np.concatenate([np.flatnonzero(is_first), np.flatnonzero(~is_first)])
-        return Kept(np.ones(len(order), np.bool_), order=order)
+        return Kept(np.concatenate([np.flatnonzero(is_first), np.flatnonzero(~is_first)]))
