@@ -7,7 +7,7 @@ from pathlib import Path
 def read_generation(folder: Path) -> dict[str, bytes]:
     """Files by name, without those of the word index, which draws their names at random."""
     paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    names = (path.as_posix() for path in paths if path.parts[0] != "search")
+    names = (path.as_posix() for path in paths if "_words" not in path.parts)
     return {name: (folder / name).read_bytes() for name in sorted(names)}
 
 

@@ -12,7 +12,7 @@ from serendip.data.artefact import VALUE_FILE
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.sources import ModelSource
-from serendip.engine.state import EngineState
+from serendip.engine.state_parts import open_state
 from serendip.errors import ArtefactError, DataError, UnknownItemError
 
 
@@ -160,7 +160,7 @@ def test_a_state_with_unknown_settings_must_be_trained_again(shop: Path) -> None
     document["values"]["config"]["values"]["vector_weight"] = 1.0
     model.write_text(json.dumps(document))
     with pytest.raises(ArtefactError, match="vector_weight") as refused:
-        EngineState.open(folder)
+        open_state(folder)
     assert "Train it again" in refused.value.hint
 
 

@@ -30,7 +30,7 @@ def test_a_damaged_generation_fails_its_check_and_a_sound_one_passes(shop: Path)
     checks = {check["name"]: check for check in check_workspace(workspace)}
     assert checks["generation"]["status"] == "PASS"
     assert checks["generation"]["total"] > 5
-    (path,) = (shop / "generations").glob("gen-1/numbers/0-counts.npy")
+    (path,) = (shop / "generations").glob("gen-1/models/_numbers/0-counts.npy")
     path.write_bytes(path.read_bytes()[:-1])
     checks = {check["name"]: check for check in check_workspace(workspace)}
     assert checks["generation"]["status"] == "FAIL"

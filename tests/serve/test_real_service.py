@@ -19,7 +19,7 @@ from stand import train
 from serendip.engine.artefacts.generations import open_current, publish, rollback
 from serendip.runtime.versions import MANIFEST, compute_checksums, seal
 
-COUNTS = "numbers/0-counts.npy"
+COUNTS = "models/_numbers/0-counts.npy"
 EVERY_S = 0.02
 """Between two requests to a service that changes."""
 

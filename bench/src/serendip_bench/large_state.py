@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -32,6 +33,7 @@ from serendip.data.store.store import Store
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.artefacts.generations import publish
 from serendip.engine.state import EngineState
+from serendip.engine.state_parts import save_state
 from serendip.engine.workspace import Workspace
 from serendip.models.base import Recommender
 from serendip.models.content_similarity import ContentSimilarity
@@ -79,7 +81,7 @@ def write_workspace(folder: Path, num_items: int, seed: int = 0) -> Version:
     workspace = Workspace.open(folder)
     Store.create(workspace.database).close()
     state = build_state(num_items, folder / "words", seed)
-    return publish(workspace.generations, state.save, _FACTS)
+    return publish(workspace.generations, partial(save_state, state), _FACTS)
 
 
 def build_state(num_items: int, scratch: Path, seed: int = 0) -> EngineState:

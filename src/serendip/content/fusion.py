@@ -91,6 +91,14 @@ class Fusion(Artefact):
         ends = np.cumsum([0, *(block.weight.shape[1] for block in self.blocks.values())]).tolist()
         return tuple(slice(begin, end) for begin, end in pairwise(ends))
 
+    def is_same(self, other: Fusion) -> bool:
+        """Whether both map to the same vectors."""
+        return self.sizes == other.sizes and all(
+            np.array_equal(block.mean, other.blocks[name].mean)
+            and np.array_equal(block.weight, other.blocks[name].weight)
+            for name, block in self.blocks.items()
+        )
+
     @classmethod
     def fit(cls, encoded: Mapping[str, ModalityVectors], size: int = COMPONENTS) -> Self:
         """Fit every modality on the rows that have it.

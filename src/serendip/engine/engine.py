@@ -69,6 +69,7 @@ from serendip.engine.stages.pipeline import answer_queries
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import NOT_A_SURFACE, RANKER, SurfaceConfig, find_surface
 from serendip.engine.state import EngineState
+from serendip.engine.state_parts import open_state
 from serendip.engine.workspace import REPORT_HTML, Workspace
 from serendip.errors import (
     ArtefactError,
@@ -174,7 +175,7 @@ class Engine(AbstractContextManager["Engine"]):
             StorageError: the database is missing or cannot be read.
         """
         if state is None:
-            state = EngineState.open(generation.folder).with_synonyms(workspace.accepted_synonyms())
+            state = open_state(generation.folder).with_synonyms(workspace.accepted_synonyms())
         encoder = encoder or open_encoder(workspace.settings.content)
         store = workspace.open_store(BUSY_TIMEOUT_S)
         try:

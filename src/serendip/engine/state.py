@@ -2,23 +2,21 @@
 
 A request uses one state from its first to its last step. Late items (``data.rows.late_rows``) and
 deletions make a new state for later requests. A state without any is saved into a generation and
-opened from it.
+opened from it (``state_parts``).
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence, Sized
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.artefact import Artefact
 from serendip.data.events.repeats import Repeats
 from serendip.data.items.allowed_items import ItemSet
 from serendip.data.items.catalogue import Catalogue, Item
@@ -27,31 +25,20 @@ from serendip.data.items.features import ItemFeatures
 from serendip.data.items.reception import Reception
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.rows.late_rows import put_rows
-from serendip.data.vocabulary import MISSING, Vocabulary
-from serendip.engine.feature_names import feature_names
-from serendip.errors import ArtefactError
-from serendip.models import open_model
+from serendip.data.vocabulary import MISSING
+from serendip.engine.feature_names import REPEAT_FEATURES, context_parts, feature_names
 from serendip.models.base import Recommender
 from serendip.models.context_counts import ContextCounts
 from serendip.models.ranker.model import Ranker
-from serendip.models.relevance.features import ItemTexts
-from serendip.models.relevance.model import LearnedRelevance, RelevanceModel
+from serendip.models.relevance.model import RelevanceModel
 from serendip.search.logistic import LogisticModel
 from serendip.search.nonsense import MeaningFloor
-from serendip.search.rewrites import RewriteTable
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions.ranker import FEATURES, prior_ranker
-from serendip.search.suggestions.table import ItemChoices, QueryTable
+from serendip.search.suggestions.ranker import prior_ranker
+from serendip.search.suggestions.table import QueryTable
 from serendip.search.synonyms import Synonyms
-from serendip.search.values import ValueTable
 from serendip.search.variants import number_late
 
-_CATALOGUE_FILE, _IDS, _NUMBERS = "catalogue.arrow", "ids", "numbers"
-_FACTS, _QUERIES, _QUERY_RANKER = "facts", "queries", "query-ranker"
-_REWRITES, _RELEVANCE, _VALUES = "rewrites", "relevance", "value-names"
-# What ``EngineState.save_tables`` writes.
-TABLES = (_FACTS, _QUERIES, _QUERY_RANKER, _REWRITES, _RELEVANCE)
-_ITEM_TEXTS = "_items"  # texts of items, which all relevance models read
 TYPED_TEXTS = "search"  # these labels serve all surfaces that answer typed texts
 
 
@@ -236,183 +223,19 @@ class EngineState:
         """A copy whose search also finds synonyms of the words of a query."""
         return replace(self, searcher=replace(self.searcher, synonyms=synonyms))
 
-    def save(self, folder: Path) -> None:
-        """Write everything into an empty folder."""
-        self.save_tables(folder)
-        for name in _PARTS:
-            part: Artefact = getattr(self, name)
-            part.save(folder / name)
-        self.catalogue.vocabulary.save(folder / _IDS)
-        self.catalogue.save(folder / _CATALOGUE_FILE)
-        ItemNumbers(self.counts, self.quality, self.variants).save(folder / _NUMBERS)
-        for name, model in self.models.items():
-            model.save(folder / "models" / name)
-        if self.ranker is not None:
-            self.ranker.save(folder / "ranker")
-        searcher = self.searcher
-        searcher.values.save(folder / _VALUES)
-        Searcher.build(
-            self.catalogue,
-            self.counts,
-            folder / "search",
-            searcher.lexical.fields,
-            searcher.searches,
-        )
+    def with_ranker(self, ranker: Ranker | None) -> EngineState:
+        """A copy whose candidates a ranker orders, without what it has not learned of.
 
-    def save_tables(self, folder: Path) -> None:
-        """Write what is made of the models, ``TABLES``."""
-        for relevance in [*self.relevance_models.values()][:1]:
-            relevance.items.save(folder / _RELEVANCE / _ITEM_TEXTS)
-        for name, relevance in self.relevance_models.items():
-            relevance.learned.save(folder / _RELEVANCE / name)
-        self.queries.save(folder / _QUERIES)
-        self.query_ranker.save(folder / _QUERY_RANKER)
-        self.searcher.rewrites.save(folder / _REWRITES)
-        StateFacts(
-            models={name: model.name for name, model in self.models.items()},
-            has_ranker=self.ranker is not None,
-            relevance_models=tuple(self.relevance_models),
-            relevance_thresholds=self.relevance_thresholds,
-            code_names=self.code_names,
-            mean_quality=self.mean_quality,
-            meaning_floor=self.meaning_floor,
-        ).save(folder / _FACTS)
-
-    @classmethod
-    def open(cls, folder: Path) -> EngineState:
-        """Read what ``save`` wrote. The caller has checked the checksums of the generation.
-
-        Raises:
-            ArtefactError: another version of the code saved the state, or its parts are of
-                different numbers of items or sizes of vectors.
+        It knows what the older part of the data told: whether items come again, and which parts of
+        the context help. Without one only the parts are read that the settings name.
         """
-        facts, numbers = StateFacts.open(folder / _FACTS), ItemNumbers.open(folder / _NUMBERS)
-        vocabulary = Vocabulary.open(folder / _IDS)
-        catalogue = Catalogue.open(folder / _CATALOGUE_FILE, vocabulary)
-        parts: dict[str, Any] = {name: kind.open(folder / name) for name, kind in _PARTS.items()}
-        rows = {"items": catalogue.available_from, "codes": parts["features"].codes}
-        rows |= numbers.stored()
-        sizes = {f"rows of {name}": (len(part), len(vocabulary)) for name, part in rows.items()}
-        _require_fitting(folder, sizes)
-        searcher = Searcher.open(folder / "search", catalogue, numbers.counts)
-        rewrites, values = (
-            RewriteTable.open(folder / _REWRITES),
-            ValueTable.open(folder / "value-names"),
-        )
-        state = cls(
-            catalogue=catalogue,
-            models={
-                name: open_model(kind, folder / "models" / name)
-                for name, kind in facts.models.items()
-            },
-            ranker=Ranker.open(folder / "ranker") if facts.has_ranker else None,
-            searcher=replace(searcher, rewrites=rewrites, values=values),
-            hidden=np.zeros(len(catalogue), np.bool_),
-            mean_quality=facts.mean_quality,
-            code_names=facts.code_names,
-            relevance_models=_open_relevance(folder, facts.relevance_models, catalogue),
-            relevance_thresholds=facts.relevance_thresholds,
-            queries=replace(
-                QueryTable.open(folder / _QUERIES), choices=ItemChoices.of(numbers.counts)
-            ),
-            query_ranker=LogisticModel.open(folder / _QUERY_RANKER).require_names(FEATURES),
-            meaning_floor=facts.meaning_floor,
-            **numbers.stored(),
-            **parts,
-        )
-        if state.ranker is not None:
-            state.ranker.require_features(state.feature_names)
-        _require_fitting(folder, state._sizes())
-        return state
-
-    def _sizes(self) -> dict[str, tuple[int, int]]:
-        features, (levels, _, size) = self.features, self.codebooks.centroids.shape
-        parts: dict[str, Sized] = {"content": features.content, "cells": self.cells.items}
-        parts |= {} if features.present is None else {"present": features.present}
-        parts |= self.reception.stored()
-        parts |= {"repeats": self.repeats.after} if self.repeats.is_on else {}
-        rows = {f"rows of {name}": len(part) for name, part in parts.items()}
-        rows |= {f"items of the model {name}": one.num_items for name, one in self.models.items()}
-        return {what: (count, self.num_items) for what, count in rows.items()} | {
-            "levels of codes": (features.codes.shape[1], levels),
-            "values of a vector": (features.content.shape[1], size),
-        }
-
-
-_PARTS: Mapping[str, type[Artefact]] = {
-    "features": ItemFeatures,
-    "codebooks": Codebooks,
-    "cells": CodeCells,
-    "fusion": Fusion,
-    "context": ContextCounts,
-    "repeats": Repeats,
-    "reception": Reception,
-}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ItemNumbers(Artefact):
-    """Arrays of a state with a row per item; see ``EngineState``."""
-
-    counts: IntArray
-    quality: FloatArray
-    variants: IntArray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StateFacts(Artefact):
-    """What else a state has; see ``EngineState``.
-
-    Args:
-        models: name -> name of its class in the registry.
-        has_ranker: whether there is one.
-        relevance_models: surfaces of their labels.
-    """
-
-    models: Mapping[str, str]
-    has_ranker: bool
-    relevance_models: tuple[str, ...]
-    relevance_thresholds: Mapping[str, float]
-    code_names: Mapping[str, str]
-    mean_quality: float
-    meaning_floor: MeaningFloor
-
-
-def open_code_names(folder: Path) -> Mapping[str, str]:
-    """Open only the names of code prefixes of a saved state."""
-    return StateFacts.open(folder / _FACTS).code_names
-
-
-def open_codes(folder: Path) -> tuple[Codebooks, Vocabulary, IntArray]:
-    """Open only the codebooks, the item ids and the codes (N, L) of a saved state."""
-    vocabulary, features = Vocabulary.open(folder / _IDS), ItemFeatures.open(folder / "features")
-    return Codebooks.open(folder / "codebooks"), vocabulary, features.codes
-
-
-def open_counts(folder: Path) -> tuple[Vocabulary, IntArray]:
-    """Open only the item ids and the interactions per item (N,) of a saved state."""
-    return Vocabulary.open(folder / _IDS), ItemNumbers.open(folder / _NUMBERS).counts
-
-
-def _open_relevance(
-    folder: Path, labels: Sequence[str], catalogue: Catalogue
-) -> dict[str, RelevanceModel]:
-    if not labels:
-        return {}
-    place = folder / _RELEVANCE
-    items = ItemTexts.open(place / _ITEM_TEXTS)
-    return {name: LearnedRelevance.open(place / name).apply(items, catalogue) for name in labels}
-
-
-def _require_fitting(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> None:
-    """Check that parts are of the same items and sizes.
-
-    Raises:
-        ArtefactError: one is not.
-    """
-    for what, (found, wanted) in sizes.items():
-        if found != wanted:
-            raise ArtefactError(
-                f"the parts of {folder} do not fit together: {found:,} {what} for {wanted:,}.",
-                "Run `serendip rollback`, or train again.",
-            )
+        context, count = self.context, self.num_items
+        if ranker is None:
+            context = context.only(context.config.named, count)
+            return replace(self, ranker=None, context=context)
+        learned, repeats = ranker.feature_names, self.repeats
+        knows_repeats = not REPEAT_FEATURES.keys().isdisjoint(learned)
+        if knows_repeats != repeats.is_on:
+            repeats = Repeats.never(count) if knows_repeats else Repeats()
+        context = context.with_parts(context_parts(learned), count)
+        return replace(self, ranker=ranker, context=context, repeats=repeats)

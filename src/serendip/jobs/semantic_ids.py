@@ -10,9 +10,11 @@ import numpy as np
 
 from serendip.content.semantic_ids.group_names import build_group_name
 from serendip.data import IntArray
+from serendip.data.items.catalogue import open_catalogue
 from serendip.data.items.semantic_ids import code_name
 from serendip.engine.artefacts.generations import open_current
-from serendip.engine.state import open_code_names, open_codes
+from serendip.engine.catalogue_content import CatalogueContent
+from serendip.engine.state_parts import CONTENT
 from serendip.engine.workspace import Workspace
 from serendip.errors import UnknownItemError
 
@@ -64,8 +66,10 @@ def describe(workspace: Workspace, name: str) -> dict[str, Any]:
         UnknownItemError: ``name`` is neither an item nor a prefix in use.
     """
     generation = open_current(workspace.generations)
-    _, items, codes = open_codes(generation.folder)
-    groups = _Groups(codes, open_code_names(generation.folder))
+    folder = generation.folder / CONTENT
+    content, items = CatalogueContent.open(folder), open_catalogue(folder).vocabulary
+    codes = content.features.codes
+    groups = _Groups(codes, content.code_names)
     row = items.number(name) if name in items else -1
     prefix = codes[row].tolist() if row >= 0 else _parse_prefix(name, codes.shape[1])
     rows = [row] if row >= 0 else groups.find_members(prefix).tolist() if prefix else []

@@ -20,6 +20,7 @@ from serendip.engine.stages.batch import Batch
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.exports import embeddings
 from serendip.jobs.exports.embeddings import Kind, embed
+from serendip.jobs.train.space import SPACE_FOLDER
 from serendip.models.embedding_space import VectorSpace
 from serendip.runtime.progress import SilentProgress, TrainOptions
 from serendip.runtime.versions import compute_checksums, seal
@@ -40,9 +41,9 @@ def turn_space(shop: Path) -> None:
     """Give the published generation the space of a training with other axes."""
     folder = shop / "generations" / "gen-1"
     turned = np.linalg.qr(np.random.default_rng(0).normal(size=(NETWORK, NETWORK)))[0]
-    space = VectorSpace.open(folder / "space")
-    shutil.rmtree(folder / "space")
-    replace(space, rotation=turned.astype(np.float32)).save(folder / "space")
+    space = VectorSpace.open(folder / SPACE_FOLDER)
+    shutil.rmtree(folder / SPACE_FOLDER)
+    replace(space, rotation=turned.astype(np.float32)).save(folder / SPACE_FOLDER)
     accept_changes(folder)
 
 

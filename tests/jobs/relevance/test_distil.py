@@ -24,7 +24,7 @@ from serendip.engine.stages.list_filters import (
     RelevanceFilterConfig,
 )
 from serendip.engine.stages.pipeline import answer_queries
-from serendip.engine.state import EngineState, StateFacts
+from serendip.engine.state_parts import RELEVANCE, RelevanceFacts, open_state
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, UnsupportedError
 from serendip.evaluate.decision import DECISIONS, Decision, read_table
@@ -273,14 +273,14 @@ def test_a_rejected_threshold_is_served_nowhere_although_another_surface_has_the
 
 def test_a_generation_keeps_the_thresholds_that_were_decided(shop: Path, tmp_path: Path) -> None:
     generation = open_current(shop / "generations")
-    decided = EngineState.open(generation.folder).relevance_thresholds["home"]
+    decided = open_state(generation.folder).relevance_thresholds["home"]
     copy = shutil.copytree(generation.folder, tmp_path / "generation")
     home = Workspace.open(shop).settings.all_surfaces()["home"].relevance_filter
-    facts = StateFacts.open(copy / "facts")
-    assert facts.relevance_thresholds == {"home": decided}  # search names its own
+    facts = RelevanceFacts.open(copy / RELEVANCE)
+    assert facts.thresholds == {"home": decided}  # search names its own
     for changed, threshold in (({}, np.inf), ({"home": decided}, decided)):
-        replace(facts, relevance_thresholds=changed).save(copy / "facts")
-        assert RelevanceFilter(home).threshold(EngineState.open(copy)) == threshold
+        replace(facts, thresholds=changed).save(copy / RELEVANCE)
+        assert RelevanceFilter(home).threshold(open_state(copy)) == threshold
 
 
 def test_another_version_makes_another_generation(shop: Path, tmp_path: Path) -> None:

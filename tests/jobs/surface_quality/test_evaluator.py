@@ -48,7 +48,7 @@ def measured(
     context = JobContext.open(folder, TrainOptions(seed=1))
     split = temporal(context.dataset, 0.8)
     fitter = Fitter(context, tmp_path_factory.mktemp("scratch"))
-    past = fit_engine(fitter, split.train, "past", context.options).state
+    past, _ = fit_engine(fitter, split.train, "past", context.options)
     state = fitter.append_new_items(past, split)
     return context, SurfaceRequestBuilder.of(split, split.targets, context, state, limit=20), state
 

@@ -9,18 +9,18 @@ from small_shop import WITHOUT_SEARCHES, add_settings
 from stand import NEW, publish_with, train
 
 from serendip.content.fusion import TEXT_ONLY, Block, Fusion
-from serendip.data import Codebooks, Event, Vocabulary
+from serendip.data import Event, Vocabulary
 from serendip.data.items.catalogue import Item
 from serendip.engine.artefacts.generations import open_current, open_in_force
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.engine.state import EngineState
+from serendip.engine.state_parts import open_state
 from serendip.engine.workspace import Workspace
 from serendip.errors import UnsupportedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.exports.embeddings import embed
 from serendip.jobs.train.continuation import OlderFit, choose_start
-from serendip.jobs.train.engine_fit import fit_older_part
+from serendip.jobs.train.engine_fit import fit_ranker
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.space import open_space, require_retriever
 from serendip.jobs.train.train import train_workspace
@@ -53,8 +53,7 @@ def older_of(fusion: Fusion) -> OlderFit:
         },
         "item-knn": {},
     }
-    codebooks = Codebooks(np.ones((1, 2, 4), np.float32))
-    return OlderFit(Vocabulary(["a", "ß"]), codebooks, fusion, learned, 12.5)
+    return OlderFit(Vocabulary(["a", "ß"]), fusion, learned, 12.5)
 
 
 @pytest.mark.parametrize("modalities", [0, 2])
@@ -65,7 +64,6 @@ def test_what_is_saved_is_opened(tmp_path: Path, modalities: int) -> None:
     found = OlderFit.open(tmp_path / "older")
     assert (found.items, found.until) == (saved.items, 12.5)
     assert list(found.fusion.blocks) == list(fusion.blocks)
-    assert np.array_equal(found.codebooks.centroids, saved.codebooks.centroids)
     for name, array in saved.learned["retriever"].items():
         opened = found.learned["retriever"][name]
         assert opened.dtype == array.dtype
@@ -83,7 +81,10 @@ def test_content_of_another_fusion_is_learned_from_nothing() -> None:
     fusion = pictures_and_texts()
     older = older_of(fusion)
     assert older.start("retriever", Vocabulary(["a"]), fusion) is not None
-    assert older.start("retriever", Vocabulary(["a"]), pictures_and_texts()) is None
+    assert older.start("retriever", Vocabulary(["a"]), pictures_and_texts()) is not None
+    moved = {name: replace(block, mean=block.mean + 1) for name, block in fusion.blocks.items()}
+    turned = Fusion(moved)
+    assert older.start("retriever", Vocabulary(["a"]), turned) is None
     assert older.start("retriever", Vocabulary(["a"]), TEXT_ONLY) is None
     assert older_of(TEXT_ONLY).start("retriever", Vocabulary(["a"]), fusion) is None
 
@@ -143,9 +144,11 @@ def test_it_does_not_without_a_generation_or_a_fit_of_it(fresh: Path, stand: Pat
 def test_a_fit_on_the_older_part_begins_from_an_earlier_one(fresh: Path, tmp_path: Path) -> None:
     context = JobContext.open(fresh)
     fitter, options = Fitter(context, tmp_path), TrainOptions()
-    afresh = fit_older_part(fitter, context.dataset, "nothing", options).older_fit
-    again = replace(fitter, previous_fit=afresh)
-    continued = fit_older_part(again, context.dataset, "same", options).older_fit
+    dataset, content = context.dataset, fitter.build_content(context.dataset, options)
+    afresh = fit_ranker(fitter, dataset, content, "nothing", options).older
+    assert afresh is not None
+    continued = fit_ranker(fitter, dataset, content, "same", options, afresh).older
+    assert continued is not None
     before, other = (fit.learned["retriever"]["network/tower.ids"] for fit in (afresh, continued))
     assert not np.allclose(before, other, atol=1e-3)
 
@@ -160,11 +163,11 @@ def set_semantic_ids(shop: Path, line: str) -> None:
 
 
 def test_a_generation_keeps_the_codes_of_the_one_before(stand: Path) -> None:
-    before = EngineState.open(stand / "generations" / "gen-1")
+    before = open_state(stand / "generations" / "gen-1")
     put(stand, NEW)
     trained = train(stand, seed=7)
     facts = trained.manifest["semantic_ids"]
-    after = EngineState.open(trained.folder)
+    after = open_state(trained.folder)
     kept = after.features.codes[: before.num_items] == before.features.codes
     assert facts["kept"][:-1] == pytest.approx(kept.mean(0).tolist())
     assert facts["kept"][0] > 0.9
@@ -186,7 +189,7 @@ def set_retriever(shop: Path, old: str, new: str) -> None:
 
 
 def told_vectors(generation: Path) -> dict[str, np.ndarray]:
-    state = EngineState.open(generation)
+    state = open_state(generation)
     turned = open_space(generation).rotate(require_retriever(state).item_vectors)
     return dict(zip(state.catalogue.vocabulary.ids, turned, strict=True))
 
@@ -203,7 +206,7 @@ def test_the_next_training_puts_common_items_near_where_they_were(stand: Path) -
     after = told_vectors(generation.folder)
     assert set(after) == {*before, "new"}
     pair = [np.stack([vectors[name][:16] for name in before]) for vectors in (before, after)]
-    own = require_retriever(EngineState.open(generation.folder)).item_vectors[: len(before), :16]
+    own = require_retriever(open_state(generation.folder)).item_vectors[: len(before), :16]
     nearness, unturned = mean_cosine(*pair), mean_cosine(pair[0], own)
     assert nearness is not None
     assert unturned is not None

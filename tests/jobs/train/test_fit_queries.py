@@ -7,6 +7,7 @@ from typing import cast
 
 import numpy as np
 import pytest
+from fits import fit, prepare
 from generated_rows import use_queries
 from small_shop import SETTINGS, import_shop, write_files
 
@@ -61,7 +62,7 @@ def dataset(fitter: Fitter) -> Dataset:
 
 @pytest.fixture(scope="module")
 def state(fitter: Fitter, dataset: Dataset) -> EngineState:
-    return fitter.fit_state(dataset, "shop", TrainOptions(0))
+    return fit(fitter, dataset, "shop", TrainOptions(0))
 
 
 def read(tokens: Tokens | None) -> list[list[int]]:
@@ -70,13 +71,10 @@ def read(tokens: Tokens | None) -> list[list[int]]:
 
 
 def test_items_are_read_by_their_words_and_attributes(fitter: Fitter, dataset: Dataset) -> None:
-    prepared = fitter.prepare(dataset, TrainOptions(0))
-    assert prepared.dataset.features is not None
+    content = fitter.build_content(dataset, TrainOptions(0))
     expected = read(TokenReader(FIELDS, ATTRIBUTES).read(dataset.catalogue.items))
-    assert read(prepared.dataset.features.tokens) == expected
-    later = fitter.encode_new_items(
-        dataset.catalogue.items[:3], prepared.codebooks, prepared.fusion
-    )
+    assert read(content.features.tokens) == expected
+    later = fitter.encode_new_items(dataset.catalogue.items[:3], content.codebooks, content.fusion)
     assert read(later.tokens) == expected[:3]
     assert len(expected[0]) > len(read(TokenReader(FIELDS).read(dataset.catalogue.items))[0])
 
@@ -150,7 +148,7 @@ def test_content_is_aligned_on_the_events_of_the_dataset_and_no_others(
     everything = snapshot(workspace)
     past = temporal(everything, 0.7).train
     fitter = fitter_of(workspace, tmp_path)
-    state = fitter.fit_state(past, "past", TrainOptions(0))
+    state = fit(fitter, past, "past", TrainOptions(0))
     assert stages(fitter).count(STAGE) == 1
     assert stages(fitter).index(STAGE) < stages(fitter).index("train retriever")
     np.testing.assert_allclose(aligned(state), moved(state, past), atol=1e-5)
@@ -185,7 +183,7 @@ def test_the_ranker_learns_them_and_the_retriever_does_not(
 ) -> None:
     assert learned_by_ranker(written_shop, tmp_path) == BY_LLM.keys()
     context = JobContext.open(written_shop)
-    prepared = Fitter(context, tmp_path).prepare(context.dataset, TrainOptions(0)).dataset
+    prepared = prepare(Fitter(context, tmp_path), context.dataset)
     assert prepared.queries is not None
     assert not {*prepared.queries.texts} & BY_LLM.keys()
 

@@ -23,16 +23,18 @@ from serendip.engine.artefacts.generations import (
     open_earlier,
     open_in_force,
 )
+from serendip.engine.catalogue_content import CatalogueContent
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.engine.state import EngineState
+from serendip.engine.state_parts import CONTENT, open_ranker, open_state
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ConfigError, DataError, GateError
 from serendip.evaluate.decision import DECISIONS, Decision
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
+from serendip.jobs.surface_quality.record import RECORD_FILE, read_record
 from serendip.jobs.train.continuation import OlderFit
-from serendip.jobs.train.engine_fit import fit_engine
+from serendip.jobs.train.engine_fit import RankerPart, fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.gates import check_budget, check_kept_items, require_passed
 from serendip.jobs.train.parts.plan import Draft
@@ -237,7 +239,7 @@ def drop_first_column(array: FloatArray) -> FloatArray:
     return array[:, 1:]
 
 
-COUNTS = "numbers/0-counts.npy"
+COUNTS = "models/_numbers/0-counts.npy"
 
 
 def flip_byte(generation: Path) -> None:
@@ -253,17 +255,17 @@ OPENED: dict[str, tuple[Callable[[Path], object], str]] = {
         "59 rows of counts for 60",
     ),
     "fewer vectors than items": (
-        lambda folder: change_array(folder, "features/0-content-values.npy", drop_last_row),
+        lambda folder: change_array(folder, "content/0-features-content-values.npy", drop_last_row),
         "59 rows of content for 60",
     ),
     "vectors of another size": (
         lambda folder: change_array(
-            folder, "features/0-content-values.npy", lambda array: array[:, 1:]
+            folder, "content/0-features-content-values.npy", lambda array: array[:, 1:]
         ),
         "values of a vector for",
     ),
     "codes of another length": (
-        lambda folder: change_array(folder, "features/2-codes.npy", drop_first_column),
+        lambda folder: change_array(folder, "content/2-features-codes.npy", drop_first_column),
         "levels of codes for",
     ),
     "a model of other items": (
@@ -296,16 +298,19 @@ def test_a_bad_generation_is_refused_when_it_is_opened(shop: Path, kind: str) ->
 def draft_of(shop: Path) -> Draft:
     """The generation in force once more, before it is published."""
     current = open_current(shop / "generations")
-    return Draft(EngineState.open(current.folder), current.manifest)
+    folder = current.folder
+    content = CatalogueContent.open(folder / CONTENT)
+    ranker = RankerPart(open_ranker(folder), record=read_record(folder / RECORD_FILE))
+    return Draft(current.manifest, content, ranker, open_state(folder))
 
 
 def lose_items(shop: Path) -> Draft:
     """The generation in force has 120 items, this one the first 60 of them."""
     draft, folder = draft_of(shop), publish_with(shop).folder
-    for path in (folder / "ids").iterdir():
+    for path in (folder / CONTENT / "items").iterdir():
         path.unlink()
-    ids = [*draft.state.catalogue.vocabulary, *(f"gone{number}" for number in range(60))]
-    Vocabulary(ids).save(folder / "ids")
+    ids = [*draft.models.catalogue.vocabulary, *(f"gone{number}" for number in range(60))]
+    Vocabulary(ids).save(folder / CONTENT / "items")
     change_manifest(folder)
     return draft
 
@@ -313,20 +318,20 @@ def lose_items(shop: Path) -> Draft:
 def lose_words(shop: Path) -> Draft:
     """Search goes on by meaning alone."""
     draft = draft_of(shop)
-    searcher = draft.state.searcher.without_items(range(draft.state.num_items))
-    return replace(draft, state=replace(draft.state, searcher=searcher))
+    searcher = draft.models.searcher.without_items(range(draft.models.num_items))
+    return replace(draft, state=replace(draft.models, searcher=searcher))
 
 
 def lose_retriever(shop: Path) -> Draft:
     draft = draft_of(shop)
-    models = {name: model for name, model in draft.state.models.items() if name != "retriever"}
-    return replace(draft, state=replace(draft.state, models=models, ranker=None))
+    models = {name: model for name, model in draft.models.models.items() if name != "retriever"}
+    return replace(draft, state=replace(draft.models, models=models), ranker=RankerPart())
 
 
 def lose_quality(shop: Path) -> Draft:
     draft = draft_of(shop)
-    quality = np.full(draft.state.num_items, np.inf, np.float32)
-    return replace(draft, state=replace(draft.state, quality=quality))
+    quality = np.full(draft.models.num_items, np.inf, np.float32)
+    return replace(draft, state=replace(draft.models, quality=quality))
 
 
 def lose_to_popularity(shop: Path) -> Draft:
@@ -371,11 +376,12 @@ def test_a_fit_continues_from_the_fit_on_the_older_part(tmp_path: Path) -> None:
     context = JobContext.open(settings.parent)
     dataset, options = context.dataset, TrainOptions()
     fitter = Fitter(context, tmp_path)
-    fitted = fit_engine(fitter, dataset, "all", options).state
-    split = temporal(dataset, INNER_FRACTION)
-    past = fitter.fit_state(split.train, "past", options)
-    continued = fitter.fit_state(dataset, "by-hand", options, OlderFit.of(past))
-    nothing = fitter.fit_state(dataset, "nothing", options)
+    fitted, _ = fit_engine(fitter, dataset, "all", options)
+    split, content = temporal(dataset, INNER_FRACTION), fitter.build_content(dataset, options)
+    own = fitter.build_content(split.train, options, content.codebooks, content.fusion)
+    past = OlderFit.of(fitter.fit_state(split.train, own, "past", options))
+    continued = fitter.fit_state(dataset, content, "by-hand", options, past)
+    nothing = fitter.fit_state(dataset, content, "nothing", options)
     names = ("retriever", "item-knn")
     (found, knn), (expected, expected_knn), (afresh, knn_afresh) = (
         (vectors_of(state.models[names[0]]), state.models[names[1]])

@@ -11,6 +11,7 @@ from postgres_server import PostgresServer, move_to_server
 from small_shop import add_settings, import_shop
 from stand import NUM_USERS
 
+from serendip.data import Event
 from serendip.engine.artefacts.generations import current_name, open_current, open_in_force
 from serendip.engine.artefacts.training_record import FAILED, TrainingRecord
 from serendip.engine.engine import Engine
@@ -18,14 +19,13 @@ from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, StorageError
 from serendip.jobs.context import JobContext
+from serendip.jobs.train.continuation import MOST_NEW
 from serendip.jobs.train.train import plan_training, train_workspace
 from serendip.models.sparse import row_tasks
 from serendip.runtime.executor import LocalExecutor
 from serendip.runtime.progress import SilentProgress, TrainOptions, empty_note
 from serendip.runtime.timing import StageClock
 from serendip.runtime.versions import Version
-
-CODES = "features/2-codes.npy"
 
 
 def train(shop: Path, rebuild: bool = False, only: str = "") -> Version:
@@ -37,6 +37,11 @@ def reasons(shop: Path, only: str = "") -> dict[str, str]:
     return {name: plan.reason for name, plan in plans.items()}
 
 
+def built_by(generation: Version) -> list[str]:
+    """Parts that a training built."""
+    return [name for name, part in generation.manifest["parts"].items() if "linked" not in part]
+
+
 def test_one_changed_setting_of_suggestions_builds_these_and_what_is_made_of_them(
     fresh: Path,
 ) -> None:
@@ -45,26 +50,69 @@ def test_one_changed_setting_of_suggestions_builds_these_and_what_is_made_of_the
     assert train(fresh).name == "gen-1"  # nothing is published
     add_settings(fresh, '\n[queries]\nphrases = ["title"]\n')
     first = open_current(Workspace.open(fresh).generations)
-    found = reasons(fresh)
-    assert found.pop("models") == found.pop("relevance") == ""
+    found = {name: reason for name, reason in reasons(fresh).items() if reason}
     assert found == {"suggestions": "[queries] changed", "rewrites": "suggestions is built"}
     second = train(fresh)
-    parts = second.manifest["parts"]
-    assert [name for name, part in parts.items() if "linked" in part] == ["models", "relevance"]
-    assert (second.folder / CODES).samefile(first.folder / CODES)
-    afresh = train(fresh, rebuild=True)
-    linked, built = read_generation(second.folder), read_generation(afresh.folder)
+    assert built_by(second) == [*found]
+    for part in ("content", "ranker", "models"):
+        file = min((first.folder / part).rglob("*.npy"))
+        assert (second.folder / file.relative_to(first.folder)).samefile(file)
+    compare_with_a_training_of_everything(fresh, second)
+    with Engine.open(fresh) as engine:
+        assert engine.recommend(Request("home", user_id="u3")).items
+
+
+def compare_with_a_training_of_everything(shop: Path, generation: Version) -> None:
+    afresh = train(shop, rebuild=True)
+    assert built_by(afresh) == [*afresh.manifest["parts"]]
+    linked, built = read_generation(generation.folder), read_generation(afresh.folder)
     assert list(linked) == list(built)
     # Only what compares with the generation before knows that this is the third one.
     others = [name for name in built if built[name] != linked[name]]
-    assert others == ["manifest.json", "space/0-rotation.npy"]
-    assert not any("linked" in part for part in afresh.manifest["parts"].values())
+    assert others == ["manifest.json", "models/_space/0-rotation.npy"]
     for fact in ("counts", "settings", "queries", "rewrites"):
-        assert second.manifest[fact] == afresh.manifest[fact], fact
-    chosen, again = (version.manifest["decisions"] for version in (second, afresh))
-    assert chosen.keys() == again.keys() and chosen["models"] == again["models"]
-    with Engine.open(fresh) as engine:
-        assert engine.recommend(Request("home", user_id="u3")).items
+        assert generation.manifest[fact] == afresh.manifest[fact], fact
+    chosen, again = (version.manifest["decisions"] for version in (generation, afresh))
+    assert chosen.keys() == again.keys() and chosen["ranker"] == again["ranker"]
+
+
+def put_events(shop: Path, count: int) -> None:
+    with Workspace.open(shop).open_store() as store:
+        store.put_events(
+            Event("u3", f"i{row % 9}", 1.7e9 + row, "rate", 5.0) for row in range(count)
+        )
+
+
+def test_a_few_new_events_build_models_that_continue_from_the_older_part(fresh: Path) -> None:
+    first = train(fresh)
+    put_events(fresh, 1)
+    second = train(fresh)
+    assert built_by(second) == ["models", "suggestions", "rewrites"]
+    before, after = (version.manifest["counts"]["events"] for version in (first, second))
+    assert after == before + 1
+    put_events(fresh, int(MOST_NEW * before) + 1)
+    assert reasons(fresh)["ranker"] == "the data changed"
+    third = train(fresh)
+    assert "ranker" in built_by(third) and "content" not in built_by(third)
+
+
+def test_an_erasure_builds_the_older_part_again(fresh: Path) -> None:
+    train(fresh)
+    with Workspace.open(fresh).open_store() as store:
+        assert store.erase_user("u1")
+    found = reasons(fresh)
+    assert found["ranker"] == "the data changed" and not found["content"]
+
+
+def test_one_changed_setting_of_the_ranker_keeps_the_models(fresh: Path) -> None:
+    train(fresh)
+    path = fresh / "serendip.toml"
+    text = path.read_text()
+    assert "[ranker]\nepochs = 2" in text
+    path.write_text(text.replace("[ranker]\nepochs = 2", "[ranker]\nepochs = 3"))
+    found = {name: reason for name, reason in reasons(fresh).items() if reason}
+    assert found == {"ranker": "[ranker] changed"}
+    compare_with_a_training_of_everything(fresh, train(fresh))
 
 
 def test_a_linked_part_is_that_of_the_generation_that_built_it(stand: Path) -> None:
@@ -78,7 +126,7 @@ def test_a_linked_part_is_that_of_the_generation_that_built_it(stand: Path) -> N
 def test_a_part_is_built_alone_only_if_nothing_else_has_changed(stand: Path) -> None:
     assert reasons(stand, "rewrites")["rewrites"] == "it was asked for"
     add_settings(stand, "\n[context]\nuse = 'off'\n")
-    with pytest.raises(ConfigError, match=r"alone: models would be built too, as \[context\]"):
+    with pytest.raises(ConfigError, match=r"alone: ranker would be built too, as \[context\]"):
         train(stand, only="suggestions")
     with pytest.raises(ConfigError, match="there is no part 'words'"):
         train(stand, only="words")

@@ -14,6 +14,7 @@ from serendip.data.items.catalogue import Item
 from serendip.engine.artefacts.generations import open_in_force
 from serendip.engine.engine import Engine
 from serendip.engine.state import EngineState
+from serendip.engine.state_parts import open_state
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
@@ -22,7 +23,7 @@ from serendip.jobs.train.train import plan_training
 
 
 def state_of(folder: Path) -> EngineState:
-    return EngineState.open(folder / "generations" / "gen-1")
+    return open_state(folder / "generations" / "gen-1")
 
 
 def test_masks_say_what_each_item_has(illustrated: Path) -> None:
@@ -81,7 +82,7 @@ def test_bad_files_are_named_by_train_and_doctor_and_stop_neither(gallery: Path)
     )
     assert "WARNING: image: 6 of 46 files that `cover` names cannot be used" in done.stderr
     assert "item 'outside': '../../etc/passwd' is outside the workspace." in done.stderr
-    features = EngineState.open(gallery / "generations" / "gen-2").features
+    features = open_state(gallery / "generations" / "gen-2").features
     assert features.present is not None
     assert not features.present[60:, 1:].any()
     assert features.present[:60, 1].sum() == 40
@@ -100,7 +101,8 @@ def test_a_file_with_another_content_builds_the_models_again(gallery: Path) -> N
     path = gallery / "media" / "0.png"
     path.write_bytes(path.read_bytes() + b"more")
     found = _plan(JobContext.open(gallery))
-    assert found["models"].reason == "files of pictures and sounds changed"
+    assert found["content"].reason == "files of pictures and sounds changed"
+    assert found["models"].reason == "content is built"
 
 
 SERVE = """
@@ -121,8 +123,9 @@ print(json.dumps([[len(answer.items) for answer in found], heavy]))
 
 def test_a_service_loads_no_network_and_decodes_nothing(gallery: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", SERVE, str(gallery)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", SERVE, str(gallery)], capture_output=True, text=True, check=False
     )
+    assert not done.returncode, done.stderr
     counts, heavy = json.loads(done.stdout)
     assert all(counts)
     assert heavy == []

@@ -31,6 +31,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -46,6 +47,7 @@ from serendip.data.users.user import User
 from serendip.engine.artefacts.erasure import Eraser
 from serendip.engine.artefacts.generations import publish
 from serendip.engine.engine import Engine
+from serendip.engine.state_parts import save_state
 from serendip.engine.workspace import Workspace
 from serendip_bench.large_state import build_state, shop_items, write_workspace
 from serendip_bench.latency import compute_percentiles
@@ -88,7 +90,7 @@ def prepare(shop: Path, folder: Path, num_tail: int) -> None:
             "counts": {},
         }
     state = build_state(_GENERATION_ITEMS, folder / "words again")
-    publish(workspace.generations, state.save, facts)
+    publish(workspace.generations, partial(save_state, state), facts)
 
 
 def _with_named(events: pa.Table) -> pa.Table:

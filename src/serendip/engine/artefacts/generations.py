@@ -234,7 +234,7 @@ def set_current(folder: Path, name: str) -> None:
 
 def _versions(generations: Place) -> Versions:
     repair = "Run `serendip rollback`, or train again."
-    return Versions(local_folder(generations), repair, "gen-", "CURRENT", 3)
+    return Versions(local_folder(generations), repair, "gen-", "CURRENT", 4)
 
 
 def _follow(generations: Place) -> Versions:

@@ -128,9 +128,9 @@ def fit_past(
 ) -> tuple[EngineState, Sequence[Decision]]:
     """An engine of the training part that knows the items of the test part, and its decisions."""
     fitter = Fitter(context, scratch)
-    past = fit_engine(fitter, split.train, "past", context.options)
-    fitted = fitter.append_new_items(past.state, split)
-    return with_early_rejections(fitted, dataset, split), past.decisions
+    past, decisions = fit_engine(fitter, split.train, "past", context.options)
+    fitted = fitter.append_new_items(past, split)
+    return with_early_rejections(fitted, dataset, split), decisions
 
 
 def with_early_rejections(state: EngineState, dataset: Dataset, split: Split) -> EngineState:

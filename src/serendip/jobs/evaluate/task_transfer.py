@@ -73,13 +73,14 @@ def evaluate_group(task: GroupTask) -> list[TaskRanks]:
     split = temporal(dataset, TRAINED_SHARE)
     with scratch_folder() as scratch:
         fitter = Fitter(context, scratch)
-        prepared = fitter.prepare(split.train, context.options)
-        requests = build_task_requests(split, fitter, prepared.fusion)
+        content = fitter.build_content(split.train, context.options)
+        prepared = fitter.prepare(split.train, content, context.options)
+        requests = build_task_requests(split, fitter, content.fusion)
     config = group_config(settings.models.retriever, task.group)
     with clock.stage("train"):
-        model = Retriever(config).train(prepared.dataset, TrainOptions(task.seed))
+        model = Retriever(config).train(prepared, TrainOptions(task.seed))
     if split.new_items:
-        new = fitter.encode_new_items(split.new_items, prepared.codebooks, prepared.fusion)
+        new = fitter.encode_new_items(split.new_items, content.codebooks, content.fusion)
         model = model.with_late(new)
     test_from, cpu_s = temporal(dataset, TEST_FROM).cut or np.inf, clock.stages[0].cpu_s
     return [

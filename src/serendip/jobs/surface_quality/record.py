@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from serendip.data.dataset import Dataset
 from serendip.data.splits import Split, next_choices
 from serendip.engine.state import EngineState
+from serendip.engine.state_parts import RANKER
 from serendip.evaluate.comparison import MIN_USERS
 from serendip.evaluate.decision import Decision, choose
 from serendip.evaluate.intervals import per_user
@@ -44,7 +45,7 @@ from serendip.jobs.surface_quality.kinds import find_slices
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder, SurfaceRequests
 from serendip.jobs.surface_quality.sample import Keys, hash_key
 
-RECORD_FILE = "quality.npz"
+RECORD_FILE = f"{RANKER}/quality.npz"
 """File in a generation."""
 
 METRIC = RANKING[0].label

@@ -1,21 +1,20 @@
-"""What a training continues from: semantic IDs of the generation in force, and fits.
+"""What a training continues from: content of the generation in force, and fits.
 
-**Semantic IDs.** New codebooks start from those of the published generation, so that groups keep
-their numbers.
+**Content.** New codebooks begin from those of the published generation, so that groups keep their
+numbers, and the fusion of the modalities is kept unless there are others.
 
 **The fit on the older part of the data** makes the training rows of the ranker. Models that are
 trained by gradients are not trained again from nothing: they continue on all data, which costs a
 fraction of it (``Recommender.learned``). They can do so if content vectors mean the same in both
-fits: the fusion of the modalities is kept unless the newer part has other modalities. A generation
-keeps the fit in ``older/``.
+fits, by the same fusion. A generation keeps the fit in ``ranker/older/``, and it is fitted again
+only after the data have grown by ``MOST_NEW``.
 
-**A warm start**, of ``serendip train --if-stale``, lets the fit on the older part begin from
-``older/`` of the generation in force, if what that learned still means the same and is still
-allowed: the learned settings and the encoder are equal, no event was erased or imported again
-since, and it has not seen what the ranker is to learn from. The fit on all data begins from the one
-on the older part, as in every training. After the interactions have grown by half a training starts
-from nothing once more, as weights that are tuned on held-back requests are tuned by such a training
-only.
+**A warm start**, of ``serendip train --if-stale``, lets the fit on the older part begin from the
+one in force, if what that learned still means the same and is still allowed: the learned settings
+and the encoder are equal, no event was erased or imported again since, and it has not seen what the
+ranker is to learn from. The fit on all data begins from the one on the older part, as in every
+training. After the interactions have grown by half a training starts from nothing once more, as
+weights that are tuned on held-back requests are tuned by such a training only.
 """
 
 from __future__ import annotations
@@ -28,11 +27,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.content.fusion import Fusion
-from serendip.data import Catalogue, Codebooks, Dataset, IntArray, Vocabulary
+from serendip.data import Dataset, IntArray, Vocabulary
 from serendip.data.artefact import Artefact
-from serendip.engine.artefacts.generations import REMOVALS
+from serendip.data.items.catalogue import open_catalogue
+from serendip.engine.artefacts.generations import (
+    ERASED,
+    ERASED_ITEMS,
+    EVENT_SEQ,
+    ITEM_VERSION,
+    REMOVALS,
+)
+from serendip.engine.catalogue_content import CatalogueContent
 from serendip.engine.config.settings import Settings
-from serendip.engine.state import EngineState, open_codes
+from serendip.engine.state import EngineState
+from serendip.engine.state_parts import CONTENT, RANKER
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.ranker.labels import INNER_FRACTION, has_ranker
 from serendip.jobs.train.staleness import compare_settings
@@ -40,43 +48,44 @@ from serendip.models.base import WarmStart
 from serendip.runtime.versions import Version
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PreviousCodes:
-    """Semantic IDs (N', L) of the published generation."""
-
-    codebooks: Codebooks
-    vocabulary: Vocabulary
-    codes: IntArray
-
-    @classmethod
-    def of(cls, current: Version | None, settings: Settings) -> PreviousCodes | None:
-        """Those of the generation in force; None without one, or if content settings are others."""
-        if current is None:
-            return None
-        parts = ("content", "semantic_ids")
-        if compare_settings(current.manifest["settings"], settings.learned_from(), parts):
-            return None
-        return cls(*open_codes(current.folder))
-
-    def compare(self, codes: IntArray, catalogue: Catalogue) -> list[float]:
-        """Per level, the share of shared items with the same code; last, with the same ID.
-
-        Empty without such items, or with another number of levels.
-        """
-        new, old = self._shared_rows(catalogue)
-        if not len(new) or codes.shape[1] != self.codes.shape[1]:
-            return []
-        same = codes[new] == self.codes[old]
-        return [*map(float, same.mean(0)), float(same.all(1).mean())]
-
-    def _shared_rows(self, catalogue: Catalogue) -> tuple[IntArray, IntArray]:
-        rows = self.vocabulary.numbers(catalogue.vocabulary.ids)
-        new = np.flatnonzero(rows >= 0).astype(np.int32)
-        return new, rows[new]
+def previous_content(current: Version | None, settings: Settings) -> CatalogueContent | None:
+    """That of the generation in force; None without one, or if settings of content are others."""
+    if current is None:
+        return None
+    tables = (CONTENT, "semantic_ids")
+    if compare_settings(current.manifest["settings"], settings.learned_from(), tables):
+        return None
+    return CatalogueContent.open(current.folder / CONTENT)
 
 
-OLDER_FOLDER = "older"
+def compare_codes(current: Version, codes: IntArray, items: Vocabulary) -> list[float]:
+    """Compare codes (N, L) with those of the generation in force.
+
+    Returns, per level, the share of shared items with the same code; last, with the same ID. Empty
+    without such items, or with another number of levels.
+    """
+    folder = current.folder / CONTENT
+    before, old = CatalogueContent.open(folder).features.codes, open_catalogue(folder).vocabulary
+    rows = old.numbers(items.ids)
+    new = np.flatnonzero(rows >= 0)
+    if not len(new) or codes.shape[1] != before.shape[1]:
+        return []
+    same = codes[new] == before[rows[new]]
+    return [*map(float, same.mean(0)), float(same.all(1).mean())]
+
+
+OLDER_FOLDER = f"{RANKER}/older"
 """Folder in a generation."""
+
+MOST_NEW = 0.025
+"""Share of new events, items or changes of users after which the older part is fitted again. The
+newer part, from which the ranker learns, has 15 % of the events."""
+
+_ERASURES = (REMOVALS, ERASED, ERASED_ITEMS)
+POSITION = (ITEM_VERSION, EVENT_SEQ, *_ERASURES)
+
+OLDER_DATA = "older_data"
+"""Fact of a manifest: position and size of the data whose older part was fitted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +98,6 @@ class OlderFit(Artefact):
     """
 
     items: Vocabulary
-    codebooks: Codebooks
     fusion: Fusion
     learned: Mapping[str, Mapping[str, NDArray[Any]]]
     until: float = np.inf
@@ -98,11 +106,11 @@ class OlderFit(Artefact):
     def of(cls, state: EngineState, until: float = np.inf) -> OlderFit:
         """Keep what later fits need of a state."""
         learned = {name: model.learned() for name, model in state.models.items()}
-        return cls(state.catalogue.vocabulary, state.codebooks, state.fusion, learned, until)
+        return cls(state.catalogue.vocabulary, state.fusion, learned, until)
 
     def start(self, name: str, items: Vocabulary, fusion: Fusion) -> WarmStart | None:
         """Start of a model on items with content of ``fusion``; None = from nothing."""
-        if fusion is not self.fusion and (fusion.blocks or self.fusion.blocks):
+        if not fusion.is_same(self.fusion):
             return None
         return WarmStart(self.learned.get(name, {}), self.items.numbers(items.ids))
 
@@ -143,6 +151,33 @@ SAME_TABLES = ("actions", "content", "semantic_ids", "models", "unified")
 def describe_encoder(context: JobContext) -> str:
     """Name and version of the text encoder."""
     return f"{context.encoder.name} {context.encoder.version}"
+
+
+def describe_data(context: JobContext) -> dict[str, int]:
+    """Position of a training in the log, and sizes of what it reads."""
+    snapshot, dataset = context.snapshot, context.dataset
+    place = (snapshot.item_version, snapshot.event_seq, snapshot.event_removals)
+    erased = (snapshot.last_erasure, snapshot.last_item_erasure)
+    sizes = {"events": len(dataset.events), "items": dataset.num_items, "users": dataset.num_users}
+    position = dict(zip(POSITION, (*place, *erased), strict=True))
+    return {**position, **sizes, "user_changes": snapshot.user_changes}
+
+
+def describe_older_data(context: JobContext, current: Version | None) -> dict[str, int]:
+    """Data whose older part is fitted: those of the generation in force, if little came since."""
+    now = describe_data(context)
+    before = None if current is None else current.manifest.get(OLDER_DATA)
+    if before is None or any(before[name] != now[name] for name in _ERASURES):
+        return now
+    with context.workspace.open_store() as store:
+        items = store.count_item_changes(before[ITEM_VERSION]).total
+    new = {
+        "events": now["events"] - before["events"],
+        "items": items,
+        "users": now["user_changes"] - before["user_changes"],
+    }
+    is_little = all(count <= MOST_NEW * before[name] for name, count in new.items())
+    return dict(before) if is_little else now
 
 
 def choose_start(

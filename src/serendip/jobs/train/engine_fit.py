@@ -8,15 +8,14 @@ the others are fitted again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from serendip.data.dataset import Dataset
-from serendip.data.events.repeats import Repeats
-from serendip.data.splits import temporal
-from serendip.engine.feature_names import REPEAT_FEATURES, context_parts
+from serendip.data.splits import Split, temporal
+from serendip.engine.catalogue_content import CatalogueContent
 from serendip.engine.state import EngineState
 from serendip.evaluate.decision import Decision
 from serendip.jobs.surface_quality.record import QualityRecord
@@ -24,94 +23,80 @@ from serendip.jobs.train.continuation import OlderFit
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker.labels import INNER_FRACTION, has_ranker
 from serendip.jobs.train.ranker.requests import NUM_SEARCH, label_logged_requests
-from serendip.jobs.train.ranker.train import RankerFit, train_ranker_on_requests
+from serendip.jobs.train.ranker.train import train_ranker_on_requests
+from serendip.models.ranker.model import Ranker
 from serendip.runtime.progress import TrainOptions
+
+Measure = Callable[[EngineState, Split, Dataset], QualityRecord]
+"""Records answers of a state of the older part, its ranker included, with the item numbers of the
+split."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class EngineFit:
-    """An engine that was fitted.
+class RankerPart:
+    """A ranker, and the fit on the older part of the data that it learned from.
 
     Args:
-        state: on all data, or on the older part.
-        older_fit: what models continue from, of the older part; None = too few data for two.
+        ranker: None = there was nothing to learn from.
+        older: what models continue from; None = too few data for two parts.
         record: answers to requests of the newer part; None = they were not asked for.
-        ranker: with the context that it reads; None = there was nothing to learn from.
+        decisions: about what the ranker reads and orders.
     """
 
-    state: EngineState
-    older_fit: OlderFit | None = None
+    ranker: Ranker | None = None
+    older: OlderFit | None = None
     record: QualityRecord | None = None
-    ranker: RankerFit | None = None
-
-    @property
-    def decisions(self) -> Sequence[Decision]:
-        """About what the ranker reads and orders; none without a ranker."""
-        return () if self.ranker is None else self.ranker.decisions
+    decisions: Sequence[Decision] = field(default_factory=tuple)
 
 
 def fit_engine(
-    fitter: Fitter,
-    dataset: Dataset,
-    name: str,
-    options: TrainOptions,
-) -> EngineFit:
-    """Fit sources and ranker.
+    fitter: Fitter, dataset: Dataset, name: str, options: TrainOptions
+) -> tuple[EngineState, Sequence[Decision]]:
+    """Fit everything on a dataset; also the decisions about what the ranker reads and orders.
 
     ``name`` is a folder below the fitter's ``scratch``, for files that the state reads.
     """
     fitter.encode_items(dataset, options)
-    inner = None
-    if has_ranker(dataset):
-        inner = fit_older_part(fitter, dataset, f"{name}-older", options)
-    state = fitter.fit_state(dataset, name, options, None if inner is None else inner.older_fit)
-    if inner is not None and inner.ranker is not None:
-        state = _with_ranker(state, inner.ranker)
-    else:  # nothing could choose
-        named = fitter.settings.context.named
-        state = replace(state, context=state.context.only(named, state.num_items))
-    return EngineFit(state) if inner is None else replace(inner, state=state)
+    content = fitter.build_content(dataset, options)
+    fit = fit_ranker(fitter, dataset, content, f"{name}-older", options)
+    state = fitter.fit_state(dataset, content, name, options, fit.older)
+    return state.with_ranker(fit.ranker), fit.decisions
 
 
-def fit_older_part(fitter: Fitter, dataset: Dataset, name: str, options: TrainOptions) -> EngineFit:
+def fit_ranker(
+    fitter: Fitter,
+    dataset: Dataset,
+    content: CatalogueContent,
+    name: str,
+    options: TrainOptions,
+    previous: OlderFit | None = None,
+    measure: Measure | None = None,
+) -> RankerPart:
     """Fit the older part of a dataset, and the ranker on requests of the newer part.
 
-    Previous codes may depend on the newer part, so they are not used here.
+    Models begin from ``previous``, of the older part of an earlier training; None = from nothing.
+    The items of the older part have codebooks of their own, which begin from those of the content.
     """
+    if not has_ranker(dataset):
+        return RankerPart()
     split = temporal(dataset, INNER_FRACTION)
-    inner_fitter = replace(fitter, previous_codes=None)
-    past = inner_fitter.fit_state(split.train, name, options, fitter.previous_fit)
-    learned = OlderFit.of(past, split.cut)
-    inner = fitter.append_new_items(past, split)
-    fusion, counts = inner.fusion, np.zeros(len(split.catalogue), np.int32)
+    past = fitter.build_content(split.train, options, content.codebooks, content.fusion)
+    state = fitter.fit_state(split.train, past, name, options, previous)
+    older = OlderFit.of(state, split.cut)
+    state = fitter.append_new_items(state, split)
+    fusion, counts = state.fusion, np.zeros(len(split.catalogue), np.int32)
     counts[: split.train.num_items] = split.train.item_counts()
     with fitter.clock.stage("train ranker"):
         written = fitter.written_searches(split.catalogue, counts, fusion, NUM_SEARCH)
         logged = label_logged_requests(
-            *(split, fitter.settings, inner.repeats),
+            *(split, fitter.settings, state.repeats),
             lambda texts: fitter.encode_texts(texts, fusion),
         )
         labelled = fitter.labelled_searches(split.catalogue.vocabulary, fusion)
         found = train_ranker_on_requests(
-            *(inner, split, written, [*logged, ("search", labelled)], fitter.settings),
+            *(state, split, written, [*logged, ("search", labelled)], fitter.settings),
             fitter.with_time(options, "ranker"),
         )
-    if found is not None:
-        inner = replace(inner, context=found.context, ranker=found.ranker)
-    record = None if fitter.on_older is None else fitter.on_older(inner, split, dataset)
-    return EngineFit(inner, learned, record, found)
-
-
-def _with_ranker(state: EngineState, found: RankerFit) -> EngineState:
-    """The state with the ranker.
-
-    Where the older part tells otherwise whether items come again, or has other parts of the
-    context, it decides: the ranker orders by what it has learned of them.
-    """
-    learned = found.ranker.feature_names
-    knows_repeats = not REPEAT_FEATURES.keys().isdisjoint(learned)
-    if knows_repeats != state.repeats.is_on:
-        never = Repeats.never(state.num_items) if knows_repeats else Repeats()
-        state = replace(state, repeats=never)
-    context = state.context.with_parts(context_parts(learned), state.num_items)
-    return replace(state, context=context, ranker=found.ranker)
+    ranker, decisions = (None, ()) if found is None else (found.ranker, found.decisions)
+    record = None if measure is None else measure(state.with_ranker(ranker), split, dataset)
+    return RankerPart(ranker, older, record, decisions)

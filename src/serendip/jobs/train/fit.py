@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,12 +31,12 @@ from serendip.data.rows.packed_rows import pack_rows
 from serendip.data.splits import Split
 from serendip.data.text import fold
 from serendip.data.vocabulary import Vocabulary
+from serendip.engine.catalogue_content import CatalogueContent
 from serendip.engine.config.settings import Settings
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.suggestions.build import read_written_queries, select_unread
-from serendip.jobs.surface_quality.record import QualityRecord
-from serendip.jobs.train.continuation import OlderFit, PreviousCodes
+from serendip.jobs.train.continuation import OlderFit
 from serendip.jobs.train.ranker.labels import LabelledQuery
 from serendip.jobs.train.ranker.requests import (
     label_judged,
@@ -74,15 +74,6 @@ NUM_LOGGED_EXAMPLES = 10_000
 """Largest number of (logged query, chosen item) pairs for the search task; the newest ones."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PreparedData:
-    """A dataset with everything that models train on, and the encoders for later items."""
-
-    dataset: Dataset
-    codebooks: Codebooks
-    fusion: Fusion
-
-
 @dataclass(frozen=True, slots=True)
 class Fitter:
     """Fits engine states on datasets of one workspace.
@@ -92,18 +83,10 @@ class Fitter:
             model is one, ``train <name>``. Each training may take half of what is left of its
             budget when it begins; the rest of the job cannot be cut short.
         scratch: folder for word indexes.
-        previous_codes: that newly fitted codebooks are matched to, or, by the settings, are kept.
-        previous_fit: that of the older part of an earlier training, for this one to continue from;
-            None = from nothing.
-        on_older: called with the state of the older part, its ranker included, the split and the
-            whole dataset; item numbers are those of the split.
     """
 
     context: JobContext
     scratch: Path
-    previous_codes: PreviousCodes | None = None
-    previous_fit: OlderFit | None = None
-    on_older: Callable[[EngineState, Split, Dataset], QualityRecord] | None = None
 
     @property
     def settings(self) -> Settings:
@@ -126,60 +109,86 @@ class Fitter:
         """Options of a training that begins now."""
         return replace(options, allowance=self.context.budget.from_now(_SHARE_OF_TIME, name))
 
-    def prepare(
-        self, dataset: Dataset, options: TrainOptions, older: OlderFit | None = None
-    ) -> PreparedData:
-        """Add content, codes, search examples, item quality and alignment to a dataset."""
+    def build_content(
+        self,
+        dataset: Dataset,
+        options: TrainOptions,
+        start: Codebooks | None = None,
+        fusion: Fusion | None = None,
+    ) -> CatalogueContent:
+        """Content vectors and semantic IDs of the items.
+
+        The fit of the codebooks begins from ``start``, so that groups keep their numbers; a
+        ``fusion`` of the same modalities is used again.
+        """
         with self.clock.stage("content and codes"):
-            features, codebooks, fusion = self._build_features(dataset, options, older)
+            catalogue, content = dataset.catalogue, self.settings.content
+            features, codebooks, fusion = build_features(
+                catalogue,
+                self.context.encoder,
+                self.context.vectors,
+                content,
+                self.settings.semantic_ids,
+                options,
+                self.context.media,
+                start,
+                fusion,
+            )
             # Packed once for all models, which so learn from what requests will read.
             features = replace(features, content=pack_rows(features.content))
-        counts = dataset.item_counts()
+            return CatalogueContent(
+                features.read_by(self.settings.token_reader, catalogue.items),
+                codebooks,
+                fusion,
+                CodeCells.of(features.codes, codebooks),
+                name_prefixes(catalogue, features.codes, content.fields),
+                find_variants(catalogue),
+            )
+
+    def prepare(
+        self, dataset: Dataset, content: CatalogueContent, options: TrainOptions
+    ) -> Dataset:
+        """Add content, search examples, item quality and alignment to a dataset."""
+        counts, fusion = dataset.item_counts(), content.fusion
         examples = self.write_queries(dataset.catalogue, counts, fusion, seed=0, count=NUM_EXAMPLES)
         examples = examples.joined(self.read_logged_queries(dataset, fusion))
-        prepared = dataset.with_features(features).with_queries(examples)
+        prepared = dataset.with_features(content.features).with_queries(examples)
         prepared = prepared.with_quality(item_quality(dataset, self.settings.quality))
-        alignment = self._align_content(prepared, options)
-        return PreparedData(prepared.with_alignment(alignment), codebooks, fusion)
+        return prepared.with_alignment(self._align_content(prepared, options))
 
     def fit_state(
-        self, dataset: Dataset, name: str, options: TrainOptions, older: OlderFit | None = None
+        self,
+        dataset: Dataset,
+        content: CatalogueContent,
+        name: str,
+        options: TrainOptions,
+        older: OlderFit | None = None,
     ) -> EngineState:
         """Fit everything except the ranker; models that can continue from ``older`` do so.
 
         ``name`` is a folder below ``scratch`` for the word index.
         """
         searcher = self._build_words(dataset, name)
-        prepared = self.prepare(dataset, options, older)
-        models = self._train_models(prepared, name, options, older)
-        dataset, fusion = prepared.dataset, prepared.fusion
-        features = dataset.features
-        assert features is not None
-        quality = compute_like_shares(dataset)
+        prepared = self.prepare(dataset, content, options)
+        models = self._train_models(prepared, content.fusion, name, options, older)
+        features, quality = content.features, compute_like_shares(dataset)
         counts = dataset.item_counts()
         merits = quality * np.log(np.e + counts)
         values = ValueTable.of(dataset.catalogue.items, merits)
         return EngineState(
             catalogue=dataset.catalogue,
-            features=features,
-            codebooks=prepared.codebooks,
             models=models,
             ranker=None,
             searcher=replace(searcher, values=values),
             counts=counts,
             quality=quality,
             hidden=np.zeros(dataset.num_items, np.bool_),
-            cells=CodeCells.of(features.codes, prepared.codebooks),
             mean_quality=float(quality.mean()) if len(quality) else 0.0,
-            code_names=name_prefixes(
-                dataset.catalogue, features.codes, self.settings.content.fields
-            ),
-            variants=find_variants(dataset.catalogue),
-            fusion=fusion,
-            meaning_floor=self._find_meaning_floor(searcher, features, fusion),
+            meaning_floor=self._find_meaning_floor(searcher, features, content.fusion),
             context=ContextCounts.of(dataset, features.codes, self.settings.context),
             repeats=learn_repeats(dataset, features.codes, self.settings.repeats),
             reception=Reception.of(dataset),
+            **content.parts(),
         )
 
     def _build_words(self, dataset: Dataset, name: str) -> Searcher:
@@ -208,25 +217,6 @@ class Fitter:
             best = np.maximum(best, (vectors @ rows.T).max(axis=1))
         return MeaningFloor.of(best)
 
-    def _build_features(
-        self, dataset: Dataset, options: TrainOptions, older: OlderFit | None
-    ) -> tuple[ItemFeatures, Codebooks, Fusion]:
-        catalogue, content = dataset.catalogue, self.settings.content
-        reader = self.settings.token_reader
-        before = self.previous_codes or older
-        features, codebooks, fusion = build_features(
-            catalogue,
-            self.context.encoder,
-            self.context.vectors,
-            content,
-            self.settings.semantic_ids,
-            options,
-            self.context.media,
-            None if before is None else before.codebooks,
-            None if older is None else older.fusion,
-        )
-        return features.read_by(reader, catalogue.items), codebooks, fusion
-
     def _align_content(self, dataset: Dataset, options: TrainOptions) -> AlignedProjection:
         assert dataset.features is not None
         with self.clock.stage("align content"):
@@ -254,9 +244,13 @@ class Fitter:
         return features.read_by(self.settings.token_reader, items)
 
     def _train_models(
-        self, prepared: PreparedData, fit: str, options: TrainOptions, older: OlderFit | None
+        self,
+        dataset: Dataset,
+        fusion: Fusion,
+        fit: str,
+        options: TrainOptions,
+        older: OlderFit | None,
     ) -> dict[str, Recommender]:
-        dataset = prepared.dataset
         if "country" not in self.settings.context.named:  # the models then see no countries
             dataset = dataset.with_countries(None)
         items, trained = dataset.catalogue.vocabulary, dict[str, Recommender]()
@@ -264,7 +258,7 @@ class Fitter:
         for name, model in models.items():
             start = None
             if older is not None and model.continues():
-                start = older.start(name, items, prepared.fusion)
+                start = older.start(name, items, fusion)
             with self.clock.stage(f"train {name}"):
                 timed = self.with_time(options, f"{name} ({fit})")
                 trained[name] = model.train(dataset, timed, start)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from serendip.data.items.catalogue import open_catalogue
 from serendip.data.rows.row_array import ROWS_PER_BLOCK
 from serendip.data.text import normalise
 from serendip.data.vocabulary import Vocabulary
@@ -20,7 +21,8 @@ from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.sources import WordSource
 from serendip.engine.stages.surfaces import RETRIEVER, SurfaceConfig
-from serendip.engine.state import EngineState, open_counts
+from serendip.engine.state import EngineState
+from serendip.engine.state_parts import CONTENT
 from serendip.errors import ArtefactError, GateError
 from serendip.evaluate.decision import Decision
 from serendip.jobs.surface_quality.record import (
@@ -89,7 +91,7 @@ def check_kept_items(
     if current is None or not least:
         return []
     try:
-        before, _ = open_counts(current.folder)
+        before = open_catalogue(current.folder / CONTENT).vocabulary
     except (ArtefactError, KeyError, OSError):  # it is damaged, and should not stay
         return []
     total, gone = len(before), np.flatnonzero(items.numbers(before) < 0).tolist()

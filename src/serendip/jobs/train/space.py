@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from serendip.engine.state import EngineState
+from serendip.engine.state_parts import MODELS
 from serendip.errors import ArtefactError, UnsupportedError
 from serendip.models.embedding_space import MIN_AGREEMENT, SpaceContinuity, VectorSpace
 from serendip.models.retriever.model import Retriever, RetrieverGroups
 from serendip.runtime.versions import Version
 
-SPACE_FOLDER = "space"
+SPACE_FOLDER = f"{MODELS}/_space"
 MODEL = "retriever"
 _NO_SHARED_SPACE = "the tasks have separate retrievers, whose vectors share no space"
 

@@ -20,6 +20,7 @@ from serendip.engine.artefacts.training_record import (
     TrainingRecord,
 )
 from serendip.engine.engine import Engine
+from serendip.engine.state_parts import MODELS
 from serendip.engine.workspace import REPORT_JSON
 from serendip.errors import GateError, SerendipError
 from serendip.jobs.context import JobContext
@@ -41,9 +42,11 @@ from serendip.jobs.train.gates import (
     failed_gates,
     require_passed,
 )
-from serendip.jobs.train.parts.models import MODELS
+from serendip.jobs.train.parts.content import CONTENT_PART
+from serendip.jobs.train.parts.models import MODELS_PART
 from serendip.jobs.train.parts.plan import Draft, PartInputs, PartPlan, build_parts, plan_parts
-from serendip.jobs.train.parts.tables import RELEVANCE, REWRITES, SUGGESTIONS
+from serendip.jobs.train.parts.ranker import RANKER_PART
+from serendip.jobs.train.parts.tables import TABLES
 from serendip.jobs.train.space import continue_space
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.extras import require_training
@@ -53,7 +56,7 @@ from serendip.runtime.versions import Version
 
 _log = logging.getLogger(__name__)
 
-PARTS = (MODELS, SUGGESTIONS, REWRITES, RELEVANCE)
+PARTS = (CONTENT_PART, RANKER_PART, MODELS_PART, *TABLES)
 """Parts of a generation, each after those that it needs."""
 
 
@@ -169,22 +172,22 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
     with workspace.open_store() as store:
         deleted = store.items_deleted_by_api()
 
-    state = draft.state.with_synonyms(workspace.accepted_synonyms())
+    state = draft.served.with_synonyms(workspace.accepted_synonyms())
     version, encoder = Version(Path("draft"), draft.facts), context.encoder
     opened = Engine.of_version(workspace, version, state=state, encoder=encoder)
     with context.clock.stage("gates"), opened as engine:
         gates = [
-            check_integrity(draft.state),
+            check_integrity(state),
             *check_kept_items(
-                draft.state.catalogue.vocabulary,
+                state.catalogue.vocabulary,
                 deleted,
                 current,
                 settings.gate.least_kept_items,
             ),
             *check_answers(engine),
-            *check_budget(context.budget, draft.state.models),
+            *check_budget(context.budget, state.models),
             *check_report(workspace.reports / REPORT_JSON, digest),
-            *check_regression(draft.record, current, settings.gate.margin),
+            *check_regression(draft.ranker.record, current, settings.gate.margin),
         ]
         if not failed_gates(gates):
             measured = measure_generation(engine, context.dataset, LIST_REQUESTS)
@@ -205,9 +208,9 @@ def publish_draft(context: JobContext, draft: Draft, require_held: Callable[[], 
     """
     generations = context.workspace.generations
     space, facts = None, dict(draft.facts)
-    if draft.linked is None:
+    if MODELS not in draft.linked:
         current = open_in_force(generations, verify=False)
-        space, facts["space"] = continue_space(current, draft.state)
+        space, facts["space"] = continue_space(current, draft.models)
     with context.clock.stage("publish"):
         save = partial(draft.save, space=space)
         with context.workspace.exclusive("generations") as require_alone:

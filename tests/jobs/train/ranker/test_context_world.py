@@ -96,7 +96,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[JobContext, Split,
     context = JobContext.open(folder, TrainOptions(seed=1))
     split = temporal(context.dataset, 0.8)
     fitter = Fitter(context, tmp_path_factory.mktemp("scratch"))
-    state = fit_engine(fitter, split.train, "past", context.options).state
+    state, _ = fit_engine(fitter, split.train, "past", context.options)
     return context, split, fitter.append_new_items(state, split)
 
 
@@ -116,7 +116,7 @@ def plain(fitted, tmp_path_factory: pytest.TempPathFactory) -> EngineState:
     context, split, _ = fitted
     settings = context.settings.model_copy(update={"context": ContextConfig(use="off")})
     fitter = fitter_with(context, settings, tmp_path_factory.mktemp("plain"))
-    state = fit_engine(fitter, split.train, "without-context", context.options).state
+    state, _ = fit_engine(fitter, split.train, "without-context", context.options)
     return fitter.append_new_items(state, split)
 
 
@@ -142,7 +142,7 @@ def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_training_finds_that_the_country_decides(fitted, plain, few_are_enough, tmp_path):
     context, split, _ = fitted
     fitter = fitter_with(context, with_features(context.settings, "auto"), tmp_path)
-    state = fit_engine(fitter, split.train, "past", context.options).state
+    state, _ = fit_engine(fitter, split.train, "past", context.options)
     assert "country" in state.context.present
     assert "device" not in state.context.present
     assert state.ranker is not None

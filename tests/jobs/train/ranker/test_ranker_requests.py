@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data_world import dataset_of
+from fits import fit, prepare
 from small_shop import add_settings, import_shop, write_files
 
 from serendip.data import Event, FloatArray, Query, QueryExamples
@@ -89,7 +90,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
         dataset = take_snapshot(store, workspace.settings.actions)
     fitter = Fitter(JobContext.of(workspace), folder / "scratch")
     split = temporal(dataset, 0.85)
-    return fitter, split, fitter.fit_state(split.train, "past", TrainOptions())
+    return fitter, split, fit(fitter, split.train, "past", TrainOptions())
 
 
 HUNDRED = RankerConfig(most_requests=100)
@@ -199,13 +200,13 @@ def test_without_impressions_refused_candidates_are_drawn(fitted: Fitted) -> Non
 
 def test_logged_words_are_learned_up_to_the_cut(fitted: Fitted) -> None:
     fitter, split, _ = fitted
-    prepared = fitter.prepare(split.train, TrainOptions())
-    assert prepared.dataset.queries is not None
-    texts, items = prepared.dataset.queries.texts, prepared.dataset.queries.items
+    queries = prepare(fitter, split.train).queries
+    assert queries is not None
+    texts, items = queries.texts, queries.items
     place = list(texts).index("early words")
     assert split.train.catalogue.vocabulary.id(int(items[place])) == "i2"
     assert "comedy" not in texts[place:]
-    assert len(texts) == len(prepared.dataset.queries.vectors) == place + 1
+    assert len(texts) == len(queries.vectors) == place + 1
 
 
 def quick(settings: Settings) -> Settings:

@@ -1,7 +1,7 @@
 """Which parts of a generation a training builds, and why.
 
 A part is built if what it reads is not what the same part of the generation in force was made from,
-or if a part that it needs is built; else its files are linked. What a part reads is known before
+or if a part that it needs is built; else its folder is linked. What a part reads is known before
 anything is built, so ``serendip train --explain`` tells all of it. Parts are built into a draft: a
 generation before it is published.
 """
@@ -12,27 +12,25 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from serendip.engine.state import TABLES, EngineState
+from serendip.engine.catalogue_content import CatalogueContent
+from serendip.engine.state import EngineState
+from serendip.engine.state_parts import PARTS, RANKER, save_state
 from serendip.errors import ConfigError
 from serendip.evaluate.decision import DECISIONS, Decision, read_table, write_decisions
 from serendip.jobs.context import JobContext
 from serendip.jobs.lists.gate import LISTS_FILE
-from serendip.jobs.surface_quality.record import (
-    RECORD_FILE,
-    QualityRecord,
-    read_record,
-    save_record,
-)
-from serendip.jobs.train.continuation import OLDER_FOLDER, OlderFit
+from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord, save_record
+from serendip.jobs.train.continuation import OLDER_FOLDER
+from serendip.jobs.train.engine_fit import RankerPart
 from serendip.jobs.train.fingerprint import hash_code
 from serendip.jobs.train.space import SPACE_FOLDER
 from serendip.models.embedding_space import VectorSpace
 from serendip.runtime.atomic_files import link_or_copy
-from serendip.runtime.versions import MANIFEST, OWN_FACTS, Version
+from serendip.runtime.versions import OWN_FACTS, Version
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,27 +38,29 @@ class Draft:
     """A generation before it is published.
 
     Args:
-        older: for the next training to continue from; None = there were too few data, or it is
-            linked.
-        record: answers of the fit on the older part; None = the data are too few.
+        state: without the ranker, so that another one can be added to the same models; None = the
+            models come later.
         lists: what people see of it; None = it was not measured.
-        linked: folder of the generation whose models it has; None = they are its own.
+        linked: parts whose files are those of the generation in force, and its folder.
     """
 
-    state: EngineState
     facts: Mapping[str, Any]
-    older: OlderFit | None = None
-    record: QualityRecord | None = None
+    content: CatalogueContent
+    ranker: RankerPart = field(default_factory=RankerPart)
+    state: EngineState | None = None
     lists: QualityRecord | None = None
-    linked: Path | None = None
+    linked: Mapping[str, Path] = field(default_factory=dict)
 
-    @classmethod
-    def link(cls, generation: Version) -> Draft:
-        """A draft of the same files and facts as a generation."""
-        folder, own = generation.folder, (*OWN_FACTS, "previous")
-        facts = {key: value for key, value in generation.manifest.items() if key not in own}
-        record = read_record(folder / RECORD_FILE)
-        return cls(EngineState.open(folder), facts, record=record, linked=folder)
+    @property
+    def models(self) -> EngineState:
+        """The state, once there is one."""
+        assert self.state is not None
+        return self.state
+
+    @property
+    def served(self) -> EngineState:
+        """The state as it will answer."""
+        return self.models.with_ranker(self.ranker.ranker)
 
     def with_facts(self, **facts: Any) -> Draft:
         """A copy with additional facts."""
@@ -77,34 +77,23 @@ class Draft:
         return list(read_table(self.facts.get(DECISIONS, {})))
 
     def save(self, folder: Path, space: VectorSpace | None) -> None:
-        """Write the files of the generation into an empty folder; those of linked models are links.
+        """Write the files of the generation into an empty folder; those of linked parts are links.
 
         The space is that of the vectors of its own models; None = there is none.
         """
-        if self.linked is None:
-            self.state.save(folder)
-            if self.older is not None:
-                self.older.save(folder / OLDER_FOLDER)
-            if self.record is not None:
-                save_record(self.record, folder / RECORD_FILE)
-            if space is not None:
-                space.save(folder / SPACE_FOLDER)
-        else:
-            _link_files(self.linked, folder)
-            self.state.save_tables(folder)
+        for part, source in self.linked.items():
+            shutil.copytree(source / part, folder / part, copy_function=link_or_copy)
+        state = replace(self.models, ranker=self.ranker.ranker)
+        save_state(state, folder, [part for part in PARTS if part not in self.linked])
+        if RANKER not in self.linked:
+            if self.ranker.older is not None:
+                self.ranker.older.save(folder / OLDER_FOLDER)
+            if self.ranker.record is not None:
+                save_record(self.ranker.record, folder / RECORD_FILE)
+        if space is not None:
+            space.save(folder / SPACE_FOLDER)
         if self.lists is not None:
             save_record(self.lists, folder / LISTS_FILE)
-
-
-def _link_files(source: Path, target: Path) -> None:
-    written = {*TABLES, LISTS_FILE, MANIFEST}
-    for path in source.iterdir():
-        if path.name in written:
-            continue
-        if path.is_dir():
-            shutil.copytree(path, target / path.name, copy_function=link_or_copy)
-        else:
-            link_or_copy(path, target / path.name)
 
 
 PARTS_KEY = "parts"
@@ -134,15 +123,17 @@ class Part:
 
     Args:
         needs: names of the parts before it that it is made from.
-        reads: what else it is made from: name for people -> plain value.
-        build: adds the part to the draft, in place of a linked one. The draft has the parts that it
-            needs; None for the first part.
+        reads: what else it is made from: name for people -> plain value; of the context and the
+            generation in force.
+        build: adds the part to a draft that has the parts before it; None for the first part.
+        link: adds that of the generation in force instead.
     """
 
     name: str
     needs: tuple[str, ...]
-    reads: Callable[[JobContext], Mapping[str, Any]]
+    reads: Callable[[JobContext, Version | None], Mapping[str, Any]]
     build: Callable[[PartInputs, Draft | None], Draft]
+    link: Callable[[PartInputs, Draft | None, Version], Draft]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +175,7 @@ def plan_parts(
     code = hash_code()
     known = {} if current is None else current.manifest.get(PARTS_KEY, {})
     for part in parts:
-        reads = {name: _digest(value) for name, value in part.reads(context).items()}
+        reads = {name: _digest(value) for name, value in part.reads(context, current).items()}
         needed = [plans[name].fingerprint for name in part.needs]
         fingerprint = _digest([code, needed, reads])
         before = known.get(part.name)
@@ -208,14 +199,10 @@ def build_parts(
     plans: Mapping[str, PartPlan],
     inputs: PartInputs,
 ) -> Draft:
-    """Build or link all parts, in their order.
-
-    All others need the first one. So where any is linked, that one is, and the draft begins with
-    the whole generation in force.
-    """
+    """Build or link all parts, in their order."""
     current = inputs.current
     draft: Draft | None = None
-    clock, made = inputs.context.clock, dict[str, Any]()
+    clock, made, linked = inputs.context.clock, dict[str, Any](), dict[str, Path]()
     for part in parts:
         plan, before = plans[part.name], len(clock.stages)
         if current is None or plan.reason:
@@ -228,12 +215,21 @@ def build_parts(
                 "cpu_s": round(sum(stage.cpu_s for stage in stages), 1),
             }
         else:
-            draft = draft or Draft.link(current)
+            draft = part.link(inputs, draft, current)
+            linked[part.name] = current.folder
             made[part.name] = {"linked": current.name, **current.manifest[PARTS_KEY][part.name]}
     if draft is None:
         raise ConfigError("a generation has at least one part.")
-    facts = {"settings": inputs.context.settings.learned_from(), PARTS_KEY: made}
-    return draft.with_facts(**facts)
+    if current is not None and linked:
+        draft = replace(draft, facts=_join_facts(current.manifest, draft.facts), linked=linked)
+    return draft.with_facts(settings=inputs.context.settings.learned_from(), **{PARTS_KEY: made})
+
+
+def _join_facts(before: Mapping[str, Any], built: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts of what was built, and those of linked parts."""
+    facts = {key: value for key, value in before.items() if key not in (*OWN_FACTS, "previous")}
+    decisions = {**before.get(DECISIONS, {}), **built.get(DECISIONS, {})}
+    return {**facts, **built, DECISIONS: decisions}
 
 
 def _find_change(before: Mapping[str, str], now: Mapping[str, str], built: Sequence[str]) -> str:

@@ -6,11 +6,19 @@ with the texts of all items.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from serendip.engine.state import EngineState
+from serendip.engine.state_parts import (
+    CONTENT,
+    MODELS,
+    RELEVANCE,
+    REWRITES,
+    SUGGESTIONS,
+    open_table,
+)
 from serendip.evaluate.decision import write_decisions
 from serendip.jobs.context import JobContext
 from serendip.jobs.relevance.decisions import MODELS_KEY, decide_filters
@@ -25,7 +33,7 @@ from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.jobs.train.parts.plan import Draft, Part, PartInputs
 from serendip.models.relevance.model import RelevanceModel
 from serendip.runtime.atomic_files import hash_files
-from serendip.runtime.versions import CHECKSUM
+from serendip.runtime.versions import CHECKSUM, Version
 from serendip.search.rewrites import RewriteTable
 from serendip.search.searcher import Searcher
 from serendip.search.values import ValueTable
@@ -34,17 +42,17 @@ from serendip.search.values import ValueTable
 def build_table_of_suggestions(inputs: PartInputs, draft: Draft | None) -> Draft:
     """Build verified suggestions and the model that ranks them."""
     assert draft is not None
-    context, log, searcher = inputs.context, inputs.context.query_log, _plain(draft.state)
+    context, log, searcher = inputs.context, inputs.context.query_log, _plain(draft.models)
     with context.clock.stage("suggested queries"):
         written = read_written_queries(context.workspace, log.dataset.catalogue)
         table, report = build_suggestions(context, searcher, written)
         ranker = train_query_ranker(table, searcher.titles, log, context.options.seed)
     facts = {**report, "ranker_learned_from": ranker.learned_from}
-    state = replace(draft.state, queries=table, query_ranker=ranker)
+    state = replace(draft.models, queries=table, query_ranker=ranker)
     return replace(draft, state=state).with_facts(queries=facts)
 
 
-def read_suggestions(context: JobContext) -> Mapping[str, Any]:
+def read_suggestions(context: JobContext, current: Version | None) -> Mapping[str, Any]:
     """What suggestions are made from besides the models."""
     return {
         "[queries]": context.settings.queries.model_dump(mode="json"),
@@ -52,7 +60,7 @@ def read_suggestions(context: JobContext) -> Mapping[str, Any]:
     }
 
 
-def read_rewrites(context: JobContext) -> Mapping[str, Any]:
+def read_rewrites(context: JobContext, current: Version | None) -> Mapping[str, Any]:
     """What rewrites are made from besides the models and the suggestions."""
     path = context.workspace.synonyms
     return {"synonyms": hash_files([path]) if path.exists() else ""}
@@ -62,18 +70,14 @@ def build_table_of_rewrites(inputs: PartInputs, draft: Draft | None) -> Draft:
     """Build rewrites of queries."""
     assert draft is not None
     with inputs.context.clock.stage("rewrites"):
-        plain = _plain(draft.state)
-        rewrites, facts = build_rewrites(plain, draft.state.queries, inputs.context)
-    state = replace(draft.state, searcher=replace(draft.state.searcher, rewrites=rewrites))
+        plain = _plain(draft.models)
+        rewrites, facts = build_rewrites(plain, draft.models.queries, inputs.context)
+    state = replace(draft.models, searcher=replace(draft.models.searcher, rewrites=rewrites))
     return replace(draft, state=state).with_facts(rewrites=facts)
 
 
 def _plain(state: EngineState) -> Searcher:
     return replace(state.searcher, rewrites=RewriteTable(), values=ValueTable.of(()))
-
-
-SUGGESTIONS = Part("suggestions", ("models",), read_suggestions, build_table_of_suggestions)
-REWRITES = Part("rewrites", ("models", "suggestions"), read_rewrites, build_table_of_rewrites)
 
 
 def build_relevance(inputs: PartInputs, draft: Draft | None) -> Draft:
@@ -83,14 +87,14 @@ def build_relevance(inputs: PartInputs, draft: Draft | None) -> Draft:
     filters, proven, versions = decide_filters(context)
     if versions:
         with context.clock.stage("relevance model"):
-            models = load_relevance_models(context, versions, draft.state.catalogue)
-    state = replace(draft.state, relevance_models=models, relevance_thresholds=proven)
+            models = load_relevance_models(context, versions, draft.models.catalogue)
+    state = replace(draft.models, relevance_models=models, relevance_thresholds=proven)
     names = {MODELS_KEY: {labels: version.name for labels, version in versions.items()}}
     told = replace(draft, state=state).with_facts(**names)
-    return told.with_decisions(RELEVANCE.name, [*filters.values()])
+    return told.with_decisions(RELEVANCE, [*filters.values()])
 
 
-def read_relevance(context: JobContext) -> Mapping[str, Any]:
+def read_relevance(context: JobContext, current: Version | None) -> Mapping[str, Any]:
     """What the models are made from, besides the items.
 
     Raises:
@@ -109,4 +113,28 @@ def read_relevance(context: JobContext) -> Mapping[str, Any]:
     }
 
 
-RELEVANCE = Part("relevance", ("models",), read_relevance, build_relevance)
+def _linked(part: str) -> Callable[[PartInputs, Draft | None, Version], Draft]:
+    def link(inputs: PartInputs, draft: Draft | None, current: Version) -> Draft:
+        assert draft is not None
+        return replace(draft, state=open_table(draft.models, part, current.folder))
+
+    return link
+
+
+TABLES = (
+    Part(
+        SUGGESTIONS,
+        (MODELS,),
+        read_suggestions,
+        build_table_of_suggestions,
+        _linked(SUGGESTIONS),
+    ),
+    Part(
+        REWRITES,
+        (MODELS, SUGGESTIONS),
+        read_rewrites,
+        build_table_of_rewrites,
+        _linked(REWRITES),
+    ),
+    Part(RELEVANCE, (CONTENT,), read_relevance, build_relevance, _linked(RELEVANCE)),
+)

@@ -1,0 +1,231 @@
+"""Parts of a generation that requests read: what a state is saved into, and opened from.
+
+Each part has a folder of its own, so that a training links those that have not changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence, Sized
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.artefact import Artefact
+from serendip.data.events.repeats import Repeats
+from serendip.data.items.catalogue import Catalogue, open_catalogue, save_catalogue
+from serendip.data.items.reception import Reception
+from serendip.engine.catalogue_content import CatalogueContent
+from serendip.engine.state import EngineState
+from serendip.errors import ArtefactError
+from serendip.models import open_model
+from serendip.models.context_counts import ContextCounts
+from serendip.models.ranker.model import Ranker
+from serendip.models.relevance.features import ItemTexts
+from serendip.models.relevance.model import LearnedRelevance, RelevanceModel
+from serendip.search.logistic import LogisticModel
+from serendip.search.nonsense import MeaningFloor
+from serendip.search.rewrites import RewriteTable
+from serendip.search.searcher import Searcher
+from serendip.search.suggestions.ranker import FEATURES
+from serendip.search.suggestions.table import ItemChoices, QueryTable
+from serendip.search.values import ValueTable
+
+CONTENT, RANKER, MODELS = "content", "ranker", "models"
+SUGGESTIONS, REWRITES, RELEVANCE = "suggestions", "rewrites", "relevance"
+PARTS = (CONTENT, RANKER, MODELS, SUGGESTIONS, REWRITES, RELEVANCE)
+"""Parts of a generation, and their folders in it, each after those that it needs."""
+
+_NUMBERS, _WORDS = "_numbers", "_words"  # folders beside those of the models
+_QUERIES, _QUERY_RANKER, _RANKER = "queries", "ranker", "model"
+_ITEM_TEXTS = "_items"  # texts of items, which all relevance models read
+
+
+def save_state(state: EngineState, folder: Path, parts: Collection[str] = PARTS) -> None:
+    """Write parts of a state into their folders, which are created."""
+    for part in parts:
+        (folder / part).mkdir(parents=True)
+        _WRITERS[part](state, folder / part)
+
+
+def open_state(folder: Path) -> EngineState:
+    """Read what ``save_state`` wrote. The caller has checked the checksums of the generation.
+
+    Raises:
+        ArtefactError: another version of the code saved the state, or its parts are of different
+            numbers of items or sizes of vectors.
+    """
+    state = open_models(folder)
+    for part in (SUGGESTIONS, REWRITES, RELEVANCE):
+        state = open_table(state, part, folder)
+    state = state.with_ranker(open_ranker(folder))
+    if state.ranker is not None:
+        state.ranker.require_features(state.feature_names)
+    return state
+
+
+def open_models(folder: Path) -> EngineState:
+    """Read the parts ``CONTENT`` and ``MODELS`` of a saved state; see ``open_state``."""
+    catalogue, content = open_catalogue(folder / CONTENT), CatalogueContent.open(folder / CONTENT)
+    place = folder / MODELS
+    learned = LearnedNumbers.open(place / _NUMBERS)
+    rows: dict[str, Sized] = {"items": catalogue.available_from, "codes": content.features.codes}
+    rows |= {"counts": learned.counts, "quality": learned.quality}
+    sizes = {f"rows of {name}": (len(part), len(catalogue)) for name, part in rows.items()}
+    _require_fitting(folder, sizes)
+    searcher = Searcher.open(place / _WORDS, catalogue, learned.counts)
+    state = EngineState(
+        catalogue=catalogue,
+        models={name: open_model(kind, place / name) for name, kind in learned.classes.items()},
+        ranker=None,
+        searcher=replace(searcher, values=learned.values),
+        hidden=np.zeros(len(catalogue), np.bool_),
+        **content.parts(),
+        **{name: getattr(learned, name) for name in _LEARNED},
+    )
+    _require_fitting(folder, _find_sizes(state))
+    return state
+
+
+def open_table(state: EngineState, part: str, folder: Path) -> EngineState:
+    """A copy of a state with ``SUGGESTIONS``, ``REWRITES`` or ``RELEVANCE`` of a saved one.
+
+    That has the same items.
+    """
+    place = folder / part
+    if part == SUGGESTIONS:
+        table = QueryTable.open(place / _QUERIES)
+        ranker = LogisticModel.open(place / _QUERY_RANKER).require_names(FEATURES)
+        queries = replace(table, choices=ItemChoices.of(state.counts))
+        return replace(state, queries=queries, query_ranker=ranker)
+    if part == REWRITES:
+        searcher = replace(state.searcher, rewrites=RewriteTable.open(place))
+        return replace(state, searcher=searcher)
+    facts = RelevanceFacts.open(place)
+    models = _open_relevance(place, facts.models, state.catalogue)
+    return replace(state, relevance_models=models, relevance_thresholds=facts.thresholds)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LearnedNumbers(Artefact):
+    """What a state learned besides its models; see ``EngineState``.
+
+    Args:
+        classes: name of each model -> name of its class in the registry.
+        values: of the searcher.
+    """
+
+    classes: Mapping[str, str]
+    counts: IntArray
+    quality: FloatArray
+    mean_quality: float
+    context: ContextCounts
+    repeats: Repeats
+    reception: Reception
+    meaning_floor: MeaningFloor
+    values: ValueTable
+
+
+_LEARNED = [own.name for own in fields(LearnedNumbers)][1:-1]  # also parts of a state
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RelevanceFacts(Artefact):
+    """Which relevance models there are, by surface of their labels, and thresholds by surface."""
+
+    models: tuple[str, ...]
+    thresholds: Mapping[str, float]
+
+
+def open_ranker(folder: Path) -> Ranker | None:
+    """Open the ranker of a saved state, if it has one."""
+    place = folder / RANKER / _RANKER
+    return Ranker.open(place) if place.is_dir() else None
+
+
+def _write_content(state: EngineState, folder: Path) -> None:
+    save_catalogue(state.catalogue, folder)
+    content = {own.name: getattr(state, own.name) for own in fields(CatalogueContent)}
+    CatalogueContent(**content).save(folder)
+
+
+def _write_ranker(state: EngineState, folder: Path) -> None:
+    if state.ranker is not None:
+        state.ranker.save(folder / _RANKER)
+
+
+def _write_models(state: EngineState, folder: Path) -> None:
+    numbers = {name: getattr(state, name) for name in _LEARNED}
+    classes = {name: model.name for name, model in state.models.items()}
+    LearnedNumbers(classes, values=state.searcher.values, **numbers).save(folder / _NUMBERS)
+    for name, model in state.models.items():
+        model.save(folder / name)
+    searcher = state.searcher
+    indexed = searcher.lexical.fields, searcher.searches
+    Searcher.build(state.catalogue, state.counts, folder / _WORDS, *indexed)
+
+
+def _write_suggestions(state: EngineState, folder: Path) -> None:
+    state.queries.save(folder / _QUERIES)
+    state.query_ranker.save(folder / _QUERY_RANKER)
+
+
+def _write_rewrites(state: EngineState, folder: Path) -> None:
+    state.searcher.rewrites.save(folder)
+
+
+def _write_relevance(state: EngineState, folder: Path) -> None:
+    models = state.relevance_models
+    RelevanceFacts(tuple(models), state.relevance_thresholds).save(folder)
+    for model in [*models.values()][:1]:
+        model.items.save(folder / _ITEM_TEXTS)
+    for name, model in models.items():
+        model.learned.save(folder / name)
+
+
+_WRITERS: Mapping[str, Callable[[EngineState, Path], None]] = {
+    CONTENT: _write_content,
+    RANKER: _write_ranker,
+    MODELS: _write_models,
+    SUGGESTIONS: _write_suggestions,
+    REWRITES: _write_rewrites,
+    RELEVANCE: _write_relevance,
+}
+
+
+def _open_relevance(
+    folder: Path, labels: Sequence[str], catalogue: Catalogue
+) -> dict[str, RelevanceModel]:
+    if not labels:
+        return {}
+    items = ItemTexts.open(folder / _ITEM_TEXTS)
+    return {name: LearnedRelevance.open(folder / name).apply(items, catalogue) for name in labels}
+
+
+def _require_fitting(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> None:
+    """Check that parts are of the same items and sizes.
+
+    Raises:
+        ArtefactError: one is not.
+    """
+    for what, (found, wanted) in sizes.items():
+        if found != wanted:
+            raise ArtefactError(
+                f"the parts of {folder} do not fit together: {found:,} {what} for {wanted:,}.",
+                "Run `serendip rollback`, or train again.",
+            )
+
+
+def _find_sizes(state: EngineState) -> dict[str, tuple[int, int]]:
+    features, (levels, _, size) = state.features, state.codebooks.centroids.shape
+    parts: dict[str, Sized] = {"content": features.content, "cells": state.cells.items}
+    parts |= {} if features.present is None else {"present": features.present}
+    parts |= state.reception.stored()
+    parts |= {"repeats": state.repeats.after} if state.repeats.is_on else {}
+    rows = {f"rows of {name}": len(part) for name, part in parts.items()}
+    rows |= {f"items of the model {name}": one.num_items for name, one in state.models.items()}
+    return {what: (count, state.num_items) for what, count in rows.items()} | {
+        "levels of codes": (features.codes.shape[1], levels),
+        "values of a vector": (features.content.shape[1], size),
+    }
