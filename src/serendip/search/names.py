@@ -182,6 +182,10 @@ class Names(Artefact):
         """Number of built items with a name."""
         return len(self.ranks_at(self.index.find(name)))
 
+    def count(self, name: str) -> int:
+        """Number of items with a name; changed ones count twice."""
+        return self.size(name) + len(self.late.items.get(name, ()))
+
     def best(self, name: str, k: int) -> IntArray:
         """The k best built items with a name."""
         items: IntArray = self.order[self.ranks_at(self.index.find(name))[:k]]

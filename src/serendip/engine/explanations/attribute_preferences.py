@@ -60,7 +60,7 @@ def _compare(items: list[int], state: EngineState, least: int) -> Preferences:
             having.setdefault(word, []).append(item)
     values = {}
     for word, owners in having.items():
-        known = state.searcher.values.size(normalise(word))
+        known = state.searcher.values.count(normalise(word))
         share = len(owners) / len(items)
         if len(owners) < least or known < _LEAST or share * state.num_items <= known:
             continue
