@@ -45,5 +45,5 @@ def write_worse_report(shop: Path, seed: int = 0) -> None:
     """A report whose gate every training of these settings and files fails."""
     row = {"metric": METRIC, "baseline": BASELINE, "difference": -0.1, "verdict": "worse"}
     fingerprint = compute_fingerprint(Workspace.open(shop), seed)
-    report = {"fingerprint": fingerprint, "protocols": {"temporal": {"comparisons": [row]}}}
+    report = {"fingerprint": fingerprint, "surfaces": {"home": {"comparisons": [row]}}}
     write_json(shop / "reports" / "report.json", report)

@@ -27,7 +27,6 @@ from serendip.engine.stages import sources
 from serendip.engine.stages.batch import Batch
 from serendip.engine.stages.sources import Source
 from serendip.engine.state import EngineState
-from serendip.evaluate.metrics import METRICS
 from serendip.testing import RecommenderContract
 
 GUIDE = Path(__file__).parents[1] / "docs" / "guide"
@@ -62,11 +61,10 @@ TestDice = METRIC["TestDice"]
 
 @pytest.fixture(scope="module", autouse=True)
 def registered() -> Iterator[None]:
-    """The registrations that the pages ask for, each a line in a table."""
-    encoder, kind = ENCODER["PrefixEncoder"], METRIC["Dice"]
+    """The registration that a page asks for, a line in a table."""
+    encoder = ENCODER["PrefixEncoder"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(text_encoders._ENCODERS, encoder.name, lambda device: encoder())
-        patch.setitem(METRICS, kind.name, kind)
         yield
 
 
@@ -140,7 +138,7 @@ def test_the_source_of_the_page_proposes_candidates_in_a_surface(
 def test_the_pages_say_where_to_register() -> None:
     page = (GUIDE / "add-an-encoder.md").read_text()
     assert "PrefixEncoder.name: lambda device: PrefixEncoder()," in page
-    assert "One entry in `METRICS`" in (GUIDE / "add-a-metric.md").read_text()
+    assert "`RANKING`" in (GUIDE / "add-a-metric.md").read_text()
 
 
 # --- what a change touches -----------------------------------------------------------------------

@@ -5,18 +5,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.errors import ConfigError, DataError
 from serendip.evaluate.metrics import (
     MRR,
     NDCG,
+    Coverage,
+    Gini,
     RankingMetric,
     Recall,
     grade,
-    metric,
-    surprise,
 )
-from serendip.evaluate.runs import ranks_from_lists, ranks_from_scores, require_distinct
+from serendip.evaluate.runs import ranks_from_lists, ranks_from_scores
 from serendip.testing import RankingMetricContract
+
+KINDS = {kind.name: kind for kind in (NDCG, Recall, MRR, Coverage, Gini)}
+
+
+def metric(label):
+    name, k = label.split("@")
+    return KINDS[name](int(k))
 
 
 def value(label, ranked, relevance):
@@ -102,15 +108,6 @@ class TestMRR(RankingMetricContract):
         return MRR(k)
 
 
-# --- labels --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("label", ["ndcg@10", "nDCG", "nDCG@0", "nDCG@-1", "nDCG@1.5", "X@10", ""])
-def test_unknown_labels_are_refused_with_the_known_ones(label):
-    with pytest.raises(ConfigError, match="nDCG@k"):
-        metric(label)
-
-
 def gini_of(counts, size):
     """The textbook definition: mean absolute difference over twice the mean."""
     exposure = np.zeros(size)
@@ -137,12 +134,6 @@ def test_exposure_counts_what_is_shown(label, lists, size, value):
     assert found[0] == pytest.approx(value)
 
 
-def test_more_items_than_the_catalogue_has_are_refused():
-    for name in ("Coverage", "Gini"):
-        with pytest.raises(DataError, match="3 items are shown of a catalogue of 2"):
-            metric(f"{name}@3").of_exposure(lists_of([[0, 1, 2]]), np.zeros(1, dtype=int), 2)
-
-
 @given(
     counts=st.lists(st.integers(1, 9), min_size=1, max_size=8),
     never=st.integers(0, 20),
@@ -153,15 +144,6 @@ def test_gini_equals_its_textbook_definition(counts, never):
     size = len(counts) + never
     value, _ = metric("Gini@1").of_exposure(lists, np.arange(len(shown)), size)
     assert value == pytest.approx(gini_of(counts, size))
-
-
-def test_novelty_is_the_mean_information_of_the_shown_items():
-    """Counts 2, 0, 1, 1 with add-one smoothing are shares 3/8, 1/8, 2/8, 2/8."""
-    bits = surprise(np.array([2, 0, 1, 1], dtype=np.int32))
-    assert bits[1:].tolist() == [3.0, 2.0, 2.0]
-    lists = lists_of([[1, 2], [2, -1], [-1, -1]])
-    assert metric("Novelty@2").of_lists(lists, bits).tolist() == [2.5, 2.0, 0.0]
-    assert np.isfinite(surprise(np.zeros(5, dtype=np.int32))).all()
 
 
 def test_the_jackknife_treats_all_lists_of_a_user_as_one():
@@ -196,9 +178,3 @@ def test_a_rank_counts_the_better_items(scores, target, excluded, rank):
 def test_ranks_in_lists_are_1_based_and_infinite_where_absent():
     lists = lists_of([[4, 5, -1], [4, 5, 6]])
     assert ranks_from_lists(lists, lists_of([5, 7])).tolist() == [2.0, np.inf]
-
-
-def test_a_list_with_a_repeated_item_is_refused_and_padding_may_repeat():
-    require_distinct("pop", lists_of([[1, -1, -1]]))
-    with pytest.raises(DataError, match=r"run 'pop': 1 lists.*list 1, item 3"):
-        require_distinct("pop", lists_of([[1, 2, 3], [3, 2, 3]]))

@@ -31,7 +31,7 @@ def world(*shown: tuple[str, float], available: dict[str, float] | None = None) 
 
 def judge(data: Dataset, lists: list[list[str]]) -> NewItemFigures:
     split = temporal(data, 4 / 9)
-    return measure_new_items(data, split, {"engine": tabulate(split, lists)})
+    return measure_new_items(data, split, split.targets, {"engine": tabulate(split, lists)})
 
 
 def tabulate(split: Split, lists: list[list[str]]) -> np.ndarray:

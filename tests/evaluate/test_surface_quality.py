@@ -1,13 +1,11 @@
 """Figures of a surface, against numbers worked out by hand."""
 
-from dataclasses import replace
 from math import log2
 
 import numpy as np
 import pytest
 from surface_world import items, lists, surface
 
-from serendip.errors import DataError
 from serendip.evaluate.special_surfaces import Sale, measure_auction, measure_messages
 from serendip.evaluate.surface_quality import measure_surface, value_lists
 
@@ -79,18 +77,6 @@ def test_the_subject_is_compared_in_pairs_with_every_baseline():
     recall = figures.comparisons[1]
     assert recall.difference == pytest.approx(0.75 - 0.125)
     assert recall.verdict == "too small to tell"  # two users
-
-
-def test_a_request_without_a_relevant_item_is_refused():
-    with pytest.raises(DataError, match="a request of 'cart' has no relevant item"):
-        surface(relevant=[items(0), items(), items(1)])
-
-
-def test_every_request_must_be_answered_and_no_item_twice():
-    with pytest.raises(DataError, match="'engine' has 1 lists for 3 requests"):
-        surface(lists={"engine": lists([0])}, baselines=[])
-    with pytest.raises(DataError, match="1 lists show an item twice"):
-        replace(surface(), lists={"engine": lists([0, 0], [1], [2])}, baselines=[])
 
 
 def test_messages_are_counted_where_they_are_sent():

@@ -1,10 +1,9 @@
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pytest
 
-from serendip.evaluate.task_transfer import TaskModels, TaskRanks, alignment_figures
+from serendip.evaluate.task_transfer import TaskRanks, alignment_figures
 
 TASKS = ("home", "search", "similar")
 NUM_USERS = 60
@@ -39,9 +38,8 @@ def world(valid: dict[tuple[str, ...], float], seeds: int = 2) -> list[TaskRanks
 
 def test_figures_are_means_over_users_of_the_test() -> None:
     found = alignment_figures(world({TASKS: 0.6}))
-    row = next(row for row in found["rows"] if row["model"] == "unified")
-    assert row["N@10"] == row["R@10"] == pytest.approx(0.3)
-    assert row["valid_N@10"] == pytest.approx(0.6)
+    assert found["models"]["home"]["unified"]["N@10"]["value"] == pytest.approx(0.3)
+    assert found["grouping"]["1"]["valid_relative"]["home"] == pytest.approx(0.2)
     specialist = found["models"]["home"]["specialist"]["N@10"]
     assert (specialist["value"], specialist["n"]) == (pytest.approx(0.25), NUM_USERS)
     for one in found["comparisons"]:
@@ -73,48 +71,13 @@ def test_the_fewest_models_are_advised_with_which_no_task_loses() -> None:
     }
 
 
-def rows(line: str, values: dict[str, float], cpu_s: float = 10.0) -> list[dict[str, Any]]:
-    """Rows of one model, twice as good on test as on validation."""
-    return [
-        {
-            "line": line,
-            "seed": 0,
-            "task": task,
-            "N@10": 2 * value,
-            "valid_N@10": value,
-            "cpu_s": cpu_s,
-            "params": 100,
-        }
-        for task, value in values.items()
-    ]
-
-
-ALONE = [
-    *rows("a", {"home": 0.10}),
-    *rows("b", {"search": 0.20}),
-    *rows("c", {"similar": 0.30}),
-]
-
-
-def test_transfer_is_the_relative_change_beside_another_task() -> None:
-    pair = rows("p", {"home": 0.11, "search": 0.18})
-    found = TaskModels([*ALONE, *pair]).transfer()
-    assert found["home"] == {"search": pytest.approx(0.1)}
-    assert found["search"] == {"home": pytest.approx(-0.1)}
-    assert found["similar"] == {}
-
-
 def test_the_best_split_of_each_size_is_found() -> None:
-    pairs = [
-        *rows("p", {"home": 0.11, "search": 0.18}),
-        *rows("q", {"home": 0.12, "similar": 0.33}),
-    ]
-    unified = rows("u", {"home": 0.10, "search": 0.10, "similar": 0.30}, cpu_s=15.0)
-    found = TaskModels([*ALONE, *pairs, *unified]).groupings()
+    valid = {("home", "search"): 0.6, ("home", "similar"): 0.7, TASKS: 0.3}
+    found = alignment_figures(world(valid))["grouping"]
     assert set(found) == {"1", "2", "3"}
     assert sorted(map(tuple, found["2"]["groups"])) == [("home", "similar"), ("search",)]
-    assert found["2"]["valid_gain"] == pytest.approx((0.2 + 0.1 + 0) / 3)
-    assert (found["1"]["cpu_s"], found["2"]["cpu_s"], found["3"]["cpu_s"]) == (15, 20, 30)
+    assert found["2"]["valid_gain"] == pytest.approx((0.4 + 0.4 + 0) / 3)
+    assert (found["1"]["cpu_s"], found["2"]["cpu_s"], found["3"]["cpu_s"]) == (10, 20, 30)
     assert (found["1"]["params"], found["3"]["params"]) == (100, 300)
-    assert found["1"]["relative"]["search"] == pytest.approx(-0.5)
+    assert found["1"]["relative"]["search"] == pytest.approx(-0.4)
     assert found["3"]["valid_gain"] == 0

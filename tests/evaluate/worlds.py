@@ -1,6 +1,6 @@
 """A small world of runs that the report tests share."""
 
-from dataclasses import asdict, fields, replace
+from dataclasses import replace
 
 import numpy as np
 from surface_world import slice_of, surface
@@ -10,7 +10,7 @@ from serendip.evaluate.faithfulness import Deletion, summarise_deletions
 from serendip.evaluate.intervals import Estimate
 from serendip.evaluate.lists import ListFigure, ListFigures, ShownList
 from serendip.evaluate.new_items import ExplorationFigures, NewItemFigures, Start
-from serendip.evaluate.report.document import ReportFigures, build_report
+from serendip.evaluate.report.document import build_report
 from serendip.evaluate.special_surfaces import Sale, measure_messages
 from serendip.evaluate.surface_quality import SurfaceFigures, SurfaceRuns, measure_surface
 
@@ -30,7 +30,7 @@ def list_world(targets, spread, hits, seed):
     return lists
 
 
-def temporal_runs(names=NAMES, **changes):
+def home_runs(names=NAMES, **changes):
     rng = np.random.default_rng(0)
     targets = rng.integers(0, ITEMS, 400).astype(np.int32)
     lists = {
@@ -41,7 +41,7 @@ def temporal_runs(names=NAMES, **changes):
     }
     relevant = [target.reshape(1) for target in targets]
     values = {
-        "surface": "Temporal split",
+        "surface": "home",
         "question": "Fitted on the past, asked about the future.",
         "relevant": relevant,
         "users": np.array([f"u{number}" for number in rng.integers(0, 90, 400)]),
@@ -64,17 +64,8 @@ def temporal_runs(names=NAMES, **changes):
     return SurfaceRuns(**{**values, **changes})
 
 
-def temporal_world(runs=None, seed=0, **changes):
-    """The section of report.json of all next items."""
-    values = {
-        "seconds": {NAMES[0]: 12.5, NAMES[1]: 0.4, NAMES[2]: 0.0},
-    }
-    measured = measure_surface(temporal_runs() if runs is None else runs, seed)
-    return {**asdict(measured), **values, **changes}
-
-
-def surfaces_world():
-    """A measured surface, one that sends messages and sells places, and one that has no figures."""
+def surfaces_world(home=None):
+    """Home, a surface, one that sends messages and sells places, and one without figures."""
     sent, chosen = surface().lists, surface().relevant
     sold = np.zeros((3, 10), np.bool_)
     sold[0, 1] = True
@@ -87,6 +78,7 @@ def surfaces_world():
         note="Written queries.",
     )
     return [
+        measure_surface(home_runs() if home is None else home),
         measure_surface(surface()),
         measure_surface(whole),
         SurfaceFigures("ads", "The feed with places for sale.", note="No item has a bid."),
@@ -101,7 +93,7 @@ def new_items_world(**changes):
     return replace(found, **changes)
 
 
-def report_world(temporal=None, **changes):
+def report_world(home=None, **changes):
     values = {
         "created": "2026-01-02T03:04:05+00:00",
         "code_version": "0.1.0",
@@ -121,7 +113,8 @@ def report_world(temporal=None, **changes):
             "perplexity": (51.25, 40.0),
         },
         "stages": [{"name": "train", "wall_s": 64.0, "cpu_s": 120.25, "peak_mb": 1480.4}],
-        "surfaces": surfaces_world(),
+        "surfaces": surfaces_world(home),
+        "seconds": {NAMES[0]: 12.5, NAMES[1]: 0.4, NAMES[2]: 0.0},
         "new_items": new_items_world(),
         "lists": ListFigures(
             "gen-3",
@@ -153,8 +146,7 @@ def report_world(temporal=None, **changes):
             Decision("baskets: cart", False, n=41, reason="41 users are too few"),
         ],
     }
-    values["protocols"] = {"temporal": temporal_world() if temporal is None else temporal}
     values |= changes
-    names = {one.name for one in fields(ReportFigures)} & values.keys()
-    figures = ReportFigures(**{name: values.pop(name) for name in names})
-    return build_report(figures, **values)
+    about = {name: values.pop(name) for name in ("created", "code_version")}
+    seed = values.pop("seed", 0)
+    return build_report(values, seed=seed, **about)

@@ -48,7 +48,7 @@ def test_the_report_of_the_same_settings_and_files_tells_the_quality(stand: Path
     metrics = {"nDCG@10": {"value": 0.1}, "Recall@10": {"value": 0.2}}
     report = {
         "fingerprint": fingerprint,
-        "protocols": {"temporal": {"systems": {"engine": metrics}}},
+        "surfaces": {"home": {"systems": {"engine": metrics}}},
     }
     path = stand / "reports" / "report.json"
     path.parent.mkdir(exist_ok=True)

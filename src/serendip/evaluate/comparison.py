@@ -72,19 +72,14 @@ class Comparison:
 
 
 def estimate_systems(
-    values: Mapping[str, Values],
-    labels: Sequence[str],
-    groups: Groups,
-    seed: int,
-    highest: float = 1.0,
+    values: Mapping[str, Values], labels: Sequence[str], groups: Groups, seed: int
 ) -> dict[str, dict[str, Estimate]]:
     """Estimate the metrics of several systems over the same requests: system -> label -> estimate.
 
-    ``values`` are system -> (T, M) values of its answers up to ``highest``, ``groups`` the users
-    (T,).
+    ``values`` are system -> (T, M) values of its answers up to 1, ``groups`` the users (T,).
     """
     users = per_user(np.concatenate(list(values.values()), axis=1), groups)  # (U, S * M)
-    estimated = iter(estimates(users, seed, support=(0.0, highest)) if labels else ())
+    estimated = iter(estimates(users, seed))
     return {name: {label: next(estimated) for label in labels} for name in values}
 
 
@@ -102,47 +97,36 @@ def compare_systems(
     """
     subject, baselines = systems
     users = {name: per_user(values[name], groups) for name in (subject, *baselines)}
-    pairs = [(name, column) for name in baselines for column in range(len(labels))]
-    if not pairs:
+    columns = [(name, column) for name in baselines for column in range(len(labels))]
+    if not columns:
         return []
-    differences = np.column_stack(
-        [users[subject][:, column] - users[name][:, column] for name, column in pairs]
+    return _compare(
+        [(subject, name, labels[column]) for name, column in columns],
+        np.column_stack([users[subject][:, column] for _, column in columns]),
+        np.column_stack([users[name][:, column] for name, column in columns]),
+        seed,
     )
-    estimated = estimates(differences, seed, support=DIFFERENCE_RANGE)
-    return [
-        build_comparison(
-            (subject, name, labels[column]),
-            difference,
-            float(users[name][:, column].mean()) if len(users[name]) else 0.0,
-        )
-        for (name, column), difference in zip(pairs, estimated, strict=True)
-    ]
 
 
 def compare_values(
     names: tuple[str, str, str], system: Values, baseline: Values, seed: int = 0
 ) -> Comparison:
     """Compare values per user (U,); ``names`` = (system, baseline, metric label)."""
-    paired = (system - baseline)[:, None]  # (U, 1)
-    difference = estimates(paired, seed, support=DIFFERENCE_RANGE)[0]
-    baseline_mean = float(baseline.mean()) if len(baseline) else 0.0
-    return build_comparison(names, difference, baseline_mean)
+    return _compare([names], system[:, None], baseline[:, None], seed)[0]
 
 
-def build_comparison(
-    names: tuple[str, str, str], difference: Estimate, baseline_mean: float
-) -> Comparison:
-    """Build a comparison from the estimate of a paired difference."""
-    verdict, detectable = decide_verdict(difference, baseline_mean)
-    return Comparison(
-        *names,
-        difference.value,
-        difference.low,
-        difference.high,
-        difference.n,
-        verdict,
-        detectable,
-    )
+def _compare(
+    names: Sequence[tuple[str, str, str]], system: Values, baseline: Values, seed: int
+) -> list[Comparison]:
+    """Compare columns (U, C), each with its names."""
+    found, comparisons = estimates(system - baseline, seed, support=DIFFERENCE_RANGE), []
+    for column, (own, one) in enumerate(zip(names, found, strict=True)):
+        mean = float(baseline[:, column].mean()) if len(baseline) else 0.0
+        verdict, detectable = decide_verdict(one, mean)
+        comparisons.append(
+            Comparison(*own, one.value, one.low, one.high, one.n, verdict, detectable)
+        )
+    return comparisons
 
 
 def decide_verdict(difference: Estimate, baseline_mean: float) -> tuple[str, float | None]:

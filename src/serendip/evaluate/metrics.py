@@ -1,8 +1,7 @@
-"""Metrics, found by their label: ``metric("nDCG@10")``.
+"""Metrics of lists.
 
 - ``RankingMetric``: relevance of the first items. Two forms that agree where both apply:
   ``of_list`` (any number of relevant items, graded) and ``of_ranks`` (one relevant item each).
-- ``Novelty``: a value per list from properties of its items.
 - ``ExposureMetric``: one value for all lists together.
 
 Shapes: T requests, N items, L length of a list, R relevant items, D distinct items shown, U users.
@@ -11,7 +10,6 @@ Shapes: T requests, N items, L length of a list, R relevant items, D distinct it
 from __future__ import annotations
 
 import math
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from serendip.data.arrays import IntArray
-from serendip.errors import ConfigError, DataError
+from serendip.errors import DataError
 from serendip.evaluate.runs import PADDING, Groups, Values
 
 
@@ -141,26 +139,6 @@ class MRR(RankingMetric):
         return np.where(ranks <= self.k, 1.0 / ranks, 0.0)
 
 
-class Novelty(Metric):
-    """Novelty@k = mean over the first k items of their self-information -log2 p(i), in bits.
-
-    p(i) = (n_i + 1) / (sum of n + N) with n_i the interactions of item i in the train part; add-one
-    smoothing makes it finite for items without interactions. An empty list has novelty 0.
-    """
-
-    name = "Novelty"
-
-    def of_lists(self, lists: IntArray, bits: Values) -> Values:
-        """Mean of ``bits`` (N,), from ``surprise``, over the first k of each list: (T,)."""
-        return np.nan_to_num(mean_over_lists(lists, bits, self.k))
-
-
-def surprise(popularity: IntArray) -> Values:
-    """Self-information -log2 p(i) of items (N,) float64, from their train interactions (N,)."""
-    counts = popularity.astype(np.float64) + 1.0
-    return np.asarray(-np.log2(counts / counts.sum()))
-
-
 class ExposureMetric(Metric):
     """Metric of all lists together, with a standard error over users."""
 
@@ -172,9 +150,6 @@ class ExposureMetric(Metric):
 
         The error is that of a jackknife over users, ``groups`` (T,): a bootstrap draws some users
         twice, and so has fewer distinct items.
-
-        Raises:
-            DataError: more distinct items are shown than the catalogue has.
         """
 
 
@@ -199,7 +174,6 @@ class Coverage(ExposureMetric):
         distinct, first, viewers = np.unique(
             pairs // num_users, return_index=True, return_counts=True
         )
-        _require_catalogue(len(distinct), catalogue_size)
         exclusive = np.bincount(pairs[first[viewers == 1]] % num_users, minlength=num_users)  # d_u
         variance = float(((exclusive - exclusive.mean()) ** 2).sum()) * (num_users - 1) / num_users
         return len(distinct) / catalogue_size, variance**0.5 / catalogue_size
@@ -229,8 +203,7 @@ class Gini(ExposureMetric):
         items, users = shown_items(lists, groups, self.k)
         if not len(items):
             return math.nan, math.nan
-        distinct, index, counts = np.unique(items, return_inverse=True, return_counts=True)
-        _require_catalogue(len(distinct), catalogue_size)
+        _, index, counts = np.unique(items, return_inverse=True, return_counts=True)
         slopes = 2.0 * _mean_ranks(counts, catalogue_size) - catalogue_size - 1.0  # (D,)
         total = float(counts.sum())
         value = float(slopes @ counts) / (catalogue_size * total)
@@ -247,7 +220,7 @@ def _mean_ranks(counts: Groups, catalogue_size: int) -> Values:
 
 def mean_over_lists(lists: IntArray, weights: Values, k: int) -> Values:
     """Mean of ``weights`` (N,) over the first k items of each list: (T,); NaN for empty lists."""
-    top = _first_k(lists, k)  # (T, k)
+    top = lists[:, :k]  # (T, k)
     is_item = top != PADDING
     sums = np.where(is_item, weights[np.where(is_item, top, 0)], 0.0).sum(axis=1)
     sizes = is_item.sum(axis=1)
@@ -256,40 +229,6 @@ def mean_over_lists(lists: IntArray, weights: Values, k: int) -> Values:
 
 def shown_items(lists: IntArray, groups: Groups, k: int) -> tuple[IntArray, Groups]:
     """Item and user of every impression, (V,) each, among the first k of lists (T, L)."""
-    top = _first_k(lists, k)  # (T, k)
+    top = lists[:, :k]  # (T, k)
     rows, columns = np.nonzero(top != PADDING)
     return top[rows, columns], groups[rows]
-
-
-def _first_k(lists: IntArray, k: int) -> IntArray:
-    if lists.shape[1] < k:
-        raise DataError(f"lists of {lists.shape[1]} items cannot be judged at {k}.", "Pad with -1.")
-    return lists[:, :k]
-
-
-def _require_catalogue(num_shown: int, catalogue_size: int) -> None:
-    if num_shown > catalogue_size:
-        raise DataError(
-            f"{num_shown} items are shown of a catalogue of {catalogue_size}.",
-            "Give the size of the whole catalogue.",
-        )
-
-
-METRICS: dict[str, type[Metric]] = {
-    kind.name: kind for kind in (NDCG, Recall, MRR, Coverage, Novelty, Gini)
-}
-
-_LABEL = re.compile(r"([A-Za-z]+)@([1-9][0-9]{0,5})")
-
-
-def metric(label: str) -> Metric:
-    """Create the metric of a label, e.g. ``nDCG@10``, ``Recall@50``.
-
-    Raises:
-        ConfigError: the name is unknown, or the cut-off is not a whole number >= 1.
-    """
-    match = _LABEL.fullmatch(label)
-    if match is None or match[1] not in METRICS:
-        known = ", ".join(f"{name}@k" for name in METRICS)
-        raise ConfigError(f"metric {label!r} is unknown.", f"Known, with k >= 1: {known}.")
-    return METRICS[match[1]](int(match[2]))

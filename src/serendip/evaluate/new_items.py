@@ -39,7 +39,7 @@ import numpy as np
 from serendip.data import BoolArray, Dataset, IntArray, TimeArray
 from serendip.data.events.search_log import LoggedRequest
 from serendip.data.items.starts import DAY_S, find_starts
-from serendip.data.splits import Split
+from serendip.data.splits import Split, Targets
 from serendip.evaluate.intervals import Estimate, estimate
 from serendip.evaluate.runs import Values
 
@@ -89,13 +89,14 @@ class NewItemFigures:
 def measure_new_items(
     dataset: Dataset,
     split: Split,
+    choices: Targets,
     lists: Mapping[str, IntArray],
     seed: int = 0,
 ) -> NewItemFigures:
     """Estimate coverage and velocity of new items, by the log and by a replay.
 
     New are the items that the split does not train on and that appeared from its cut on; a system
-    has lists (T, k) for all targets of the split.
+    has lists (T, k) for the choices of its test part.
     """
     candidates = np.arange(split.train.num_items, len(split.catalogue), dtype=np.int32)
     ids = split.catalogue.vocabulary.ids_of(candidates)
@@ -112,12 +113,12 @@ def measure_new_items(
     in_log = _place(numbers, dataset.num_items)
     chosen, shown = (_count(in_log[log.items], log.timestamps, begins) for log in logs)
     in_split = _place(candidates[kept], len(split.catalogue))
-    targets = in_split[split.targets.items], split.targets.times
+    targets = in_split[choices.items], choices.times
     return NewItemFigures(
         days=FIRST_DAYS,
         items=len(kept),
         too_late=int((appeared & ~is_whole).sum()),
-        requests=len(split.targets),
+        requests=len(choices),
         choices=_estimate_count(chosen, seed),
         chosen=_estimate_share(chosen > 0, seed),
         logged=_summarise(shown, chosen, seed) if len(dataset.impressions) else None,

@@ -20,31 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.errors import DataError
 
 Values: TypeAlias = NDArray[np.float64]
 Groups: TypeAlias = NDArray[np.intp]
 
 PADDING = -1
 """Item number that fills lists with fewer than k items."""
-
-
-def require_distinct(name: str, lists: IntArray) -> None:
-    """Check that no list (T, k) of a run shows an item twice; padding may repeat.
-
-    Raises:
-        DataError: a list does.
-    """
-    ordered = np.sort(lists, axis=1)  # (T, k)
-    repeats = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != PADDING)
-    rows = np.flatnonzero(repeats.any(axis=1))
-    if len(rows):
-        item = int(ordered[rows[0], 1:][repeats[rows[0]]][0])
-        raise DataError(
-            f"run {name!r}: {len(rows)} lists show an item twice; the first is list {rows[0]}, "
-            f"item {item}.",
-            "Drop duplicates before judging: they would be counted as hits twice.",
-        )
 
 
 def ranks_from_scores(

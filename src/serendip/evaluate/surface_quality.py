@@ -22,100 +22,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, IntArray
-from serendip.errors import DataError
 from serendip.evaluate.comparison import Comparison, compare_systems, estimate_systems
 from serendip.evaluate.intervals import Z_95, Estimate, estimate, per_user
 from serendip.evaluate.metrics import (
     MRR,
     NDCG,
     Coverage,
-    ExposureMetric,
     Gini,
     Graded,
-    Novelty,
     RankingMetric,
     Recall,
     mean_over_lists,
-    surprise,
 )
-from serendip.evaluate.runs import Groups, Values, ranks_from_lists, require_distinct
+from serendip.evaluate.runs import Groups, Values, ranks_from_lists
 from serendip.evaluate.special_surfaces import AuctionFigures, Sale, SystemMessages, measure_auction
-
-NO_ESTIMATE = Estimate(None, None, None, 0)
-
-
-def estimate_exposure(
-    exposure_metric: ExposureMetric, lists: IntArray, groups: Groups, catalogue_size: int
-) -> Estimate:
-    """Metric of all lists, with the normal interval of its jackknife error, clipped to [0, 1].
-
-    Lists are (T, L), padded with -1; ``groups`` (T,) are users from 0 to U - 1, the sampling unit.
-    """
-    if not len(lists):
-        return NO_ESTIMATE
-    users = int(groups.max()) + 1
-    value, error = exposure_metric.of_exposure(lists, groups, catalogue_size)
-    if not np.isfinite(value):
-        return Estimate(None, None, None, users)
-    reach = Z_95 * error
-    return Estimate(value, max(0.0, value - reach), min(1.0, value + reach), users)
-
-
-def estimate_new_items(lists: IntArray, groups: Groups, is_new: BoolArray, k: int) -> Estimate:
-    """Share of the places of new items, over the users with a list that is not empty.
-
-    Lists are (T, L), padded with -1; ``groups`` (T,) are users from 0 to U - 1; ``is_new`` is (N,).
-    """
-    shares = mean_over_lists(lists, is_new.astype(np.float64), k)
-    return estimate(_of_users(shares[:, None], groups)[:, 0])
-
-
-def estimate_popularity_lift(
-    lists: IntArray, groups: Groups, counts: IntArray, histories: Sequence[IntArray], k: int
-) -> Estimate:
-    """Popularity lift over the users with a list and a history, with a normal interval.
-
-    The lift is the mean popularity of the shown items divided by that of the items chosen before,
-    minus 1. The interval is that of a ratio of two means over users, by the delta method.
-
-    Args:
-        lists: (T, L) item numbers, padded with -1.
-        groups: (T,) users from 0 to U - 1, the sampling unit.
-        counts: (N,) interactions of each item.
-        histories: T arrays of the items that the user chose before.
-        k: places of a list that count.
-    """
-    popularity = counts.astype(np.float64)
-    shown = mean_over_lists(lists, popularity, k)  # (T,)
-    chosen = np.array([popularity[items].mean() if len(items) else np.nan for items in histories])
-    users = _of_users(np.column_stack([shown, chosen.reshape(-1)]), groups)  # (U, 2)
-    if not len(users) or not users[:, 1].any():
-        return Estimate(None, None, None, len(users))
-    after, before = users.mean(axis=0)
-    ratio = float(after / before)
-    if len(users) == 1:
-        return Estimate(ratio - 1.0, ratio - 1.0, ratio - 1.0, 1)
-    influence = (users[:, 0] - ratio * users[:, 1]) / before  # (U,)
-    reach = Z_95 * float(influence.std(ddof=1)) / len(users) ** 0.5
-    return Estimate(ratio - 1.0, ratio - 1.0 - reach, ratio - 1.0 + reach, len(users))
-
-
-def _of_users(values: Values, groups: Groups) -> Values:
-    """Means (U, M) of each user over the requests whose values (T, M) are all known."""
-    known = ~np.isnan(values).any(axis=1)
-    return per_user(values[known], np.unique(groups[known], return_inverse=True)[1].reshape(-1))
-
 
 K = 10
 RANKING: tuple[RankingMetric, ...] = (NDCG(K), Recall(K), MRR(K))
+"""Metrics that every report has of every surface."""
+
 _LABELS = tuple(metric.label for metric in RANKING)
 COMPARED = _LABELS[:2]
-NEW_ITEMS, LIFT = f"NewItems@{K}", f"PopularityLift@{K}"
 ALL = "all"
 
 
@@ -135,15 +68,13 @@ class SurfaceRuns:
         question: what is asked and what is relevant, as a sentence.
         relevant: T arrays of relevant items, none empty or with repeats.
         users: (T,) external ids; the sampling unit.
-        lists: system -> (T, k) item numbers, best first, padded with -1; the subject first.
+        lists: system -> (T, k) distinct item numbers, best first, padded with -1; the subject
+            first.
         counts: (N,) events of each item in training.
         is_new: (N,) bool, items that nobody has chosen or rejected yet.
         histories: T arrays of items that the user chose before; empty = not known.
         possible: number of requests that the T were sampled from.
         note: what a reader must know; empty = nothing.
-
-    Raises:
-        DataError: lengths differ, a request has no relevant item, or a list shows an item twice.
     """
 
     surface: str
@@ -160,28 +91,6 @@ class SurfaceRuns:
     message: Mapping[str, SystemMessages] | None = None
     sale: Sale | None = None
     note: str = ""
-
-    def __post_init__(self) -> None:
-        if not all(map(len, self.relevant)):
-            raise DataError(
-                f"a request of {self.surface!r} has no relevant item.", "Leave the request out."
-            )
-        for name, lists in self.lists.items():
-            if not len(lists) == len(self.users) == len(self):
-                raise DataError(
-                    f"{name!r} has {len(lists)} lists for {len(self)} requests of "
-                    f"{len(self.users)} users.",
-                    "Answer every request; an empty list is a row of -1.",
-                )
-            require_distinct(name, lists)
-
-    def __len__(self) -> int:
-        return len(self.relevant)
-
-    @property
-    def subject(self) -> str:
-        """The system that the figures are about."""
-        return next(iter(self.lists))
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,36 +132,35 @@ class SurfaceFigures:
 
 def measure_surface(runs: SurfaceRuns, seed: int = 0) -> SurfaceFigures:
     """Estimate all figures of a surface."""
-    groups = _number_users(runs.users)
+    groups, subject = _number_users(runs.users), next(iter(runs.lists))
     values = {name: value_lists(lists, runs.relevant) for name, lists in runs.lists.items()}
     systems = estimate_systems(values, _LABELS, groups, seed)
-    compared, novelty, bits = (runs.subject, runs.baselines), Novelty(K), surprise(runs.counts)
-    novelties = {name: novelty.of_lists(part, bits)[:, None] for name, part in runs.lists.items()}
-    novel = estimate_systems(novelties, (novelty.label,), groups, seed, float(bits.max(initial=1)))
     for name, lists in runs.lists.items():
-        systems[name] |= novel[name]
-        for metric in (Coverage(K), Gini(K)):
-            systems[name][metric.label] = estimate_exposure(metric, lists, groups, len(runs.counts))
-        systems[name][NEW_ITEMS] = estimate_new_items(lists, groups, runs.is_new, K)
-        if runs.histories:
-            systems[name][LIFT] = estimate_popularity_lift(
-                lists, groups, runs.counts, runs.histories, K
-            )
+        systems[name] |= _measure_exposure(runs, lists, groups)
     return SurfaceFigures(
         surface=runs.surface,
         question=runs.question,
         n_users=len(np.unique(groups)),
-        n_requests=len(runs),
+        n_requests=len(groups),
         possible=runs.possible,
         catalogue_size=len(runs.counts),
-        subject=runs.subject,
+        subject=subject,
         systems=systems,
         slices={name: _measure_slice(runs, part, seed) for name, part in runs.slices.items()},
-        comparisons=compare_systems(values, COMPARED, compared, groups, seed),
+        comparisons=compare_systems(values, COMPARED, (subject, runs.baselines), groups, seed),
         message=runs.message,
         auction=None if runs.sale is None else measure_auction(runs.sale, groups, seed),
         note=runs.note,
     )
+
+
+def _measure_slice(runs: SurfaceRuns, part: Slice, seed: int) -> SliceFigures:
+    groups = _number_users(runs.users[part.rows])
+    values = {
+        name: value_lists(lists[part.rows], part.relevant) for name, lists in runs.lists.items()
+    }
+    systems = estimate_systems(values, _LABELS, groups, seed)
+    return SliceFigures(len(np.unique(groups)), len(part.rows), systems)
 
 
 def value_lists(lists: IntArray, relevant: Sequence[IntArray]) -> Values:
@@ -268,14 +176,48 @@ def value_lists(lists: IntArray, relevant: Sequence[IntArray]) -> Values:
     return values
 
 
-def _number_users(users: NDArray[np.str_]) -> Groups:
+def _number_users(users: NDArray[Any]) -> Groups:
     return np.asarray(np.unique(users, return_inverse=True)[1], np.intp).reshape(-1)
 
 
-def _measure_slice(runs: SurfaceRuns, part: Slice, seed: int) -> SliceFigures:
-    groups = _number_users(runs.users[part.rows])
-    values = {
-        name: value_lists(lists[part.rows], part.relevant) for name, lists in runs.lists.items()
-    }
-    systems = estimate_systems(values, _LABELS, groups, seed)
-    return SliceFigures(len(np.unique(groups)), len(part.rows), systems)
+def _measure_exposure(runs: SurfaceRuns, lists: IntArray, groups: Groups) -> dict[str, Estimate]:
+    """What lists (T, k) show; intervals of coverage and Gini are normal, by their jackknife."""
+    found, users = dict[str, Estimate](), int(groups.max(initial=-1)) + 1
+    for metric in (Coverage(K), Gini(K)):
+        found[metric.label] = Estimate(None, None, None, users)
+        if not len(lists):
+            continue
+        value, error = metric.of_exposure(lists, groups, len(runs.counts))
+        if np.isfinite(value):
+            low, high = max(0.0, value - Z_95 * error), min(1.0, value + Z_95 * error)
+            found[metric.label] = Estimate(value, low, high, users)
+    shares = mean_over_lists(lists, runs.is_new.astype(np.float64), K)  # (T,)
+    found[f"NewItems@{K}"] = estimate(_of_users(shares[:, None], groups)[:, 0])
+    if runs.histories:
+        popularity = runs.counts.astype(np.float64)
+        before = [popularity[past].mean() if len(past) else np.nan for past in runs.histories]
+        shown = mean_over_lists(lists, popularity, K)
+        pairs = _of_users(np.column_stack([shown, before]), groups)  # (U, 2)
+        found[f"PopularityLift@{K}"] = _estimate_lift(pairs)
+    return found
+
+
+def _estimate_lift(users: Values) -> Estimate:
+    """Mean of the first of two columns (U, 2) over that of the second, minus 1.
+
+    The interval is normal, that of a ratio of two means by the delta method.
+    """
+    if not len(users) or not users[:, 1].any():
+        return Estimate(None, None, None, len(users))
+    after, before = users.mean(axis=0)
+    ratio = float(after / before)
+    influence = (users[:, 0] - ratio * users[:, 1]) / before  # (U,)
+    error = float(influence.std(ddof=1)) / len(users) ** 0.5 if len(users) > 1 else 0.0
+    reach = Z_95 * error
+    return Estimate(ratio - 1.0, ratio - 1.0 - reach, ratio - 1.0 + reach, len(users))
+
+
+def _of_users(values: Values, groups: Groups) -> Values:
+    """Means (U, M) of each user over the requests whose values (T, M) are all known."""
+    known = ~np.isnan(values).any(axis=1)
+    return per_user(values[known], _number_users(groups[known]))

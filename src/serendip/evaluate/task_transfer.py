@@ -1,19 +1,20 @@
-"""Task transfer in multi-task training: pairwise transfer, the best task grouping, and advice.
+"""Task transfer in multi-task training: what tasks do to one another, and how many models to have.
 
-``TaskModels`` computes the transfer between tasks and, for each number of models, the best grouping
-of the tasks: that with the highest mean relative gain over the specialists (single-task models with
-the same budget) on validation. Its metrics are reported on the test set.
+Models were trained on every set of tasks, with the same budget. The transfer of a task is the
+relative change of another task's nDCG@10 when both are learned. For each number of models the best
+split of the tasks is the one with the highest mean relative gain over the specialists, the models
+of one task, on validation; the recommendation is the smallest number with which no task loses more
+than ``HARM`` there. What is told of quality is measured on the test set.
 
-The recommendation is the smallest number of models with which no task loses more than ``HARM`` of
-its validation nDCG@10 against its specialist.
+Shapes: T requests, U users.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import permutations
+from itertools import chain, combinations, permutations
 from typing import Any
 
 import numpy as np
@@ -21,91 +22,16 @@ import numpy as np
 from serendip.data.arrays import BoolArray
 from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.intervals import estimate, per_user
-from serendip.evaluate.metrics import NDCG, Recall
+from serendip.evaluate.metrics import NDCG
 from serendip.evaluate.number_format import percent, seconds
 from serendip.evaluate.runs import Groups, Values
 
-Row = Mapping[str, Any]
 Group = tuple[str, ...]
 
-LABELS = ("R@10", "N@10", "R@100")
 MAIN = "N@10"
-UNIFIED, SPECIALIST, PAIR = "unified", "specialist", "pair"
+UNIFIED, SPECIALIST = "unified", "specialist"
 HARM = 0.01
 """Largest relative loss of a task on validation that the recommendation accepts."""
-
-
-class TaskModels:
-    """Results of models by the group of tasks on which they were trained; means over seeds.
-
-    Each row is a model's, on all tasks of its group and no others.
-    """
-
-    def __init__(self, rows: Sequence[Row]) -> None:
-        tasks_of_line: dict[str, set[str]] = defaultdict(set)
-        for row in rows:
-            tasks_of_line[row["line"]].add(row["task"])
-        groups = {line: tuple(sorted(tasks)) for line, tasks in tasks_of_line.items()}
-        self._rows: dict[tuple[Group, str], list[Row]] = defaultdict(list)
-        for row in rows:
-            self._rows[groups[row["line"]], row["task"]].append(row)
-        self._groups = set(groups.values())
-        self.tasks: Group = tuple(sorted({task for group in self._groups for task in group}))
-
-    def transfer(self) -> dict[str, dict[str, float]]:
-        """Task -> other task -> relative change of the task's N@10 if both are trained jointly."""
-        found: dict[str, dict[str, float]] = {task: {} for task in self.tasks}
-        for task, other in permutations(self.tasks, 2):
-            pair = (*sorted((task, other)),)
-            if pair in self._groups:
-                found[task][other] = self._gain(pair, task, MAIN)
-        return found
-
-    def groupings(self) -> dict[str, dict[str, Any]]:
-        """Number of models -> best grouping of the tasks with it: its metrics and costs."""
-        best: dict[str, dict[str, Any]] = {}
-        for split in _list_splits(self.tasks):
-            if self._groups.issuperset(split):
-                candidate, count = self._describe_split(split), str(len(split))
-                if count not in best or candidate["valid_gain"] > best[count]["valid_gain"]:
-                    best[count] = candidate
-        return best
-
-    def _describe_split(self, split: Sequence[Group]) -> dict[str, Any]:
-        members = [(group, task) for group in split for task in group]
-        gains = {task: self._gain(group, task, f"valid_{MAIN}") for group, task in members}
-        return {
-            "groups": [list(group) for group in split],
-            "valid_gain": float(np.mean(list(gains.values()))),
-            "valid_relative": gains,
-            "relative": {task: self._gain(group, task, MAIN) for group, task in members},
-            "cpu_s": sum(self._mean(group, group[0], "cpu_s") for group in split),
-            "params": sum(self._mean(group, group[0], "params") for group in split),
-            "models": len(split),
-        }
-
-    def _gain(self, group: Group, task: str, label: str) -> float:
-        """Relative gain over the specialist; 0 if that has 0."""
-        specialist = self._mean((task,), task, label)
-        return self._mean(group, task, label) / specialist - 1.0 if specialist else 0.0
-
-    def _mean(self, group: Group, task: str, label: str) -> float:
-        return float(np.mean([row[label] for row in self._rows[group, task]]))
-
-
-def _list_splits(tasks: Group) -> Iterator[list[Group]]:
-    if not tasks:
-        yield []
-        return
-    first, rest = tasks[0], tasks[1:]
-    for split in _list_splits(rest):
-        yield [(first,), *split]
-        for index, group in enumerate(split):
-            yield [*split[:index], (first, *group), *split[index + 1 :]]
-
-
-_METRICS = (Recall(10), NDCG(10), Recall(100))
-_COLUMN = LABELS.index(MAIN)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,13 +39,14 @@ class TaskRanks:
     """Ranks of a model for the requests of one task.
 
     Args:
+        group: tasks that the model was trained on, in order.
         ranks: (T,) ranks of the targets.
         users: (T,) user numbers, 0 .. U - 1.
         is_test: (T,) bool; False = validation.
     """
 
     task: str
-    group: tuple[str, ...]
+    group: Group
     seed: int
     ranks: Values
     users: Groups
@@ -127,113 +54,120 @@ class TaskRanks:
     cpu_s: float
     params: int
 
-    @property
-    def model(self) -> str:
-        """``unified``, ``pair`` or ``specialist``."""
-        return {1: SPECIALIST, 2: PAIR}.get(len(self.group), UNIFIED)
-
-    def per_user(self, test: bool) -> Values:
-        """Means of the metrics over the requests of each user: (U, 3)."""
+    def gains(self, test: bool) -> Values:
+        """(U,) nDCG@10: the mean over the requests of each user."""
         rows = self.is_test == test  # (T,)
-        values = np.stack([metric.of_ranks(self.ranks[rows]) for metric in _METRICS], axis=1)
         users = np.unique(self.users[rows], return_inverse=True)[1].reshape(-1)
-        return per_user(values, users)
+        return per_user(NDCG(10).of_ranks(self.ranks[rows])[:, None], users)[:, 0]
 
-    def row(self) -> dict[str, Any]:
-        """Convert to a row of results."""
-        test, valid = (self.per_user(test).mean(0) for test in (True, False))
+
+class _Models:
+    """The models of all groups; means over seeds."""
+
+    def __init__(self, answers: Sequence[TaskRanks]) -> None:
+        self._cells = defaultdict[tuple[Group, str], list[TaskRanks]](list)
+        for ranks in answers:
+            self._cells[ranks.group, ranks.task].append(ranks)
+        self.groups = sorted({group for group, _ in self._cells})
+        self.tasks = tuple(sorted({task for _, task in self._cells}))
+
+    def gains(self, group: Group, task: str, test: bool = True) -> Values:
+        """(U,) nDCG@10 of a task by the model of a group."""
+        return np.asarray(np.mean([one.gains(test) for one in self._cells[group, task]], axis=0))
+
+    def relative(self, group: Group, task: str, test: bool = True) -> float:
+        """Relative gain over the specialist; 0 if that has 0."""
+        specialist = self.gains((task,), task, test).mean()
+        gain = self.gains(group, task, test).mean()
+        return float(gain / specialist - 1.0) if specialist else 0.0
+
+    def describe(self, split: Sequence[Group]) -> dict[str, Any]:
+        """A model for each group of a split: gains over the specialists, and costs."""
+        members = [(group, task) for group in split for task in group]
+        on_validation = {task: self.relative(group, task, False) for group, task in members}
+        models = [self._cells[group, group[0]] for group in split]
         return {
-            "task": self.task,
-            "model": self.model,
-            "line": "+".join(self.group),
-            "seed": self.seed,
-            **dict(zip(LABELS, test.tolist(), strict=True)),
-            "valid_N@10": float(valid[_COLUMN]),
-            "cpu_s": self.cpu_s,
-            "params": self.params,
+            "groups": [list(group) for group in split],
+            "valid_gain": float(np.mean(list(on_validation.values()))),
+            "valid_relative": on_validation,
+            "relative": {task: self.relative(group, task) for group, task in members},
+            "cpu_s": sum(float(np.mean([one.cpu_s for one in model])) for model in models),
+            "params": sum(float(np.mean([one.params for one in model])) for model in models),
+            "models": len(split),
         }
+
+    def best_splits(self) -> dict[str, dict[str, Any]]:
+        """Number of models -> the best split of the tasks."""
+        sizes = range(1, len(self.tasks) + 1)
+        splits = chain.from_iterable(combinations(self.groups, size) for size in sizes)
+        best = dict[str, dict[str, Any]]()
+        for split in splits:
+            if tuple(sorted(chain(*split))) == self.tasks:
+                found, count = self.describe(split), str(len(split))
+                if count not in best or found["valid_gain"] > best[count]["valid_gain"]:
+                    best[count] = found
+        return best
 
 
 def alignment_figures(answers: Sequence[TaskRanks]) -> dict[str, Any]:
-    """Compute ``rows``, ``models``, ``comparisons``, ``transfer``, ``grouping``,
-    ``recommendation``.
+    """``models``, ``comparisons``, ``transfer``, ``grouping`` and ``recommendation``.
 
     Answers are those of the unified model, of all pairs and of all specialists, at every seed.
     """
-    rows = [ranks.row() for ranks in answers]
-    models = TaskModels(rows)
-    grouping, values = models.groupings(), _average_seeds(answers)
-    comparisons = [
-        {"task": task, **_compare(values[task, UNIFIED], values[task, SPECIALIST])}
-        for task in models.tasks
-    ]
+    models, transfer = _Models(answers), defaultdict[str, dict[str, float]](dict)
+    for task, other in permutations(models.tasks, 2):
+        pair = (*sorted((task, other)),)
+        if pair in models.groups:
+            transfer[task][other] = models.relative(pair, task)
+    figures, comparisons = dict[str, Any](), []
+    for task in models.tasks:
+        gains = {UNIFIED: models.gains(models.tasks, task), SPECIALIST: models.gains((task,), task)}
+        figures[task] = {name: {MAIN: asdict(estimate(part))} for name, part in gains.items()}
+        found = compare_values((UNIFIED, SPECIALIST, MAIN), gains[UNIFIED], gains[SPECIALIST])
+        mean, ends = float(gains[SPECIALIST].mean()), ("difference", "low", "high")
+        values = {f"relative_{end}": getattr(found, end) for end in ends}
+        relative = {
+            name: None if value is None or not mean else value / mean
+            for name, value in values.items()
+        }
+        comparisons.append({"task": task, **asdict(found), **relative})
+    grouping = models.best_splits()
     return {
-        "rows": rows,
-        "models": {
-            task: {
-                model: {MAIN: asdict(estimate(values[task, model][:, _COLUMN]))}
-                for model in (UNIFIED, SPECIALIST)
-            }
-            for task in models.tasks
-        },
+        "models": figures,
         "comparisons": comparisons,
-        "transfer": models.transfer(),
+        "transfer": transfer,
         "grouping": grouping,
-        "recommendation": recommendation(grouping, comparisons),
+        "recommendation": _recommend(grouping, comparisons),
     }
 
 
-def recommendation(
-    grouping: Mapping[str, Mapping[str, Any]], comparisons: Iterable[Mapping[str, Any]]
+def _recommend(
+    grouping: Mapping[str, Mapping[str, Any]], comparisons: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Recommend ``groups`` for ``[unified]``, with the reasons in ``sentences``."""
-    count = next(
-        count
-        for count in sorted(grouping)
-        if min(grouping[count]["valid_relative"].values()) >= -HARM
+    """``groups`` for ``[unified]``, with the reasons in ``sentences``."""
+    count, best = next(
+        (count, split)
+        for count, split in sorted(grouping.items())
+        if min(split["valid_relative"].values()) >= -HARM
     )
-    best, specialists = grouping[count], grouping[max(grouping)]
-    sentences = [_describe_comparison(comparison) for comparison in comparisons]
-    cost = best["cpu_s"] / specialists["cpu_s"] if specialists["cpu_s"] else 1.0
+    sentences = [
+        f"{row['task']}: the unified model's nDCG@10 differs from its specialist's by "
+        f"{percent(row['relative_difference'])} ({percent(row['relative_low'])} to "
+        f"{percent(row['relative_high'])}), {row['verdict']}."
+        for row in comparisons
+    ]
+    of_specialists = grouping[max(grouping)]["cpu_s"]
+    cost = percent(best["cpu_s"] / of_specialists if of_specialists else 1.0)
     if count == "1":
         sentences.append(
             f"One model for all tasks is enough: no task loses more than {percent(HARM)} on "
-            f"validation, at {percent(cost)} of the training time of a model for each."
+            f"validation, at {cost} of the training time of a model for each."
         )
     else:
         names = " and ".join("+".join(group) for group in best["groups"])
         sentences.append(
             f"{count} models are advised, {names}: with fewer a task loses more than "
-            f"{percent(HARM)} on validation. They take {percent(cost)} of the training time of "
-            f"a model for each task ({seconds(best['cpu_s'])})."
+            f"{percent(HARM)} on validation. They take {cost} of the training time of a model for "
+            f"each task ({seconds(best['cpu_s'])})."
         )
     return {"groups": best["groups"], "sentences": sentences}
-
-
-def _describe_comparison(comparison: Mapping[str, Any]) -> str:
-    low, high = (percent(comparison[f"relative_{end}"]) for end in ("low", "high"))
-    return (
-        f"{comparison['task']}: the unified model's nDCG@10 differs from its specialist's by "
-        f"{percent(comparison['relative_difference'])} ({low} to {high}), {comparison['verdict']}."
-    )
-
-
-def _average_seeds(answers: Sequence[TaskRanks]) -> dict[tuple[str, str], Values]:
-    """(task, model) -> test metrics (U, 3) per user, averaged over seeds; pairs are left out."""
-    values: dict[tuple[str, str], list[Values]] = {}
-    for ranks in answers:
-        if ranks.model != PAIR:
-            values.setdefault((ranks.task, ranks.model), []).append(ranks.per_user(test=True))
-    return {key: np.mean(of_seeds, axis=0) for key, of_seeds in values.items()}
-
-
-def _compare(system: Values, baseline: Values) -> dict[str, Any]:
-    """Paired difference over users, and relative to the baseline's mean, as JSON values."""
-    names = (UNIFIED, SPECIALIST, MAIN)
-    found = asdict(compare_values(names, system[:, _COLUMN], baseline[:, _COLUMN]))
-    mean = float(baseline[:, _COLUMN].mean()) if len(baseline) else 0.0
-    relative = {
-        f"relative_{name}": found[name] / mean if mean and found[name] is not None else None
-        for name in ("difference", "low", "high")
-    }
-    return {**found, **relative}

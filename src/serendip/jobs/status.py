@@ -152,7 +152,7 @@ def _read_quality(workspace: Workspace, fingerprint: str) -> dict[str, float]:
     """Metrics of the engine in the report; empty if the report is of other settings or files."""
     try:
         report = read_report(workspace.reports / REPORT_JSON, fingerprint)
-        metrics = (report or {})["protocols"]["temporal"]["systems"]["engine"]
+        metrics = (report or {})["surfaces"]["home"]["systems"]["engine"]
         return {name: float(metrics[name]["value"]) for name in QUALITY_METRICS}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

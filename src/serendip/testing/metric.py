@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serendip.errors import DataError
-from serendip.evaluate.metrics import RankingMetric, grade, metric
+from serendip.evaluate.metrics import RankingMetric, grade
 
 _LISTS = st.lists(st.integers(0, 30), unique=True, max_size=20)
 _JUDGEMENTS = st.dictionaries(st.integers(0, 30), st.integers(1, 4), min_size=1, max_size=12)
@@ -25,8 +25,8 @@ class RankingMetricContract(ABC):
     """What every ``RankingMetric`` must satisfy; inherit it as ``class TestX(...)``.
 
     A subclass gives ``make``, and ``is_one_at_every_cutoff = False`` where a perfect list has 1
-    only at the cutoff that is its length (precision, recall). The metric must be registered under
-    its name. Items are whole numbers, judgements map relevant items to gains from 1 to 4.
+    only at the cutoff that is its length (precision, recall). Items are whole numbers, judgements
+    map relevant items to gains from 1 to 4.
     """
 
     is_one_at_every_cutoff = True
@@ -41,10 +41,6 @@ class RankingMetricContract(ABC):
         """Value at ``k`` of a list."""
         gains: dict[Hashable, float] = {item: float(gain) for item, gain in relevance.items()}
         return self.make(k).of_list(grade(ranked, gains))
-
-    def test_its_label_opens_it(self) -> None:
-        """``metric(label)`` is the metric at this cutoff: it is registered under its own name."""
-        assert metric(self.make(7).label) == self.make(7) != self.make(8)
 
     @_INHERITED
     @given(ranked=_LISTS, relevance=_JUDGEMENTS, k=_CUTOFFS)

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from worlds import new_items_world, report_world, temporal_runs, temporal_world
+from worlds import home_runs, new_items_world, report_world
 
 from serendip.evaluate.faithfulness import summarise_deletions
 from serendip.evaluate.new_items import measure_exploration
@@ -43,7 +43,7 @@ def page():
 
 def test_every_number_of_systems_slices_and_comparisons_is_on_the_page(page):
     text = " ".join(Parts(page).words)
-    section = report_world()["protocols"]["temporal"]
+    section = report_world()["surfaces"]["home"]
     systems = [section["systems"], *(part["systems"] for part in section["slices"].values())]
     for found in (f for group in systems for labels in group.values() for f in labels.values()):
         if found["value"] is None:
@@ -94,7 +94,7 @@ def test_new_items_are_on_the_page(page):
 
 UNTESTED = summarise_deletions([], [["code"]], left_out=3)
 NOTHING = {
-    **{key: {} for key in ("data", "split", "semantic_ids", "protocols")},
+    **{key: {} for key in ("data", "split", "semantic_ids", "seconds")},
     **dict.fromkeys(("exploration", "new_items", "lists")),
     **{"reasons": {}, "decisions": (), "stages": (), "surfaces": ()},
 }
@@ -122,8 +122,8 @@ def test_a_report_says_what_is_not_there(changes, words):
 def test_what_was_not_measured_is_left_out():
     without = report_world(new_items=new_items_world(logged=None))
     assert "<th>the log</th>" not in render_page(without)
-    bare = temporal_world(temporal_runs(slices={}, baselines=()), seconds={})
-    assert "against the others" not in render_page(report_world(bare))
+    bare = report_world(home_runs(slices={}, baselines=()), seconds={})
+    assert "against the others" not in render_page(bare)
 
 
 def test_every_number_of_the_surfaces_is_on_the_page(page):
@@ -160,7 +160,7 @@ def test_every_drawing_is_well_formed(page):
 def test_hostile_names_stay_text():
     names = (HOSTILE, "item-kNN", "a & b")
     report = report_world(
-        temporal_world(temporal_runs(names, surface=HOSTILE)),
+        home_runs(names, question=HOSTILE),
         data={"counts": {HOSTILE: 1}, "checks": [{"name": HOSTILE, "status": HOSTILE}]},
     )
     rendered = render_page(report)
@@ -188,15 +188,15 @@ def test_the_report_is_strict_json_that_reads_back_equal(tmp_path):
 
 def test_no_requests_are_reported_and_not_refused():
     nothing = np.empty((0, 10), np.int32)
-    runs = temporal_runs(
+    runs = home_runs(
         relevant=[],
         users=np.array([], np.str_),
         slices={},
         lists={"engine": nothing, "popularity": nothing},
         baselines=["popularity"],
     )
-    report = report_world(temporal_world(runs))
-    section = report["protocols"]["temporal"]
+    report = report_world(runs)
+    section = report["surfaces"]["home"]
     assert section["systems"]["engine"]["Gini@10"]["value"] is None
     assert section["comparisons"][0]["verdict"] == "too small to tell"
     assert "nothing could be judged" in report["verdict"][0]
@@ -216,9 +216,7 @@ def test_five_sentences_say_quality_order_slices_surfaces_and_what_is_wrong():
     assert order == "By the order of the ten (nDCG@10) it is better than item-kNN and popularity."
     assert "for cold items (" in hard
     assert hard.endswith("; no request for cold users.")
-    assert surfaces.startswith(
-        "Surfaces by nDCG@10, against their baselines: cart 0.545 (0.460 to 0.631); search"
-    )
+    assert surfaces.startswith("Surfaces by nDCG@10, against their baselines: home 0.")
     assert surfaces.endswith("; ads not measured.")
     assert wrong == (
         "What nobody should see, and people see: new items: rejected items shown as new (2.0 %)."
@@ -238,7 +236,7 @@ def test_systems_far_above_where_it_is_hard_are_named_best_first():
         "retriever": share(0.039, 0.028, 0.056),
         "nobody": share(None, None, None),
     }
-    section = report["protocols"]["temporal"]
+    section = report["surfaces"]["home"]
     section |= {"subject": "home", "slices": {"cold items": {"systems": cold}}}
     section["systems"]["home"] = section["systems"]["engine"]
     assert describe_report(report)[2] == (

@@ -110,7 +110,7 @@ class Inverted(NamedEvidence):
         named, others = self._own.find(asked, ground, item)
         return Named(others[:1], named) if named and others else Named()
 
-    def take_away(self, asked: Sequence[Asked], taken: Sequence[Sequence[Thing]]) -> list[Asked]:
+    def take_away(self, asked: Asked, taken: Sequence[Thing]) -> Asked:
         return self._own.take_away(asked, taken)
 
 
@@ -137,7 +137,7 @@ def test_words_that_an_item_has_are_named_in_any_form_and_the_others_are_not(
     ground = Ground(0, "word", 1.0, 1.0, "")
     assert words.find(asked, ground, item) == (["tales"], ["comedy"])
     assert words.find(asked, ground._replace(kind="popular"), item) == ((), ())
-    (without,) = words.take_away([asked], [["tales"]])
+    without = words.take_away(asked, ["tales"])
     assert without.query.text == "the of westerns or comedy"
     assert without.query.text_vector is not None
 

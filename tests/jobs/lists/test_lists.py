@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_world import dataset_of
 from small_shop import import_shop
 
 from serendip.data import Event
@@ -15,12 +16,14 @@ from serendip.evaluate.lists import Measured
 from serendip.jobs.context import JobContext
 from serendip.jobs.lists.gate import check_rejected, record_lists
 from serendip.jobs.lists.item_facts import ItemFacts
-from serendip.jobs.lists.measures import LIKENESS, REJECTED, ListMeasures, find_rejected
-from serendip.jobs.lists.queries import (
-    read_queries,
-    write_queries,
+from serendip.jobs.lists.queries import read_queries, write_queries
+from serendip.jobs.lists.survey import (
+    LIKENESS,
+    REJECTED,
+    ListSurvey,
+    describe_lists,
+    find_rejected,
 )
-from serendip.jobs.lists.section import measure_lists
 from serendip.jobs.surface_quality.record import compare_records, describe_worst
 from serendip.jobs.train.gates import require_passed
 
@@ -52,25 +55,25 @@ def test_what_people_typed_is_asked_where_it_names_a_value(reader: Engine) -> No
     assert (query.text, int(query.right.sum())) == ("a good Western", 20)
 
 
+def survey_of(reader: Engine) -> ListSurvey:
+    return ListSurvey(reader, dataset_of([("u0", "i0", 0.0)]))
+
+
 def test_similar_items_and_searches_are_measured_by_what_they_show(reader: Engine) -> None:
-    facts = ItemFacts(reader)
-    measures = ListMeasures(reader, facts)
-    alike, *_ = measures.measure_similar(["i0", "i1"], ["", ""])
+    survey = survey_of(reader)
+    alike, *_ = survey.measure_similar(["i0", "i1"], [""])
     shown = reader.similar("i0").items
     genres = [reader.item(one.item_id).attributes["genre"] for one in shown]  # type: ignore[union-attr]
     assert (alike.name, alike.values[0]) == (LIKENESS, genres.count("horror") / len(genres))
-    truth = measures.measure_truth("a value", write_queries(facts, 3, 0)["a value"])
+    truth = survey.measure_truth("a value", write_queries(survey.facts, 3, 0)["a value"])
     assert truth.values.tolist() == [1.0, 1.0, 1.0]
 
 
 def test_a_reason_that_names_words_which_an_item_lacks_misleads(reader: Engine) -> None:
-    measures, asked = (
-        ListMeasures(reader, ItemFacts(reader)),
-        [Request("search", text="horror tax")],
-    )
-    assert measures.measure_reasons("of searches", asked).values.tolist() == [0.0]
-    assert not measures._lacks_words("Matches “horrors of a tale”", "i0")
-    assert measures._lacks_words("Matches “horror tax”", "i0")
+    survey, asked = survey_of(reader), [Request("search", text="horror tax")]
+    assert survey.measure_reasons("of searches", asked).values.tolist() == [0.0]
+    assert not survey._lacks_words("Matches “horrors of a tale”", "i0")
+    assert survey._lacks_words("Matches “horror tax”", "i0")
 
 
 def test_rejected_are_items_that_more_people_rejected_than_chose(stand: Path) -> None:
@@ -115,7 +118,7 @@ def test_one_rejected_item_as_new_is_one_too_many() -> None:
 
 def test_the_section_shows_lists_and_no_ids_of_users(stand: Path) -> None:
     context = JobContext.open(stand)
-    found = measure_lists(context.workspace, context.dataset, 0)
+    found = describe_lists(context.workspace, context.dataset, 0)
     assert found.generation == "gen-1"
     assert {name: len(lists) for name, lists in found.lists.items()} == {
         "similar": 10,
@@ -133,7 +136,7 @@ def test_the_section_shows_lists_and_no_ids_of_users(stand: Path) -> None:
 
 def test_without_a_generation_nothing_is_measured(tmp_path: Path) -> None:
     context = JobContext.open(import_shop(tmp_path / "shop"))
-    found = measure_lists(context.workspace, context.dataset, 0)
+    found = describe_lists(context.workspace, context.dataset, 0)
     assert not found.figures
     (missing,) = found.missing
     assert "serendip train" in missing

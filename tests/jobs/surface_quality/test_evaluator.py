@@ -58,7 +58,7 @@ def test_every_surface_has_figures_or_a_reason(measured) -> None:
     home = context.settings.all_surfaces()["home"]
     asked = builder.build_next_items("home")
     _, lists = rank(asked.queries, home, state)
-    found = measure_surfaces(builder, state, {"u1": "KR"}, asked, lists)
+    found = measure_surfaces(builder, state, {"u1": "KR"}, (asked, lists))
     figures = {one.surface: one for one in found}
     assert set(figures) == set(context.settings.all_surfaces())
     assert "No item has a bid" in figures["ads"].note

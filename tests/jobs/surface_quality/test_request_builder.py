@@ -18,7 +18,8 @@ from serendip.jobs.surface_quality.kinds import (
     kinds_of_items,
     kinds_of_users,
 )
-from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder, SurfaceRequests
+from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
+from serendip.jobs.surface_quality.requests import SurfaceRequests
 
 HOUR = 3_600.0
 PAST = [("u", "a", 0), ("u", "b", HOUR), ("v", "a", 2 * HOUR), ("w", "c", 3 * HOUR)]

@@ -99,7 +99,7 @@ class SurfaceConfig(Config):
     """Divides the value by (20 + interactions) to this power: 0 ranks by what is chosen next, more
     prefers items that are particular to the context over items that everybody chooses. ``learned``
     = the most that the newest events allow for the surface's task, see
-    ``jobs/train/ranker/orders.py``; 0 where too little is known."""
+    ``jobs/train/ranker/popularity_discount.py``; 0 where too little is known."""
 
     rejection_discount: Annotated[float, INTERNAL] = Field(default=0.5, ge=0, le=1)
     """Share of its value that an item loses which has the content of one that the user does not

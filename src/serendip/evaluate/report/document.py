@@ -5,7 +5,6 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
     {"format": 1, "created": ISO time, "code_version", "seed", "resamples",
      "data": {"counts": {name: number},
               "checks": [{"name", "status": "PASS" | "WARN" | "FAIL", "count", "message"}]},
-     "protocols": {"temporal": a surface, with "seconds": {system: CPU-seconds}},
      "surfaces": {surface:
         {"surface", "question", "note", "n_users", "n_requests", "possible", "catalogue_size",
          "subject", "systems": {name: {metric: Estimate}},
@@ -15,7 +14,7 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
          "message": null | {name: {"sent", "precision", "useful": Estimate, "items"}},
          "auction": null | {"sold", "bid", "expected", "earned", "precision",
                             "organic_precision": Estimate}}},
-     "search": the surface "search",
+     "seconds": {system: CPU-seconds of its training},
      "lists": null | {"generation", "figures": [{"group", "name", "value": Estimate,
                                                  "goal": "more" | "less" | "none"}],
                       "lists": {"home" | "similar" | "search": [{"asked", "shown": [title]}]},
@@ -54,13 +53,12 @@ the number of requests that ``n_requests`` were sampled from.
 ``split`` is the cut in time: the share of the events before it (``fraction``), its Unix seconds,
 and the ``users`` who were evaluated, a random part of ``all_users`` if there were many targets.
 
-``protocols`` has the requests of all evaluated users for their next item.
+The surface ``home`` has the requests of all evaluated users for their next item.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -69,52 +67,36 @@ from pydantic_core import to_jsonable_python
 
 from serendip.evaluate import number_format
 from serendip.evaluate.comparison import BETTER, WORSE
-from serendip.evaluate.decision import Decision
-from serendip.evaluate.faithfulness import FaithfulnessFigures
 from serendip.evaluate.intervals import RESAMPLES
-from serendip.evaluate.lists import ListFigures
-from serendip.evaluate.new_items import ExplorationFigures, NewItemFigures
 from serendip.evaluate.report.verdict import describe_report
-from serendip.evaluate.surface_quality import SurfaceFigures
 from serendip.evaluate.task_transfer import MAIN, UNIFIED
 
 FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ReportFigures:
-    """What a report tells; by default, nothing was measured."""
-
-    protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    data: Mapping[str, Any] = field(default_factory=dict)
-    split: Mapping[str, Any] = field(default_factory=dict)
-    semantic_ids: Mapping[str, Any] = field(default_factory=dict)
-    surfaces: Sequence[SurfaceFigures] = ()
-    lists: ListFigures | None = None
-    exploration: ExplorationFigures | None = None
-    new_items: NewItemFigures | None = None
-    reasons: Mapping[str, FaithfulnessFigures] = field(default_factory=dict)
-    decisions: Sequence[Decision] = ()
-    stages: Sequence[Mapping[str, Any]] = ()
+_NOTHING: Mapping[str, Any] = {
+    **{name: {} for name in ("seconds", "data", "split", "semantic_ids", "reasons")},
+    **dict.fromkeys(("lists", "exploration", "new_items")),
+    **{name: [] for name in ("surfaces", "decisions", "stages")},
+}
 
 
 def build_report(
-    figures: ReportFigures, *, created: str, code_version: str, seed: int = 0
+    figures: Mapping[str, Any], *, created: str, code_version: str, seed: int = 0
 ) -> dict[str, Any]:
-    """Build the document above; ``json.dumps(report, allow_nan=False)`` always succeeds.
+    """Build the document above of its parts; ``json.dumps(report, allow_nan=False)`` succeeds.
 
-    The same runs and seed give the same report.
+    Surfaces are given as a list; what is left out was not measured. The same figures give the same
+    report.
     """
-    safe: dict[str, Any] = json_safe(figures)
-    surfaces = {part["surface"]: part for part in safe["surfaces"]}
+    safe: dict[str, Any] = json_safe({**_NOTHING, **figures})
     safe |= {
         "format": FORMAT,
         "created": created,
         "code_version": code_version,
         "seed": seed,
         "resamples": RESAMPLES,
-        "surfaces": surfaces,
-        "search": surfaces.get("search", {}),
+        "surfaces": {part["surface"]: part for part in safe["surfaces"]},
     }
     return {**safe, "verdict": describe_report(safe)}
 

@@ -28,12 +28,11 @@ _FORMS = {
 
 def describe_report(report: Mapping[str, Any]) -> list[str]:
     """The sentences of a report (see ``document``); none where nothing was judged."""
-    temporal = report["protocols"].get("temporal")
-    lines = []
-    if temporal is not None:
-        lines.append(_describe_quality(temporal, report["split"]))
-        lines.append(_describe_order(temporal))
-        lines.append(_describe_hard_slices(temporal))
+    home, lines = report["surfaces"].get("home"), []
+    if home is not None and home["subject"]:
+        lines.append(_describe_quality(home, report["split"]))
+        lines.append(_describe_order(home))
+        lines.append(_describe_hard_slices(home))
     if report["surfaces"]:
         parts = [_describe_surface(*named) for named in report["surfaces"].items()]
         lines.append(f"Surfaces by {ORDER}, against their baselines: {'; '.join(parts)}.")

@@ -6,7 +6,6 @@ targets. The report names what was left out.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +19,7 @@ from serendip.evaluate.report.document import build_report, render_page
 from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
 from serendip.jobs.evaluate.split import measure_split
-from serendip.jobs.lists.section import measure_lists
+from serendip.jobs.lists.survey import describe_lists
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.ranker.labels import require_actions
 from serendip.runtime.atomic_files import write_json, write_text
@@ -57,7 +56,7 @@ def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any
     whole = temporal(dataset, CUT)
     figures = measure_split(context, dataset, whole, None if full else MAX_TARGETS)
     with clock.stage("lists"):
-        lists = measure_lists(workspace, dataset, seed)
+        lists = describe_lists(workspace, dataset, seed)
     with clock.stage("report"):
         counts = {
             "items": dataset.num_items,
@@ -65,14 +64,13 @@ def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any
             "interactions": len(dataset.events),
             "likes": int(dataset.events.liked.sum()),
         }
-        figures = replace(
-            figures,
-            data={"counts": counts, "checks": check_workspace(workspace)},
-            split={"fraction": CUT, **figures.split},
-            lists=lists,
-            exploration=measure_exploration(dataset.requests, seed),
-            stages=clock.as_dicts(),
-        )
+        figures |= {
+            "data": {"counts": counts, "checks": check_workspace(workspace)},
+            "split": {"fraction": CUT, **figures["split"]},
+            "lists": lists,
+            "exploration": measure_exploration(dataset.requests, seed),
+            "stages": clock.as_dicts(),
+        }
         created = datetime.now(UTC).isoformat(timespec="seconds")
         report = build_report(figures, created=created, code_version=__version__, seed=seed)
         report["fingerprint"] = fingerprint

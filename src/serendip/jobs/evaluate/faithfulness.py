@@ -14,7 +14,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -61,8 +60,8 @@ class NamedEvidence(ABC):
         """What the reason for an item names; nothing if it names nothing of this kind."""
 
     @abstractmethod
-    def take_away(self, asked: Sequence[Asked], taken: Sequence[Sequence[Thing]]) -> list[Asked]:
-        """Each request without some things."""
+    def take_away(self, asked: Asked, taken: Sequence[Thing]) -> Asked:
+        """The request without some things."""
 
 
 class PastItems(NamedEvidence):
@@ -77,19 +76,16 @@ class PastItems(NamedEvidence):
         newest = list(dict.fromkeys(history.item_nums[::-1].tolist()))[:NEWEST]
         return Named(named, [one for one in newest if one not in ground.rests_on])
 
-    def take_away(self, asked: Sequence[Asked], taken: Sequence[Sequence[Thing]]) -> list[Asked]:
-        """The requests as if the users had never chosen the items."""
-        without = []
-        for (query, state), numbers in zip(asked, taken, strict=True):
-            items = np.array(numbers, np.int32)
-            query = replace(
-                query,
-                history=query.history.without(items),
-                exclude=np.concatenate([query.exclude, items]),
-                again=query.again[~np.isin(query.again, items)],
-            )
-            without.append(Asked(query, state))
-        return without
+    def take_away(self, asked: Asked, taken: Sequence[Thing]) -> Asked:
+        """The request as if the user had never chosen the items."""
+        query, items = asked.query, np.array(taken, np.int32)
+        without = replace(
+            query,
+            history=query.history.without(items),
+            exclude=np.concatenate([query.exclude, items]),
+            again=query.again[~np.isin(query.again, items)],
+        )
+        return Asked(without, asked.state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +108,11 @@ class TypedWords(NamedEvidence):
         having = [w for w in typed if w in known or stem(w, lexical.language) in known]
         return Named(having[:1], [word for word in typed if word not in having])
 
-    def take_away(self, asked: Sequence[Asked], taken: Sequence[Sequence[Thing]]) -> list[Asked]:
-        """The searches for the other words of the texts."""
-        texts = [
-            " ".join(word for word in words(normalise(query.searched)) if word not in gone)
-            for (query, _), gone in zip(asked, taken, strict=True)
-        ]
-        shorter = [replace(one.query, text=text) for one, text in zip(asked, texts, strict=True)]
-        read = self.read(shorter)
-        return [Asked(query, one.state) for query, one in zip(read, asked, strict=True)]
+    def take_away(self, asked: Asked, taken: Sequence[Thing]) -> Asked:
+        """The search for the other words of the text."""
+        left = [word for word in words(normalise(asked.query.searched)) if word not in taken]
+        (query,) = self.read([replace(asked.query, text=" ".join(left))])
+        return Asked(query, asked.state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,24 +129,11 @@ class SourceValue(NamedEvidence):
         values = asked.state.catalogue.words(ground.rests_on[-1])
         return Named([value], [other for other in values if other != value])
 
-    def take_away(self, asked: Sequence[Asked], taken: Sequence[Sequence[Thing]]) -> list[Asked]:
-        """The requests to states in which their items were posted again without the values.
-
-        Each state has one new version of many items: their others do not see it, or hardly.
-        """
-        rounds: list[dict[int, tuple[int, Item]]] = []
-        for row, ((query, state), gone) in enumerate(zip(asked, taken, strict=True)):
-            source = int(query.source_items[-1])
-            free = next((one for one in rounds if source not in one), None)
-            if free is None:
-                rounds.append(free := {})
-            free[source] = row, _without(state.catalogue[source], gone)
-        without = list(asked)
-        for items in rounds:
-            changed = self.updater.update([item for _, item in items.values()], asked[0].state)
-            for row, _ in items.values():
-                without[row] = Asked(asked[row].query, changed)
-        return without
+    def take_away(self, asked: Asked, taken: Sequence[Thing]) -> Asked:
+        """The request to a state in which its item was posted again without the values."""
+        query, state = asked
+        item = _without(state.catalogue[int(query.source_items[-1])], taken)
+        return Asked(query, self.updater.update([item], state))
 
 
 def _without(item: Item, gone: Sequence[Thing]) -> Item:
@@ -173,7 +152,6 @@ PLACES = (0, 2, 4)
 """Places whose reasons are tested."""
 
 SHOWN = 10
-_BATCH = 100
 
 ReasonChooser: TypeAlias = Callable[[EngineState, Result], Sequence[Ground | None]]
 
@@ -184,18 +162,6 @@ def choose_reasons(state: EngineState, result: Result) -> Sequence[Ground | None
     words = (page.fields[name].tolist() for name in ("title match", "bm25"))
     influence = find_influence(result, state, page)
     return Explainer(state, result.query, page.item_nums, influence=influence).chosen(*words)
-
-
-class _Case(NamedTuple):
-    """One reason to be tested: what it names, and as much of what it does not name."""
-
-    asked: Asked
-    kind: str
-    item: int
-    place: int
-    evidence: NamedEvidence
-    named: Sequence[Thing]
-    drawn: Sequence[Thing]
 
 
 def measure_faithfulness(
@@ -213,18 +179,31 @@ def measure_faithfulness(
     and the other is left. The surface is asked without exploration, whose draws follow the history.
     """
     rng = np.random.default_rng(seed)
-    drawn = [Asked(query, state) for query in _draw_lists(queries, rng)]
     surface = surface.model_copy(update={"exploration": None})
-    cases: list[_Case] = []
-    kinds: list[list[str]] = []
-    left_out = 0
-    for asked, result in zip(drawn, _run(drawn, surface), strict=True):
+    deletions, kinds, left_out = list[Deletion](), list[list[str]](), 0
+    for query in _draw_lists(queries, rng):
+        asked = Asked(query, state)
+        result = _answer(asked, surface)
         grounds = choose(state, result)
         kinds.append([ground.kind for ground in grounds if ground is not None])
-        testable, untestable = _list_cases(asked, result, grounds, evidence, rng)
-        cases += testable
-        left_out += untestable
-    deletions = [deletion for kind in evidence for deletion in _test(cases, kind, surface)]
+        for place in PLACES:
+            ground = grounds[place] if place < len(grounds) else None
+            if ground is None:
+                continue
+            item = int(result.items.item_nums[place])
+            found = ((kind, kind.find(asked, ground, item)) for kind in evidence)
+            kind, (named, others) = next((one for one in found if one[1].named), (None, Named()))
+            if kind is None:
+                continue
+            if len(others) < len(named):  # fewer would cost fewer places, whatever they are
+                left_out += 1
+                continue
+            rows = rng.choice(len(others), len(named), replace=False)
+            lost = [
+                _place(_answer(kind.take_away(asked, taken), surface), item) - place
+                for taken in (named, [others[row] for row in rows.tolist()])
+            ]
+            deletions.append(Deletion(ground.kind, *lost))
     return summarise_deletions(deletions, kinds, left_out)
 
 
@@ -239,56 +218,8 @@ def _draw_lists(queries: Sequence[Query], rng: np.random.Generator) -> list[Quer
     return [of_user[user][int(rng.integers(len(of_user[user])))] for user in chosen]
 
 
-def _list_cases(
-    asked: Asked,
-    result: Result,
-    grounds: Sequence[Ground | None],
-    evidence: Sequence[NamedEvidence],
-    rng: np.random.Generator,
-) -> tuple[list[_Case], int]:
-    """The reasons of a list that name something, and how many leave too little else."""
-    cases, left_out = [], 0
-    for place in PLACES:
-        ground = grounds[place] if place < len(grounds) else None
-        if ground is None:
-            continue
-        item = int(result.items.item_nums[place])
-        found = ((kind, kind.find(asked, ground, item)) for kind in evidence)
-        kind, (named, others) = next((one for one in found if one[1].named), (None, ((), ())))
-        if kind is None:
-            continue
-        if len(others) < len(named):  # fewer would cost fewer places, whatever they are
-            left_out += 1
-            continue
-        rows = rng.choice(len(others), len(named), replace=False)
-        drawn = [others[row] for row in rows.tolist()]
-        cases.append(_Case(asked, ground.kind, item, place, kind, named, drawn))
-    return cases, left_out
-
-
-def _test(cases: Sequence[_Case], kind: NamedEvidence, surface: SurfaceConfig) -> list[Deletion]:
-    own = [case for case in cases if case.evidence is kind]
-    asked = [case.asked for case in own for _ in range(2)]
-    taken = [things for case in own for things in (case.named, case.drawn)]
-    results = _run(kind.take_away(asked, taken), surface)
-    return [
-        Deletion(case.kind, *(_place(one, case.item) - case.place for one in pair))
-        for case, pair in zip(own, zip(results[::2], results[1::2], strict=True), strict=True)
-    ]
-
-
-def _run(asked: Sequence[Asked], surface: SurfaceConfig) -> list[Result]:
-    order = sorted(range(len(asked)), key=lambda row: id(asked[row].state))
-    results: dict[int, Result] = {}
-    for _, group in groupby(order, key=lambda row: id(asked[row].state)):
-        rows = list(group)
-        for begin in range(0, len(rows), _BATCH):
-            part = rows[begin : begin + _BATCH]
-            queries = [asked[row].query for row in part]
-            results.update(
-                zip(part, answer_whole(queries, surface, asked[part[0]].state), strict=True)
-            )
-    return [results[row] for row in range(len(asked))]
+def _answer(asked: Asked, surface: SurfaceConfig) -> Result:
+    return answer_whole([asked.query], surface, asked.state)[0]
 
 
 def _place(result: Result, item: int) -> int:

@@ -1,8 +1,7 @@
 """Evaluation of one split in time.
 
-Everything is fitted on the training part, and every system ranks all items for each target of the
-test part. The systems are the engine's home surface as it would be served, and each of its
-recommenders alone.
+Everything is fitted on the training part and asked about the test part, as it would be served; each
+of the recommenders answers alone, too. Home is asked at every target.
 """
 
 from __future__ import annotations
@@ -11,20 +10,18 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data import Dataset, Query
-from serendip.data.events.repeats import Repeats
 from serendip.data.splits import Split, next_choices
 from serendip.engine.live.state import ItemUpdater
 from serendip.engine.state import EngineState
 from serendip.evaluate.decision import Decision
 from serendip.evaluate.faithfulness import FaithfulnessFigures
 from serendip.evaluate.new_items import measure_new_items
-from serendip.evaluate.report.document import ReportFigures
-from serendip.evaluate.surface_quality import measure_surface
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.faithfulness import (
     PastItems,
@@ -35,8 +32,6 @@ from serendip.jobs.evaluate.faithfulness import (
 from serendip.jobs.surface_quality.answers import (
     ENGINE,
     HOME,
-    SurfaceAnswers,
-    collect_runs,
     measure_surfaces,
     rank,
 )
@@ -46,22 +41,13 @@ from serendip.jobs.train.fit import Fitter
 from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.timing import StageClock
 
-BASELINES = ("popularity", "popularity-recent", "item-knn", "transitions")
-
-TEMPORAL = (
-    "Everything (vocabulary, popularity, codes, word index, models, ranker) was fitted on the "
-    "events before a cut in time and tested on the events after it. The history of a target is "
-    "every event of its user strictly before it; at most 100 targets per user; mean per user. "
-    "All items are ranked, except those that the user chose before."
-)
-
 MAX_REQUESTS = 300
 """Largest number of requests of a surface other than home."""
 
 
 def measure_split(
     context: JobContext, dataset: Dataset, whole: Split, max_targets: int | None
-) -> ReportFigures:
+) -> dict[str, Any]:
     """Fit on the training part of a split, and measure what that answers to the test part.
 
     The split has the targets of all users, who are sampled if there are more than ``max_targets``;
@@ -74,36 +60,23 @@ def measure_split(
     with scratch_folder(context.workspace.reports) as scratch:
         with clock.stage("fit"):
             state, decisions = fit_past(own, dataset, split, scratch)
-        home, countries = settings.all_surfaces()[HOME], dataset.countries_by_user()
+        surface, countries = settings.all_surfaces()[HOME], dataset.countries_by_user()
         choices = next_choices(dataset, whole, state.repeats)
         asked_users = np.isin(choices.users, split.targets.users)
         choices = choices.rows(np.flatnonzero(asked_users))
         builder = SurfaceRequestBuilder.of(split, choices, own, state, MAX_REQUESTS)
         with clock.stage("answer"):
-            first = replace(builder, choices=split.targets, repeats=Repeats())
-            asked = first.build_next_items(HOME)
-            lists = rank(asked.queries, home, state)[1]
-            new_items = measure_new_items(dataset, split, lists, seed)
-            runs = collect_runs(first, state, countries, asked, SurfaceAnswers(lists))
-            baselines = [name for name in BASELINES if name in lists]
-            runs = replace(
-                runs,
-                surface="Temporal split",
-                question=TEMPORAL,
-                baselines=baselines,
-                possible=len(whole.targets),
-            )
-            temporal = asdict(measure_surface(runs, seed))
+            home = builder.build_next_items(HOME)
+            lists = rank(home.queries, surface, state)[1]
+            new_items = measure_new_items(dataset, split, choices, lists, seed)
         with clock.stage("reasons"):
             faithfulness = measure_reasons(builder, own, state, seed)
         with clock.stage("surfaces"):
-            if state.repeats.is_on:  # what is served differs from lists of first choices
-                asked = builder.build_next_items(HOME)
-                lists = rank(asked.queries, home, state)[1]
-            surfaces = measure_surfaces(builder, state, countries, asked, lists)
-    return ReportFigures(
-        protocols={"temporal": {**temporal, "seconds": sum_train_seconds(own.clock)}},
-        split={
+            surfaces = measure_surfaces(builder, state, countries, (home, lists))
+    codes = state.features.codes, state.features.codebook_size
+    return {
+        "seconds": sum_train_seconds(own.clock),
+        "split": {
             "cut": split.cut,
             "train_events": len(split.train.events),
             "targets": len(split.targets),
@@ -113,14 +86,12 @@ def measure_split(
             "train_items": split.train.num_items,
             "new_items": len(split.new_items),
         },
-        semantic_ids=asdict(
-            measure_code_quality(state.features.codes, state.features.codebook_size)
-        ),
-        surfaces=surfaces,
-        new_items=new_items,
-        reasons=faithfulness,
-        decisions=decisions,
-    )
+        "semantic_ids": asdict(measure_code_quality(*codes)),
+        "surfaces": surfaces,
+        "new_items": new_items,
+        "reasons": faithfulness,
+        "decisions": decisions,
+    }
 
 
 def fit_past(

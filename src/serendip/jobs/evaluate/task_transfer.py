@@ -8,7 +8,6 @@ model is trained in a separate process.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import combinations
@@ -18,19 +17,19 @@ from typing import Any
 import numpy as np
 
 from serendip import __version__
-from serendip.content.fusion import Fusion
 from serendip.data.dataset_folder import open_dataset, save_dataset
 from serendip.data.events.repeats import Repeats
 from serendip.data.query import RETRIEVAL_TASKS
-from serendip.data.splits import Split, temporal
+from serendip.data.splits import temporal
 from serendip.engine.workspace import WorkspaceLocation
 from serendip.errors import DataError
 from serendip.evaluate.report.document import json_safe, render_alignment_page
-from serendip.evaluate.runs import ranks_from_scores
+from serendip.evaluate.runs import Values, ranks_from_scores
 from serendip.evaluate.task_transfer import TaskRanks, alignment_figures
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.evaluate import read_evaluation_dataset
-from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder, SurfaceRequests
+from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
+from serendip.jobs.surface_quality.requests import SurfaceRequests
 from serendip.jobs.train.fit import Fitter
 from serendip.models.retriever.config import Group, group_config
 from serendip.models.retriever.model import Retriever
@@ -66,7 +65,8 @@ class GroupTask:
 def evaluate_group(task: GroupTask) -> list[TaskRanks]:
     """Train a retriever for a group of tasks and rank the targets of the requests of each task.
 
-    The requests are the same for every model.
+    The requests are the same for every model. Of several relevant items, as of a logged search, the
+    first one is the target.
     """
     context = JobContext.of(task.workspace.open())
     dataset, settings, clock = open_dataset(Path(task.dataset)), context.settings, StageClock()
@@ -75,55 +75,42 @@ def evaluate_group(task: GroupTask) -> list[TaskRanks]:
         fitter = Fitter(context, scratch)
         content = fitter.build_content(split.train, context.options)
         prepared = fitter.prepare(split.train, content, context.options)
-        requests = build_task_requests(split, fitter, content.fusion)
-    config = group_config(settings.models.retriever, task.group)
     with clock.stage("train"):
+        config = group_config(settings.models.retriever, task.group)
         model = Retriever(config).train(prepared, TrainOptions(task.seed))
     if split.new_items:
         new = fitter.encode_new_items(split.new_items, content.codebooks, content.fusion)
         model = model.with_late(new)
+    builder = SurfaceRequestBuilder(
+        *(split, split.targets, Repeats(), settings, lambda text: ""),
+        *(lambda texts: fitter.encode_texts(texts, content.fusion), MAX_REQUESTS),
+    )
     test_from, cpu_s = temporal(dataset, TEST_FROM).cut or np.inf, clock.stages[0].cpu_s
     return [
-        rank_task(model, asked, test_from, task, cpu_s)
-        for asked in requests
-        if asked.surface in task.group
+        TaskRanks(
+            name,
+            tuple(sorted(task.group)),
+            task.seed,
+            rank_targets(model, asked := builder.build(name)),
+            np.unique(asked.users, return_inverse=True)[1].reshape(-1).astype(np.intp),
+            np.array([query.time >= test_from for query in asked.queries], np.bool_),
+            cpu_s,
+            model.num_parameters,
+        )
+        for name in task.group
     ]
 
 
-def build_task_requests(split: Split, fitter: Fitter, fusion: Fusion) -> list[SurfaceRequests]:
-    """The requests of the surface of each task, with those targets that a model can be asked for.
-
-    Of several relevant items, as of a logged search, the first one is the target.
-    """
-    builder = SurfaceRequestBuilder(
-        *(split, split.targets, Repeats(), fitter.settings, lambda text: ""),
-        *(lambda texts: fitter.encode_texts(texts, fusion), MAX_REQUESTS),
-    )
-    return [builder.build(task) for task in RETRIEVAL_TASKS]
-
-
-def rank_task(
-    model: Retriever, requests: SurfaceRequests, test_from: float, task: GroupTask, cpu_s: float
-) -> TaskRanks:
-    """Rank each target among all items that its request does not exclude."""
-    queries = requests.queries
-    targets = np.array([items[0] for items in requests.relevant], np.int32)  # (T,)
-    excluded = [query.exclude for query in queries]
-    batches = [slice(begin, begin + BATCH) for begin in range(0, len(queries), BATCH)]
-    ranks = [
-        ranks_from_scores(model.score_all(queries[rows]), targets[rows], excluded[rows])
-        for rows in batches
-    ]
-    return TaskRanks(
-        requests.surface,
-        tuple(sorted(task.group)),
-        task.seed,
-        np.concatenate([*ranks, np.empty(0)]),
-        np.unique(requests.users, return_inverse=True)[1].reshape(-1).astype(np.intp),
-        np.array([query.time >= test_from for query in queries], np.bool_),
-        cpu_s,
-        model.num_parameters,
-    )
+def rank_targets(model: Retriever, asked: SurfaceRequests) -> Values:
+    """(T,) ranks of the targets among all items that their requests do not exclude."""
+    targets = np.array([items[0] for items in asked.relevant], np.int32)  # (T,)
+    ranks = [np.empty(0)]
+    for begin in range(0, len(asked), BATCH):
+        rows = slice(begin, begin + BATCH)
+        queries = asked.queries[rows]
+        excluded = [query.exclude for query in queries]
+        ranks.append(ranks_from_scores(model.score_all(queries), targets[rows], excluded))
+    return np.concatenate(ranks)
 
 
 REPORT_JSON, REPORT_HTML = "alignment.json", "alignment.html"
@@ -167,7 +154,7 @@ def align_workspace(context: JobContext, seeds: int = SEEDS) -> dict[str, Any]:
             "seeds": seed_numbers,
             "trained_share": TRAINED_SHARE,
             "test_from": TEST_FROM,
-            "asked": _count_requests(ranks),
+            "asked": {one.task: _count_test_requests(one) for one in ranks},
             **alignment_figures(ranks),
             "stages": clock.as_dicts(),
         }
@@ -177,16 +164,12 @@ def align_workspace(context: JobContext, seeds: int = SEEDS) -> dict[str, Any]:
     return report
 
 
-def _count_requests(ranks: Sequence[TaskRanks]) -> dict[str, dict[str, int]]:
-    asked = {}
-    for task_ranks in ranks:
-        is_test = task_ranks.is_test
-        if is_test.all() or not is_test.any():
-            part = "validation" if is_test.any() else "test"
-            raise DataError(
-                f"the task {task_ranks.task!r} has no {part} requests.",
-                "Collect more interactions; search needs items with text.",
-            )
-        users = task_ranks.users[is_test]
-        asked[task_ranks.task] = {"requests": len(users), "users": len(np.unique(users))}
-    return asked
+def _count_test_requests(ranks: TaskRanks) -> dict[str, int]:
+    is_test = ranks.is_test
+    if is_test.all() or not is_test.any():
+        part = "validation" if is_test.any() else "test"
+        raise DataError(
+            f"the task {ranks.task!r} has no {part} requests.",
+            "Collect more interactions; search needs items with text.",
+        )
+    return {"requests": int(is_test.sum()), "users": len(np.unique(ranks.users[is_test]))}

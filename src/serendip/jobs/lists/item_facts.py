@@ -87,6 +87,10 @@ class ItemFacts:
             shares.append(len(mine & theirs) / len(mine | theirs))
         return sum(shares) / len(shares) if shares else 0.0
 
+    def are_unlike(self, item_id: str, other: str) -> bool:
+        """Whether two items have no value in common."""
+        return not self.values_of(item_id) & self.values_of(other)
+
     def compare_codes(self, item_id: str, other: str) -> float:
         """Share of the levels of the semantic ID, from the first on, that two items share."""
         pairs = zip(self._engine.semantic_id(item_id), self._engine.semantic_id(other), strict=True)

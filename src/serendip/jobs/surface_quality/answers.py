@@ -11,21 +11,23 @@ Shapes: T requests, k length of a list.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
 from serendip.data import AllowedItems, IntArray, ItemList, Query
+from serendip.data.query import TASKS
 from serendip.engine.stages.list_filters import RelevanceFilterConfig
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import BID, SPONSORED, has_bid
 from serendip.engine.stages.surfaces import RANKER, SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.evaluate.special_surfaces import Sale, SystemMessages, measure_messages
+from serendip.evaluate.special_surfaces import Sale, measure_messages
 from serendip.evaluate.surface_quality import K, SurfaceFigures, SurfaceRuns, measure_surface
 from serendip.jobs.surface_quality.kinds import find_slices
-from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder, SurfaceRequests
-from serendip.jobs.train.ranker.requests import SEARCH
+from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
+from serendip.jobs.surface_quality.requests import SurfaceRequests
 from serendip.jobs.whole_answers import answer_whole
 
 ENGINE, WORDS, FUSED, UNSOLD = "engine", "bm25", "rank fusion", "without a sale"
@@ -43,6 +45,16 @@ def sells(surface: SurfaceConfig, state: EngineState) -> bool:
     return sponsored is not None and bool(has_bid(state.catalogue, sponsored.bid).any())
 
 
+def answer_in_batches(
+    queries: Sequence[Query], surface: SurfaceConfig, state: EngineState
+) -> list[Result]:
+    """Answers of the engine, without a filter that may know labels of later."""
+    config, results = without_relevance_filter(surface), list[Result]()
+    for begin in range(0, len(queries), BATCH):
+        results += answer_whole(queries[begin : begin + BATCH], config, state)
+    return results
+
+
 def rank(
     queries: Sequence[Query],
     surface: SurfaceConfig,
@@ -54,59 +66,40 @@ def rank(
     The models rank all items that a query does not exclude, at most 10 of them. Returns the
     engine's results, and system -> (T, 10) item numbers, padded with -1, the engine first.
     """
-    config = without_relevance_filter(surface)
-    results: list[Result] = []
-    lists: dict[str, list[ItemList]] = {name: [] for name in state.models}
-    for begin in range(0, len(queries), BATCH):
-        part = queries[begin : begin + BATCH]
-        results += answer_whole(part, config, state)
-        for name, model in state.models.items():
-            lists[name] += model.recommend(part, length)
-    engine = first_items([result.items for result in results])
-    return results, {ENGINE: engine, **{name: first_items(some) for name, some in lists.items()}}
+    results = answer_in_batches(queries, surface, state)
+    lists = {ENGINE: first_items([result.items for result in results])}
+    for name, model in state.models.items():
+        parts = range(0, len(queries), BATCH)
+        found = [model.recommend(queries[begin : begin + BATCH], length) for begin in parts]
+        lists[name] = first_items(list(chain.from_iterable(found)))
+    return results, lists
 
 
 def answer_engine(queries: Sequence[Query], surface: SurfaceConfig, state: EngineState) -> IntArray:
     """The first ten items (T, 10) of the engine alone."""
-    config, answers = without_relevance_filter(surface), []
-    for begin in range(0, len(queries), BATCH):
-        results = answer_whole(queries[begin : begin + BATCH], config, state)
-        answers += [result.items for result in results]
-    return first_items(answers)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SurfaceAnswers:
-    """Lists of all systems for the requests of one surface.
-
-    Args:
-        lists: system -> (T, 10) item numbers, padded with -1; the engine first.
-    """
-
-    lists: Mapping[str, IntArray]
-    message: Mapping[str, SystemMessages] | None = None
-    sale: Sale | None = None
+    return first_items([result.items for result in answer_in_batches(queries, surface, state)])
 
 
 def answer_all(
     requests: SurfaceRequests, surface: SurfaceConfig, state: EngineState
-) -> SurfaceAnswers:
-    """Answer by all systems; measure what only messages or sold places have."""
+) -> tuple[dict[str, IntArray], Sale | None]:
+    """Lists (T, 10) of all systems, padded with -1, the engine first; and what was sold."""
     length = K if surface.min_value is None else min(surface.min_value.k, K)  # of a message
-    results, lists = rank(requests.queries, surface, state, length)
+    queries = requests.queries
+    results, lists = rank(queries, surface, state, length)
     if surface.task == "search":
-        words = first_items([_search_words(query, state) for query in requests.queries])
-        lists = {ENGINE: lists[ENGINE], **_fuse(requests, surface, state), WORDS: words, **lists}
-    message = None
-    if surface.min_value is not None:
-        message = measure_messages(lists, requests.afterwards)
+        words = first_items([_search_words(query, state) for query in queries])
+        fused, ranker = dict[str, IntArray](), state.ranker
+        is_ranked = ranker is not None and TASKS.index("search") in ranker.ordered_tasks
+        if is_ranked and surface.scorer == RANKER:
+            fused[FUSED] = answer_engine(queries, surface, replace(state, ranker=None))
+        lists = {ENGINE: lists[ENGINE], **fused, WORDS: words, **lists}
     if not sells(surface, state):
-        return SurfaceAnswers(lists, message)
+        return lists, None
     sources = {name: quota for name, quota in surface.sources.items() if name != SPONSORED}
     plain = surface.model_copy(update={"sponsored": None, "sources": sources})
-    unsold = answer_engine(requests.queries, plain, state)
-    sale = _find_sale(requests, surface, results, unsold)
-    return SurfaceAnswers({**lists, UNSOLD: unsold}, message, sale)
+    unsold = answer_engine(queries, plain, state)
+    return {**lists, UNSOLD: unsold}, _find_sale(requests, surface, results, unsold)
 
 
 def first_items(lists: Sequence[ItemList]) -> IntArray:
@@ -121,16 +114,6 @@ def first_items(lists: Sequence[ItemList]) -> IntArray:
 def _search_words(query: Query, state: EngineState) -> ItemList:
     shown = AllowedItems(state.derived.item_set("deleted", lambda: ~state.hidden))
     return state.searcher.lexical.search(query.text, K, shown.without(query.exclude))
-
-
-def _fuse(
-    requests: SurfaceRequests, surface: SurfaceConfig, state: EngineState
-) -> dict[str, IntArray]:
-    """What rank fusion would answer to searches; empty if that is what the engine does."""
-    is_ranked = state.ranker is not None and SEARCH in state.ranker.ordered_tasks
-    if not is_ranked or surface.scorer != RANKER:
-        return {}
-    return {FUSED: answer_engine(requests.queries, surface, replace(state, ranker=None))}
 
 
 def _find_sale(
@@ -149,15 +132,8 @@ def _find_sale(
         is_sold[row, :size] = result.items.fields[SPONSORED][:size]
         bids[row, :size] = np.nan_to_num(result.items.fields[BID][:size])
         revenue[row, :size] = result.items.scores[:size]
-    return Sale(
-        items,
-        is_sold,
-        bids,
-        revenue,
-        unsold,
-        sum(position < K for position in surface.sponsored.positions),
-        requests.afterwards,
-    )
+    for_sale = sum(position < K for position in surface.sponsored.positions)
+    return Sale(items, is_sold, bids, revenue, unsold, for_sale, requests.afterwards)
 
 
 HOME = "home"
@@ -170,13 +146,12 @@ def measure_surfaces(
     builder: SurfaceRequestBuilder,
     state: EngineState,
     countries: Mapping[str, str],
-    asked: SurfaceRequests,
-    home: Mapping[str, IntArray],
+    home: tuple[SurfaceRequests, Mapping[str, IntArray]],
 ) -> list[SurfaceFigures]:
     """Figures of every configured surface; a note instead where there is nothing to ask.
 
-    Item numbers of the state are those of the split. Users without a country are left out. The
-    lists (T, 10) of home are by system, for the requests that were asked of it.
+    Item numbers of the state are those of the split. Users without a country are left out. What was
+    asked of home has lists (T, 10) by system.
     """
     figures = []
     for name, surface in builder.settings.all_surfaces().items():
@@ -187,15 +162,12 @@ def measure_surfaces(
             )
             figures.append(SurfaceFigures(name, "The feed with places for sale.", note=note))
             continue
-        if name == HOME:
-            requests, answers = asked, SurfaceAnswers(home)
-        else:
-            requests = builder.build(name)
-            if not len(requests):
-                figures.append(SurfaceFigures(name, requests.question, note=NOTHING))
-                continue
-            answers = answer_all(requests, surface, state)
-        runs = collect_runs(builder, state, countries, requests, answers)
+        requests = home[0] if name == HOME else builder.build(name)
+        if not len(requests):
+            figures.append(SurfaceFigures(name, requests.question, note=NOTHING))
+            continue
+        lists, sale = (home[1], None) if name == HOME else answer_all(requests, surface, state)
+        runs = collect_runs(builder, state, countries, requests, lists, sale)
         figures.append(measure_surface(runs))
     return figures
 
@@ -205,23 +177,27 @@ def collect_runs(
     state: EngineState,
     countries: Mapping[str, str],
     requests: SurfaceRequests,
-    answers: SurfaceAnswers,
+    lists: Mapping[str, IntArray],
+    sale: Sale | None = None,
 ) -> SurfaceRuns:
-    """What is measured of the answers to the requests of a surface; see ``measure_surfaces``."""
+    """What is measured of the lists for the requests of a surface; see ``measure_surfaces``."""
     surface = builder.settings.all_surfaces()[requests.surface]
+    queries, relevant = requests.queries, requests.relevant
+    sends = surface.min_value is not None
+    models = {name: part for name, part in lists.items() if name != UNSOLD}
     return SurfaceRuns(
         surface=requests.surface,
         question=requests.question,
-        relevant=requests.relevant,
+        relevant=relevant,
         users=requests.users,
-        slices=find_slices(builder.split, requests.queries, requests.relevant, countries),
-        lists=answers.lists,
+        slices=find_slices(builder.split, queries, relevant, countries),
+        lists=lists,
         counts=state.counts,
         is_new=state.new_items.mask,
-        histories=[query.history.item_nums for query in requests.queries],
-        baselines=[name for name in answers.lists if name != ENGINE and not surface.likeness],
+        histories=[query.history.item_nums for query in queries],
+        baselines=[name for name in lists if name != ENGINE and not surface.likeness],
         possible=requests.possible,
-        message=answers.message,
-        sale=answers.sale,
+        message=measure_messages(models, requests.afterwards) if sends else None,
+        sale=sale,
         note=BY_LIKENESS if surface.likeness else "",
     )

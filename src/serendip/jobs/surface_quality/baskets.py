@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data import BoolArray, History, IntArray, Query, Task
+from serendip.data import BoolArray, History, IntArray, Task
 from serendip.data.events.event import NO_SESSION
 from serendip.data.splits import Split, Targets
-from serendip.jobs.surface_quality.sample import Keys, hash_key, order_users, sample_requests
+from serendip.jobs.surface_quality.requests import LabelledQuery, label_actions
+from serendip.jobs.surface_quality.sample import hash_key, order_users, sample_requests
 
 MOST_SECONDS_BETWEEN = 1_800.0
 """Events of one user at most this far apart belong to one basket, if one has no session."""
@@ -53,46 +54,14 @@ class Basket:
         return hash_key(self.user_id, self.begin)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class BasketRequest:
-    """A request that starts from items of a basket.
-
-    Args:
-        source: (S,) int32 items that it starts from.
-        wanted: basket whose items are wanted.
-        chosen: (W,) rows of these in ``wanted``.
-    """
-
-    basket: Basket
-    source: IntArray
-    wanted: Basket
-    chosen: NDArray[np.intp]
-    time: float
-
-    @property
-    def items(self) -> IntArray:
-        """(W,) int32 wanted items."""
-        return self.wanted.items[self.chosen]
-
-    def query(self, targets: Targets, task: Task) -> Query:
-        """The request of its user at its time."""
-        return targets.past_before(self.basket.user_id, self.time).query(
-            task,
-            user_id=self.basket.user_id,
-            source_items=self.source,
-            time=self.time,
-            session=self.basket.session,
-        )
-
-
 def ask_about_baskets(
     split: Split, targets: Targets, task: Task, limit: int
-) -> tuple[list[BasketRequest], Keys, int]:
+) -> tuple[list[LabelledQuery], int]:
     """Requests of the cart, or of the page after an order, of the test part of a split.
 
     Task ``cart``: at the beginning of a basket, with half of it in the cart, what else is in it?
     ``thank_you``: just after a basket, what is in the user's next one? Returns a sample of at most
-    ``limit``, what identifies each in other runs, and how many it was drawn from.
+    ``limit``, and how many it was drawn from.
     """
     pairs = [
         (before, after)
@@ -102,15 +71,21 @@ def ask_about_baskets(
     users = [after.user_id for _, after in pairs]
     rows, keys = sample_requests(users, lambda row: pairs[row][1].key, limit)
     asked = []
-    for row in rows.tolist():
+    for row, key in zip(rows.tolist(), keys.tolist(), strict=True):
         before, after = pairs[row]
         if task == "cart" or before is None:
-            part, rest = split_basket(after)
-            asked.append(BasketRequest(after, after.items[part], after, rest, after.begin))
+            part, wanted = split_basket(after)
+            source, session, time = after.items[part], after.session, after.begin
         else:
-            every, time = np.arange(len(after.items)), float(np.nextafter(before.end, np.inf))
-            asked.append(BasketRequest(before, before.items, after, every, time))
-    return asked, keys, len(pairs)
+            wanted, time = np.arange(len(after.items)), float(np.nextafter(before.end, np.inf))
+            source, session = before.items, before.session
+        query = targets.past_before(after.user_id, time).query(
+            task, user_id=after.user_id, source_items=source, time=time, session=session
+        )
+        names = after.actions or [""] * len(after.items)
+        labels = [label_actions(bool(after.liked[row]), [names[row]]) for row in wanted.tolist()]
+        asked.append(LabelledQuery(query, after.items[wanted], labels, key=key))
+    return asked, len(pairs)
 
 
 def split_basket(basket: Basket) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

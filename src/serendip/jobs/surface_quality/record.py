@@ -42,7 +42,8 @@ from serendip.evaluate.surface_quality import ALL, RANKING, value_lists
 from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.answers import answer_engine, sells
 from serendip.jobs.surface_quality.kinds import find_slices
-from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder, SurfaceRequests
+from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
+from serendip.jobs.surface_quality.requests import SurfaceRequests
 from serendip.jobs.surface_quality.sample import Keys, hash_key
 
 RECORD_FILE = f"{RANKER}/quality.npz"
@@ -134,17 +135,14 @@ def _record(
     split: Split,
     countries: Mapping[str, str],
 ) -> RecordedSurface:
-    columns = {ALL: value_lists(lists, requests.relevant)[:, 0]}
-    slices = find_slices(split, requests.queries, requests.relevant, countries)
-    for name, part in slices.items():
+    relevant = requests.relevant
+    columns = {ALL: value_lists(lists, relevant)[:, 0]}
+    for name, part in find_slices(split, requests.queries, relevant, countries).items():
         columns[name] = np.full(len(requests), np.nan)
         columns[name][part.rows] = value_lists(lists[part.rows], part.relevant)[:, 0]
-    return RecordedSurface(
-        requests.keys,
-        np.array([hash_key(user) for user in requests.users.tolist()], np.uint64),
-        np.array(list(columns), np.str_),
-        np.column_stack(list(columns.values())),
-    )
+    users = np.array([hash_key(user) for user in requests.users.tolist()], np.uint64)
+    names = np.array(list(columns), np.str_)
+    return RecordedSurface(requests.keys, users, names, np.column_stack(list(columns.values())))
 
 
 def compare_records(after: QualityRecord, before: QualityRecord, margin: float) -> list[Decision]:

@@ -36,8 +36,8 @@ from serendip.engine.config.settings import Settings
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.suggestions.build import read_written_queries, select_unread
+from serendip.jobs.surface_quality.requests import LabelledQuery
 from serendip.jobs.train.continuation import OlderFit
-from serendip.jobs.train.ranker.labels import LabelledQuery
 from serendip.jobs.train.ranker.requests import (
     label_judged,
     read_judged_files,

@@ -149,7 +149,7 @@ def check_report(report: Path, fingerprint: str) -> list[Decision]:
     document = read_report(report, fingerprint)
     if document is None:
         return []
-    for row in document["protocols"]["temporal"]["comparisons"]:
+    for row in document["surfaces"]["home"]["comparisons"]:
         if (row["metric"], row["baseline"]) == (METRIC, BASELINE):
             detail = f"{METRIC} {row['difference']:+.4f} against {BASELINE}: {row['verdict']}"
             passed = row["verdict"] != "worse"

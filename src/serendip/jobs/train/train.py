@@ -24,13 +24,8 @@ from serendip.engine.state_parts import MODELS
 from serendip.engine.workspace import REPORT_JSON
 from serendip.errors import GateError, SerendipError
 from serendip.jobs.context import JobContext
-from serendip.jobs.lists.gate import (
-    LIST_REQUESTS,
-    LISTS_FILE,
-    check_rejected,
-    measure_generation,
-    record_lists,
-)
+from serendip.jobs.lists.gate import LISTS_FILE, check_rejected, record_lists
+from serendip.jobs.lists.survey import ListSurvey
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.gates import (
     check_answers,
@@ -190,7 +185,7 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
             *check_regression(draft.ranker.record, current, settings.gate.margin),
         ]
         if not failed_gates(gates):
-            measured = measure_generation(engine, context.dataset, LIST_REQUESTS)
+            measured = ListSurvey(engine, context.dataset).measure()
             draft = replace(draft, lists=record_lists(measured))
             gates += check_rejected(measured)
             gates += check_regression(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Annotated, Literal, get_args
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,10 +77,6 @@ class RankerConfig(Config):
     """Share of the queries that is held out for early stopping."""
 
 
-PER_ROW = ("task", "labels", "weights", "group")
-"""Fields of ``RankerRows`` with one entry per row, beside the features."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class RankerRows:
     """Training rows: one (query, candidate) pair each, with the outcome of every action.
@@ -101,11 +98,18 @@ class RankerRows:
     def __len__(self) -> int:
         return len(self.features)
 
-    def at(self, kept: NDArray[np.bool_]) -> RankerRows:
-        """The rows where ``kept`` (R,) is true."""
-        columns = {name: getattr(self, name)[kept] for name in (*PER_ROW, "features")}
-        return replace(self, **columns)
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self | None:
+        """Rows of several parts, one after the other; None without any."""
+        if not parts:
+            return None
+        names = [column.name for column in fields(cls)]
+        return cls(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
-    def with_columns(self, kept: NDArray[np.bool_]) -> RankerRows:
+    def at(self, kept: NDArray[np.bool_]) -> Self:
+        """The rows where ``kept`` (R,) is true."""
+        return replace(self, **{part.name: getattr(self, part.name)[kept] for part in fields(self)})
+
+    def with_columns(self, kept: NDArray[np.bool_]) -> Self:
         """The same rows with the features where ``kept`` (F,) is true."""
         return replace(self, features=self.features[:, kept])

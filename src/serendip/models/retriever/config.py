@@ -98,10 +98,8 @@ class RetrieverConfig(Config):
     """Standard deviation of code embeddings at the start of training."""
 
     quality_loss: float = Field(default=0.0, ge=0, lt=1)
-    """Share of nDCG@10 of validation requests that may be given up for better item quality in the
-    top ten; the weights of the quality vector are the best ones within this bound. They are used
-    only if other requests, of every task, lose no more than that and no loss is shown. 0 = quality
-    is not used."""
+    """Share of nDCG@10 of the validation requests of each task that may be given up for better
+    items; quality has the largest weight within this bound. 0 = quality is not used."""
 
     def reads(self, part: Literal["id", "content", "codes"]) -> bool:
         """True if item vectors contain this part."""

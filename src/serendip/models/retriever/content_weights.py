@@ -1,4 +1,4 @@
-"""Content weights next to the network, tuned per task by grid search on validation nDCG@10.
+"""Weights of content and quality next to the network, by grid search on validation nDCG@10.
 
 Per task, the largest content weight whose validation nDCG@10 is within 0.5 % of the best: content
 generalises to cold items, which validation hardly contains. For requests with a text, the weight of
@@ -17,6 +17,7 @@ import numpy as np
 from serendip.data.arrays import FloatArray
 from serendip.models.retriever.batches import TrainingBatch
 from serendip.models.retriever.content_scores import DECAY
+from serendip.models.retriever.quality import QualityVector
 from serendip.models.retriever.requests import NONE, SIMILAR, LongArray
 from serendip.models.retriever.validation import ValidationRequests
 
@@ -101,3 +102,31 @@ def words_cosines(batch: TrainingBatch, words: FloatArray, vectors: FloatArray) 
     query = batch.query[batch.target >= 0]  # (R,)
     texts = np.where((query != NONE)[:, None], words[np.maximum(query, 0)], np.float32(0))  # (R, C)
     return np.asarray(texts @ vectors.T, np.float32)
+
+
+SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
+"""Weights of the mean quality that are tried, relative to the spread of the scores: beyond that,
+quality would replace relevance instead of choosing among relevant items."""
+
+
+def tune_quality(
+    tasks: Iterable[Iterable[tuple[ValidationRequests, FloatArray | float]]],
+    values: FloatArray,
+    most_loss: float,
+) -> QualityVector:
+    """The quality (N, Q) of items, with the largest weights within the bound ``most_loss``.
+
+    The bound is a share in (0, 1). The validation requests of each task come in blocks, with what
+    is added to their scores besides. Weights are 0 without any.
+    """
+    worth, weights = values.mean(axis=1), np.zeros(len(SHARES))
+    is_within = np.ones(len(SHARES), np.bool_)
+    for blocks in tasks:
+        gains = np.zeros(len(SHARES))
+        for block, content in blocks:
+            if not weights.any():
+                weights = float((block.scores + content).std()) * np.array(SHARES)
+            gains += block.gains(worth[block.ranked], content, weights.tolist())
+        is_within &= gains >= (1 - most_loss) * gains[0]
+    weight = np.full(values.shape[1], weights[is_within].max() / values.shape[1], np.float32)
+    return QualityVector(values, weight)

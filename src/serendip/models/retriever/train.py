@@ -21,7 +21,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from itertools import chain, compress
+from itertools import compress
 from typing import cast
 
 import numpy as np
@@ -39,18 +39,14 @@ from serendip.models.retriever.content_scores import ContentScores, TrainedQueri
 from serendip.models.retriever.content_weights import (
     context_cosines,
     tune_content_weights,
+    tune_quality,
     words_cosines,
 )
 from serendip.models.retriever.item_encoder import NEW_ITEM_BONUS, ItemEncoderArrays
 from serendip.models.retriever.loss import CandidateDraw, EncodedItems, RetrieverNetwork
 from serendip.models.retriever.network import COUNTRY, INPUTS, OPEN_AXES, example_request
-from serendip.models.retriever.quality import (
-    HeldOutRequests,
-    QualityVector,
-    find_weights,
-    keeps_relevance,
-)
-from serendip.models.retriever.requests import HOME, NUM_TASKS, SEARCH, TASK_OF
+from serendip.models.retriever.quality import QualityVector
+from serendip.models.retriever.requests import NUM_TASKS, SEARCH, TASK_OF
 from serendip.models.retriever.training_data import TrainingSplit
 from serendip.models.retriever.validation import ValidationRequests, ValidationSample
 from serendip.models.retriever.warm_start import RetrieverStart
@@ -404,38 +400,27 @@ class RetrieverTraining:
         return QualityVector(self.values, self.start.quality_weights)
 
     def quality(self, affinity: ContentScores | None) -> QualityVector | None:
-        """Quality vector with weights tuned on a half of the home validation requests.
-
-        All weights are 0 if the other half, or the requests of another task, would lose by them.
-        None = not configured.
-        """
-        values, loss = self.values, self.config.quality_loss
-        if values is None or loss == 0 or "home" not in self.validation.tasks:
+        """Quality vector, tuned on the validation requests of all tasks; None = not configured."""
+        if self.values is None or self.config.quality_loss == 0:
             return None
-        tuned, checked = self._held_out(HOME, affinity).halves()
-        vector = QualityVector(values, np.zeros(values.shape[1], np.float32))
-        if not len(tuned.items):
-            return vector
-        found = replace(vector, weights=find_weights(tuned, values, loss))
-        others = [TASK_OF[task] for task in self.validation.tasks if TASK_OF[task] != HOME]
-        parts = chain([checked], (self._held_out(task, affinity) for task in others))
-        return found if all(keeps_relevance(part, found.added, loss) for part in parts) else vector
+        tasks = (self._scored_requests(TASK_OF[task], affinity) for task in self.validation.tasks)
+        return tune_quality(tasks, self.values, self.config.quality_loss)
 
-    def _held_out(self, task: int, affinity: ContentScores | None) -> HeldOutRequests:
+    def _scored_requests(
+        self, task: int, affinity: ContentScores | None
+    ) -> Iterator[tuple[ValidationRequests, FloatArray | float]]:
+        """Validation requests of a task with the content scores (R, ranked) of ranked items."""
         maker = self.unread if task == SEARCH else self.validation
         words = self.module.query_vectors.numpy()  # (Q, C)
-        parts = []
         for block in self._validation_requests(task, maker):
-            scores = block.scores  # (R, ranked)
+            content: FloatArray | float = 0.0
             if affinity is not None:
                 context, text = affinity.weights[task]
-                scores = scores + context * context_cosines(block.batch, self.aligned, block.ranked)
+                content = context * context_cosines(block.batch, self.aligned, block.ranked)
                 if task == SEARCH and text:
-                    content = self.stored_content[block.ranked]
-                    scores += text * words_cosines(block.batch, words, content)
-            scores[block.excluded] = -np.inf
-            parts.append(HeldOutRequests.of(scores, block.columns, block.ranked))
-        return HeldOutRequests.joined(parts)
+                    encoded = self.stored_content[block.ranked]
+                    content += text * words_cosines(block.batch, words, encoded)
+            yield block, content
 
     @cached_property
     def aligned_rows(self) -> AlignedRows:

@@ -12,15 +12,15 @@ from serendip.data.query import TASKS, Query
 from serendip.data.splits import Split, temporal
 from serendip.engine.config.settings import Settings
 from serendip.evaluate.comparison import MIN_USERS
-from serendip.jobs.train.ranker.basket_rows import (
-    build_basket_requests,
+from serendip.jobs.surface_quality.requests import LabelledQuery
+from serendip.jobs.train.ranker.choices import (
     choose_baskets,
     find_newest,
     learned_rows,
-    without_tasks,
+    with_room,
 )
-from serendip.jobs.train.ranker.labels import LabelledQuery
-from serendip.jobs.train.ranker.orders import RankerSample, with_room
+from serendip.jobs.train.ranker.requests import build_basket_requests
+from serendip.jobs.train.ranker.sample import RankerSample
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.progress import TrainOptions
@@ -137,7 +137,7 @@ def test_baskets_of_few_users_are_not_learned() -> None:
     assert (found["cart"].on, found["cart"].gain) == (False, None)
     assert "fewer than 50 users" in found["cart"].reason
     similar = world((1.0, -1.0, -1.0), users=10)
-    alone = replace(similar, rows=without_tasks(similar.rows, ["cart"]))
+    alone = replace(similar, rows=similar.rows.at(~similar.of_tasks(["cart"])))
     assert choose_baskets(alone, QUICK, TrainOptions()) == {}
 
 

@@ -8,9 +8,9 @@ from serendip.data.arrays import NO_ITEMS
 from serendip.data.query import Query
 from serendip.engine.config.settings import Settings
 from serendip.evaluate.decision import Decision
-from serendip.jobs.train.ranker.context_choice import choose_parts, split_by_time
-from serendip.jobs.train.ranker.labels import LabelledQuery
-from serendip.jobs.train.ranker.orders import RankerSample
+from serendip.jobs.surface_quality.requests import LabelledQuery
+from serendip.jobs.train.ranker.choices import choose_parts, split_by_time
+from serendip.jobs.train.ranker.sample import RankerSample
 from serendip.models.context_counts import ContextPart
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.runtime.budget import open_budget

@@ -21,7 +21,7 @@ from serendip.jobs.import_files import import_files
 from serendip.jobs.surface_quality.answers import ENGINE, rank
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.ranker import context_choice, orders
+from serendip.jobs.train.ranker import choices, sample
 from serendip.jobs.train.ranker.requests import build_requests
 from serendip.models.context_counts import ContextConfig
 from serendip.runtime.progress import TrainOptions
@@ -135,8 +135,8 @@ def with_features(settings: Settings, use: str, *on: str) -> Settings:
 
 @pytest.fixture
 def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context_choice, "MIN_REQUESTS", 30)
-    monkeypatch.setattr(orders, "MIN_USERS", 20)
+    monkeypatch.setattr(choices, "MIN_REQUESTS", 30)
+    monkeypatch.setattr(sample, "MIN_USERS", 20)
 
 
 def test_the_training_finds_that_the_country_decides(fitted, plain, few_are_enough, tmp_path):

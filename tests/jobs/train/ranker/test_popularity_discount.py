@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from serendip.engine.stages.scoring import discount_popular
-from serendip.jobs.train.ranker.orders import MIN_REQUESTS, POWERS, learn_discount
+from serendip.jobs.train.ranker.popularity_discount import MIN_REQUESTS, POWERS, learn_discount
 
 
 def requests(

@@ -26,10 +26,11 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.evaluate import evaluate_workspace
 from serendip.jobs.import_files import import_files
 from serendip.jobs.llm.judged_queries import JudgedQueries, with_gain
+from serendip.jobs.surface_quality.requests import LabelledQuery, label_actions
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker import requests as ranker_requests
 from serendip.jobs.train.ranker import rows as ranker_rows
-from serendip.jobs.train.ranker.labels import LabelledQuery, label_actions, require_actions
+from serendip.jobs.train.ranker.labels import require_actions
 from serendip.jobs.train.ranker.requests import (
     build_requests,
     label_judged,

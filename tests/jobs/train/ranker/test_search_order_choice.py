@@ -16,8 +16,13 @@ from serendip.errors import DataError
 from serendip.evaluate.comparison import MIN_USERS
 from serendip.evaluate.decision import Decision
 from serendip.jobs.llm.judged_queries import with_gain
-from serendip.jobs.train.ranker.labels import LabelledQuery
-from serendip.jobs.train.ranker.orders import OTHERS, RankerSample, even_share
+from serendip.jobs.surface_quality.requests import LabelledQuery
+from serendip.jobs.train.ranker.choices import (
+    OTHERS,
+    choose_search_order,
+    deal_folds,
+    even_share,
+)
 from serendip.jobs.train.ranker.requests import (
     label_judged,
     read_judged_files,
@@ -25,7 +30,7 @@ from serendip.jobs.train.ranker.requests import (
     write_searches,
 )
 from serendip.jobs.train.ranker.rows import SearchCandidates
-from serendip.jobs.train.ranker.search_order_choice import choose_search_order, deal_folds
+from serendip.jobs.train.ranker.sample import RankerSample
 from serendip.models.ranker.config import RankerRows, SearchSource
 from serendip.runtime.budget import Allowance, open_budget
 from serendip.runtime.progress import TrainOptions
@@ -76,10 +81,10 @@ def world(requests: list[LabelledQuery], told: float, by_fusion: float, seed: in
     fused = 10.0 + rng.normal(size=count) + by_fusion * labels[:, 0]
     group = np.repeat(np.arange(len(requests)), CANDIDATES)
     tasks = np.array([TASKS.index(one.query.task) for one in requests])
-    rows = RankerRows(features, tasks[group], labels, np.ones(count, np.float32), group)
+    columns = features, tasks[group], labels, np.ones(count, np.float32), group
     of_people = np.array([one.source in ("logged", "labelled") for one in requests])[group]
-    compared = SearchCandidates(rows, fused.astype(np.float32), np.zeros(count, np.float32))
-    return World(RankerSample(rows, NAMES, requests), compared.at(of_people))
+    compared = SearchCandidates(*columns, fused.astype(np.float32), np.zeros(count, np.float32))
+    return World(RankerSample(RankerRows(*columns), NAMES, requests), compared.at(of_people))
 
 
 def ask(count: int, source: SearchSource = "logged") -> list[LabelledQuery]:
@@ -132,13 +137,13 @@ def split_world(logged: tuple[int, float, float], labelled: tuple[int, float, fl
     """Logged and labelled searches, of each a number, and how well feature and fusion tell."""
     requests = [*ask(logged[0]), *(search(1_000 + n, "labelled") for n in range(labelled[0]))]
     sample, part = world(requests, 0.0, 0.0)
-    is_logged = part.rows.group < logged[0]
+    is_logged = part.group < logged[0]
     told, by_fusion = (np.where(is_logged, logged[n], labelled[n]) for n in (1, 2))
-    features, chosen = part.rows.features.copy(), part.rows.labels[:, 0]
+    features, chosen = part.features.copy(), part.labels[:, 0]
     features[:, 0] += told * chosen
-    rows = replace(part.rows, features=features)
     fused = (part.fused + by_fusion * chosen).astype(np.float32)
-    return World(replace(sample, rows=rows), SearchCandidates(rows, fused, part.pins))
+    rows = replace(sample.rows, features=features)  # all are searches of people
+    return World(replace(sample, rows=rows), replace(part, features=features, fused=fused))
 
 
 FEATURE, FUSION = (3.0, 0.0), (0.0, 3.0)
@@ -216,7 +221,7 @@ def test_of_other_requests_an_even_share_is_learned():
 
 def test_exact_titles_come_first_in_both_orders(settings: Settings):
     sample, part = world(ask(60), 0.0, 0.0)
-    pinned = replace(part, pins=part.rows.labels[:, 0] * 1_000.0)
+    pinned = replace(part, pins=part.labels[:, 0] * 1_000.0)
     found = World(sample, pinned).choose(settings)
     assert (found.on, found.without, found.gain) == (False, 1.0, 0.0)
 

@@ -2,9 +2,10 @@
 
 The tasks share one model. Home: a user's history up to a moment, labelled by the user's next
 events. Similar: the item of an event as the source, labelled by the next events. Cart and the page
-after an order: see ``basket_rows``. Logged requests of any surface are added, labelled by the items
-that were chosen. Negatives are the shown items that were not chosen, if the log has the shown
-items, and sampled candidates otherwise. Searches have three sources:
+after an order are asked as a report asks them: half of a basket with the rest of it as positives,
+and a whole basket with the user's next one. Logged requests of any surface are added, labelled by
+the items that were chosen. Negatives are the shown items that were not chosen, if the log has the
+shown items, and sampled candidates otherwise. Searches have three sources:
 
 ==========  ====================================================================================
 logged      a search of the newer part of the log; positive is what was chosen after it
@@ -16,7 +17,7 @@ written     a query that was written for an item, by an LLM (``serendip llm run 
 
 Written queries have more words of their items than queries that people type, so a ranker that has
 seen few others trusts words too much: they have a weight, ``[ranker.searches] written``. Whether it
-orders search is decided on searches of the other two sources (``search_order_choice``), without
+orders search is decided on searches of the other two sources (``choices``), without
 the queries of files of labels by an LLM: what labels alike may only teach.
 """
 
@@ -33,25 +34,26 @@ from serendip.data import FloatArray, Query, QueryExamples, Task, UserPast, Voca
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.events.repeats import Repeats
 from serendip.data.events.search_log import LoggedRequest
-from serendip.data.query import TASKS
+from serendip.data.query import NEAREST_TASK, TASKS
 from serendip.data.splits import Split, Targets
 from serendip.engine.config.settings import Settings
 from serendip.files.tables import open_table
 from serendip.jobs.labels.pair_files import has_model_labels
 from serendip.jobs.llm.judged_queries import JudgedQueries, read_gains, with_gain
+from serendip.jobs.surface_quality.baskets import ask_about_baskets
+from serendip.jobs.surface_quality.requests import LabelledQuery, label_actions
 from serendip.jobs.train.ranker.examination import fit_examination, position_weights
-from serendip.jobs.train.ranker.labels import (
-    Batches,
-    LabelledQuery,
-    LabelledRequests,
-    label_actions,
-)
 from serendip.models.ranker.config import (
     SEARCH_SOURCES,
     RankerConfig,
     RankerRows,
     SearchSource,
 )
+
+LabelledRequests = Sequence[tuple[str, Sequence[LabelledQuery]]]
+"""Surface -> requests; a surface may come twice."""
+
+BASKET_TASKS: tuple[Task, ...] = tuple(NEAREST_TASK)
 
 NUM_SEARCH = 1_000
 """Number of synthetic queries, and up to which the number of other requests does not limit those
@@ -76,7 +78,7 @@ NUM_NEXT_EVENTS = 5
 BATCH = 64
 
 
-def mix_batches(requests: LabelledRequests) -> Batches:
+def mix_batches(requests: LabelledRequests) -> LabelledRequests:
     """Requests in batches of one surface; the first of them are a sample of all surfaces."""
     batches = [
         ((begin + BATCH) / len(labelled), surface, labelled[begin : begin + BATCH])
@@ -153,6 +155,27 @@ def build_requests(
         *(("home", home), ("similar", similar), ("search", written))
     ]
     return [(task, labelled) for task, labelled in groups if labelled]
+
+
+def build_basket_requests(
+    split: Split, repeats: Repeats, settings: Settings, most: int, rng: np.random.Generator
+) -> list[tuple[str, list[LabelledQuery]]]:
+    """Requests of both kinds, at most ``most`` of each, of as many users as possible.
+
+    Baskets that begin after the cut of the split are read; a task whose surface was given another
+    one has no requests. Their order is drawn, so that the first ones are a sample of all.
+    """
+    surfaces = settings.all_surfaces()
+    groups = list[tuple[str, list[LabelledQuery]]]()
+    for task in BASKET_TASKS:
+        if surfaces[task].task == task:
+            asked, _ = ask_about_baskets(split, split.targets, task, most)
+            groups.append((task, []))
+            for row in rng.permutation(len(asked)).tolist():
+                query = asked[row].query
+                query = replace(query, again=repeats.due(query.history, query.time))
+                groups[-1][1].append(replace(asked[row], query=query))
+    return [(task, asked) for task, asked in groups if asked]
 
 
 def _count_home(split: Split, most: int) -> int:

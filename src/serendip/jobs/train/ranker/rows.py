@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -17,9 +17,10 @@ from serendip.engine.stages.pipeline import collect, score
 from serendip.engine.stages.scoring import fuse_by_rank
 from serendip.engine.stages.surfaces import RANKER, SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.jobs.train.ranker.labels import Batches, LabelledQuery
+from serendip.jobs.surface_quality.requests import LabelledQuery
+from serendip.jobs.train.ranker.requests import LabelledRequests
+from serendip.jobs.train.ranker.sample import RankerSample
 from serendip.models.ranker.config import RankerRows, SearchSource
-from serendip.runtime.budget import Allowance
 from serendip.runtime.progress import TrainOptions
 
 NEGATIVES = 40
@@ -33,95 +34,61 @@ _SHARE_FOR_ROWS = 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SearchCandidates:
-    """All candidates of searches, with what orders them without a ranker.
+class SearchCandidates(RankerRows):
+    """All candidates of searches, request by request, with what orders them without a ranker.
 
     Args:
-        rows: R candidates, request by request.
         fused: (R,) float32 values of rank fusion; 0 = proposed by no source.
         pins: (R,) float32 levels of how well the text matches, before any order.
     """
 
-    rows: RankerRows
     fused: FloatArray
     pins: FloatArray
 
-    @classmethod
-    def joined(cls, parts: Sequence[SearchCandidates]) -> SearchCandidates | None:
-        """Candidates of several batches; None without any."""
-        rows = _concatenate([part.rows for part in parts])
-        if rows is None:
-            return None
-        fused, pins = ([getattr(part, name) for part in parts] for name in ("fused", "pins"))
-        return cls(rows, np.concatenate(fused), np.concatenate(pins))
 
-    def at(self, kept: BoolArray) -> SearchCandidates:
-        """The rows where ``kept`` (R,) is true."""
-        return SearchCandidates(self.rows.at(kept), self.fused[kept], self.pins[kept])
+def make_rows(
+    batches: LabelledRequests,
+    state: EngineState,
+    settings: Settings,
+    options: TrainOptions,
+    rng: np.random.Generator,
+) -> tuple[RankerSample, SearchCandidates | None] | None:
+    """Rows of batches of requests, numbered from 0 on, until the time for them ends; None without.
 
-    def with_columns(self, kept: BoolArray) -> SearchCandidates:
-        """The same rows with the features where ``kept`` (F,) is true."""
-        return replace(self, rows=self.rows.with_columns(kept))
-
-
-@dataclass(slots=True)
-class RowMaking:
-    """Makes the rows of batches of requests, numbered from 0 on, until the time for them ends.
-
-    Args:
-        deciding: source -> number of those that may decide what orders search.
-        compared: all candidates of up to ``MOST_COMPARED`` of these searches per source.
+    The features are those of a state without a ranker. Beside them come all candidates of up to
+    ``MOST_COMPARED`` searches of each source that may decide what orders search.
     """
-
-    settings: Settings
-    options: TrainOptions
-    total: int
-    deciding: Mapping[SearchSource | None, int]
-    rng: np.random.Generator
-    parts: list[RankerRows] = field(default_factory=list)
-    made: list[LabelledQuery] = field(default_factory=list)
-    compared: list[SearchCandidates] = field(default_factory=list)
-    time: Allowance = field(init=False)
-    _asked: Counter[SearchSource | None] = field(default_factory=Counter)
-
-    def __post_init__(self) -> None:
-        self.time = self.options.allowance.from_now(_SHARE_FOR_ROWS)
-
-    def add(self, batches: Batches, state: EngineState) -> None:
-        """Make the rows of batches, with the features of a state without a ranker."""
-        for surface, labelled in self.options.progress.track(batches, "ranker rows", len(batches)):
-            if self.time.is_over and self.parts:
-                self.time.cut(len(self.made) / self.total)
-                break
-            first = len(self.made)
-            self._take(labelled, label_candidates(labelled, surface, state, self.settings, first))
-
-    def _take(self, labelled: Sequence[LabelledQuery], found: LabelledCandidates) -> None:
-        first = len(self.made)
-        self.parts.append(found.sample(labelled, self.rng))
+    time, total = options.allowance.from_now(_SHARE_FOR_ROWS), sum(len(part) for _, part in batches)
+    compared_ids = _choose_compared(batches, settings)
+    parts, made, compared = list[RankerRows](), list[LabelledQuery](), list[SearchCandidates]()
+    for surface, labelled in options.progress.track(batches, "ranker rows", len(batches)):
+        if time.is_over and parts:
+            time.cut(len(made) / total)
+            break
+        found = label_candidates(labelled, surface, state, settings, len(made))
+        parts.append(found.sample(labelled, rng))
         if found.searches is not None:
-            kept = [self._compares(request) for request in labelled]
-            group = found.rows.group - first
-            self.compared.append(found.searches.at(np.array(kept)[group]))
-        self.made.extend(labelled)
+            kept = np.array([id(request) in compared_ids for request in labelled])
+            compared.append(found.searches.at(kept[found.rows.group - len(made)]))
+        made += labelled
+    rows = RankerRows.joined([part for part in parts if len(part)])
+    if rows is None:
+        return None
+    return RankerSample(rows, state.feature_names, made), SearchCandidates.joined(compared)
 
-    def _compares(self, request: LabelledQuery) -> bool:
-        """Whether the candidates of a request are kept: those of an even share of the searches."""
-        if not request.can_decide:
-            return False
-        share = min(1.0, MOST_COMPARED / max(1, self.deciding[request.source]))
-        self._asked[request.source] += 1
-        count = self._asked[request.source]
-        return int(count * share) > int((count - 1) * share)
 
-    def keep_columns(self, kept: BoolArray) -> None:
-        """Drop the features of all rows where ``kept`` (F,) is false."""
-        self.parts = [part.with_columns(kept) for part in self.parts]
-        self.compared = [part.with_columns(kept) for part in self.compared]
-
-    def rows(self) -> RankerRows | None:
-        """All rows; None without any."""
-        return _concatenate([part for part in self.parts if len(part.features)])
+def _choose_compared(batches: LabelledRequests, settings: Settings) -> set[int]:
+    """Identities of the requests whose candidates are all kept: an even share of each source."""
+    surfaces, of_source = settings.all_surfaces(), defaultdict[SearchSource | None, list[int]](list)
+    for surface, labelled in batches:
+        for request in labelled:
+            if can_compare(request, surfaces[surface]):
+                of_source[request.source].append(id(request))
+    chosen = set[int]()
+    for requests in of_source.values():
+        places = np.arange(len(requests) + 1) * min(1.0, MOST_COMPARED / len(requests))
+        chosen.update(np.array(requests)[np.diff(np.floor(places)) > 0].tolist())
+    return chosen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,11 +156,12 @@ def label_candidates(
             labels[begin:end, column] = np.isin(items, request.items_with(action))
         weights[begin:end] = request.weights_of(items)
     task = np.full(len(candidates), TASKS.index(config.task), dtype=np.int64)
-    rows = RankerRows(features, task, labels, weights, first_group + candidates.rows)
+    columns = features, task, labels, weights, first_group + candidates.rows
+    rows = RankerRows(*columns)
     searches = None
     if scored is not None:
         fused = fuse_by_rank(candidates, scored.batch.organic_proposals, len(labelled))
-        searches = SearchCandidates(rows, fused, scored.scores.pins)
+        searches = SearchCandidates(*columns, fused, scored.scores.pins)
     return LabelledCandidates(rows, candidates.items, bounds, searches)
 
 
@@ -213,14 +181,3 @@ def _choose_negatives(
     others = np.flatnonzero(is_open)
     count = min(NEGATIVES - len(known), len(others))
     return np.concatenate([known, rng.choice(others, count, replace=False)])
-
-
-def _concatenate(parts: Sequence[RankerRows]) -> RankerRows | None:
-    if not parts:
-        return None
-    return RankerRows(
-        **{
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in ("features", "task", "labels", "weights", "group")
-        }
-    )
