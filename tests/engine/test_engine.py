@@ -105,15 +105,6 @@ def test_a_posted_item_is_found_and_recommended_at_once_and_never_after_its_dele
     reopened.close()
 
 
-def test_a_changed_item_is_found_by_its_new_title_and_not_by_the_old_one(engine: Engine) -> None:
-    engine.add_items([Item("i7", "Completely different words", "", {"genre": "comedy"})])
-    assert ids(engine.search("completely different words"))[0] == "i7"
-    assert engine.search("The comedy tale number 7").items[0].item_id != "i7"
-    changed = engine.item("i7")
-    assert changed is not None
-    assert changed.title == "Completely different words"
-
-
 @pytest.mark.parametrize("k", [0, -1])
 def test_k_below_one_is_refused(reader: Engine, k: int) -> None:
     with pytest.raises(DataError, match=f"k = {k}"):
@@ -143,14 +134,6 @@ def test_a_source_that_fails_is_named_and_the_others_answer(
     answer = engine.recommend(Request("home", "u0"))
     assert answer.degraded == ("item-knn",)
     assert len(answer.items) == 10
-
-
-@on_both_databases
-def test_an_item_seen_long_ago_is_left_out_despite_a_long_history(engine: Engine) -> None:
-    old = Event("reader", "i9", 1_000_000_000.0, "like")
-    many = [Event("reader", "i0", 1_100_000_000.0 + step, "click") for step in range(600)]
-    engine.add_events([old, *many])
-    assert "i9" not in ids(engine.recommend(Request("home", "reader", k=100)))
 
 
 def test_a_state_with_unknown_settings_must_be_trained_again(shop: Path) -> None:

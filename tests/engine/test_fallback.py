@@ -120,17 +120,6 @@ def test_of_equally_often_chosen_items_the_newest_come_first():
     assert order.tolist() == [3, 0, 2, 1, 4]
 
 
-def test_of_a_large_catalogue_the_order_is_the_same_whatever_is_allowed():
-    counts = np.random.default_rng(1).integers(0, 40, 9_000).astype(np.int32)
-    state = Counts(counts.tolist(), [0.0] * 9_000)
-    order = np.lexsort((-np.arange(9_000), -counts))
-    allowed = AllowedItems.all(9_000)
-    some = allowed.without(order[:2_500].astype(np.int32))
-    for left, expected in ((allowed, order[:50]), (some, order[2_500:2_550])):
-        found = list_popular(left, state, 50).item_nums  # type: ignore[arg-type]
-        assert found.tolist() == expected.tolist()
-
-
 # Where a request can fail or hang, and what to ask then.
 PLACES = {
     "query": (QueryBuilder, "build"),
@@ -181,29 +170,6 @@ def test_a_store_that_cannot_be_read_leaves_items_to_be_found(engine, monkeypatc
     assert [client.get(path).status_code for path in ASKED] == [200] * 3
     assert 'serendip_degraded_answers_total{surface="similar"} 1.0' in client.get("/metrics").text
     assert client.post("/v1/search", json={"q": "horror"}).json()["degraded"] == ["personal"]
-
-
-@pytest.mark.parametrize("place", ["query", "features", "scorers", "selection"])
-def test_a_stage_that_hangs_is_answered_without_when_the_time_is_over(engine, monkeypatch, place):
-    go, entered = threading.Event(), threading.Semaphore(0)
-
-    def hang() -> None:
-        entered.release()
-        go.wait(60)
-        raise RuntimeError("too late")  # so that no thread of this test goes on in the next one
-
-    break_at(monkeypatch, place, hang)
-    client = WireClient(engine, options=ServerOptions(config=ServeConfig(deadline="0.15s")))
-    try:
-        bodies = [client.get(path).json() for path in ASKED]
-        assert [body["degraded"][0] for body in bodies] == ["personal"] * 3
-        assert all(body["items"] for body in bodies)
-        assert entered.acquire(timeout=20)
-        # One thread is left. With all of them taken, requests that wait are answered likewise.
-        more = [client.get(ASKED[0]).json() for _ in range(6)]
-        assert [body["degraded"][0] for body in more] == ["personal"] * 6
-    finally:
-        go.set()
 
 
 class Hang:
@@ -257,41 +223,31 @@ def ask_in_time(engine: Engine, path: str, deadlines: float) -> dict[str, Any]:
     return body
 
 
-@pytest.mark.parametrize("path", ASKED)
-def test_of_a_source_that_hangs_nobody_waits_longer_than_the_deadline(engine, monkeypatch, path):
-    with hanging(monkeypatch, ModelSource, "retrieve", "retriever"):
-        body = ask_in_time(engine, path, 1)
-    assert body["degraded"][0] == "personal"
-    assert len(body["items"]) == 5
+LESS = ["personal"]
+NOTHING = ["personal", "content-only"]
+UNTYPED = "/v1/search?q=a+horror+tale+that+nobody+typed&k=5"
 
 
-@pytest.mark.parametrize("path", [ASKED[0], ASKED[2]])
-def test_of_a_source_of_the_content_rung_that_hangs_neither(engine, monkeypatch, path):
-    with hanging(monkeypatch, ModelSource, "retrieve", "content"):
-        body = ask_in_time(engine, path, 1.5)
-    assert body["degraded"] == ["personal", "content-only"]
-    assert len(body["items"]) == 5
-
-
-def test_of_an_encoder_of_texts_that_hangs_neither(engine, monkeypatch):
-    with hanging(monkeypatch, type(engine._encoder), "encode"):
-        body = ask_in_time(engine, "/v1/search?q=a+horror+tale+that+nobody+typed&k=5", 1)
-    assert body["degraded"] == ["personal"]
-    assert len(body["items"]) == 5
-
-
-def test_where_a_filter_hangs_nothing_may_be_shown_and_it_is_told_after_two_deadlines(
-    engine, monkeypatch
+@pytest.mark.parametrize(
+    ("owner", "method", "only", "path", "deadlines", "degraded"),
+    [
+        *((ModelSource, "retrieve", "retriever", path, 1, LESS) for path in ASKED),
+        *((ModelSource, "retrieve", "content", ASKED[place], 1.5, NOTHING) for place in (0, 2)),
+        (None, "encode", "", UNTYPED, 1, LESS),
+        (NotDeleted, "restrict", "", ASKED[0], 2, None),  # nothing may be shown
+        (WordSource, "retrieve", "", ASKED[1], 1.5, None),
+    ],
+)
+def test_of_what_hangs_nobody_waits_longer_than_its_deadlines(
+    engine, monkeypatch, owner, method, only, path, deadlines, degraded
 ):
-    with hanging(monkeypatch, NotDeleted, "restrict"):
-        body = ask_in_time(engine, ASKED[0], 2)
-    assert body["error"]["type"] == "timeout"
-
-
-def test_where_the_word_search_hangs_a_search_is_told_soon_after_the_deadline(engine, monkeypatch):
-    with hanging(monkeypatch, WordSource, "retrieve"):
-        body = ask_in_time(engine, ASKED[1], 1.5)
-    assert body["error"]["type"] == "timeout"
+    with hanging(monkeypatch, owner or type(engine._encoder), method, only):
+        body = ask_in_time(engine, path, deadlines)
+    if degraded is None:
+        assert body["error"]["type"] == "timeout"
+    else:
+        assert body["degraded"][: len(degraded)] == degraded
+        assert len(body["items"]) == 5
 
 
 def test_what_has_no_rungs_gets_503_and_when_to_come_again(engine, monkeypatch):

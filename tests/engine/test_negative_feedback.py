@@ -106,13 +106,6 @@ def test_a_rejection_does_not_affect_other_users(rated: Engine) -> None:
     before = rated.recommend(Request("home", "somebody", k=60))
     rated.add_events([did("hide", item.item_id) for item in before.items[:3]])
     assert rated.recommend(Request("home", "somebody", k=60)).items == before.items
-    front = rated.settings.all_surfaces()["home"].model_copy(update={"context": ("time",)})
-    rated._surfaces["front"] = front
-    # A surface that does not read the user gives everybody the same answer.
-    assert (
-        rated.recommend(Request("front", USER)).items
-        == rated.recommend(Request("front", "somebody")).items
-    )
 
 
 def test_no_suggested_query_leads_to_a_rejected_item(rated: Engine) -> None:

@@ -7,7 +7,6 @@ import pytest
 
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.engine.engine import Engine
-from serendip.engine.request import Request
 from serendip.search.searcher import Searcher
 
 
@@ -62,12 +61,6 @@ def test_a_deleted_or_filtered_item_is_not_found_by_its_id(parts: Engine) -> Non
     parts.delete_item("SK-M8x40-A2")
     found = parts.search("SK-M8x40-A2").items
     assert "SK-M8x40-A2" not in {item.item_id for item in found}
-
-
-def test_why_an_item_is_shown_says_its_number(parts: Engine) -> None:
-    told = parts.explain(Request("search", text="4711"), "4711")
-    assert told.position == 0
-    assert told.evidence[0].text == "Its number is what you typed"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from serendip.data.splits import Split, temporal
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.context_features import SESSION_S, find_session
-from serendip.engine.stages.surfaces import DEFAULT_SURFACES, visible_to
 from serendip.engine.workspace import Workspace
 from serendip.jobs.surface_quality.baskets import read_baskets
 
@@ -84,12 +83,6 @@ def test_a_query_without_a_time_or_an_id_has_no_session() -> None:
     told = replace(past, sessions=np.array([7, 8]))
     own = find_session(Query(session=7), told)
     assert own is not None and own.tolist() == [True, False]
-
-
-def test_a_surface_that_does_not_read_the_user_has_no_session() -> None:
-    surface = DEFAULT_SURFACES["home"].model_copy(update={"context": ("time",)})
-    assert visible_to(surface, Query(session=7)).session == NO_SESSION
-    assert visible_to(DEFAULT_SURFACES["home"], Query(session=7)).session == 7
 
 
 def test_parts_of_a_history_keep_the_sessions_of_their_events() -> None:

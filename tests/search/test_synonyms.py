@@ -116,10 +116,3 @@ def test_what_was_typed_comes_before_what_was_not(tmp_path):
     assert found.item_nums.tolist()[0] == 1
     assert set(found.item_nums.tolist()) == {0, 1, 2}
     assert wide.search("sofa", 4, literal=True).item_nums.tolist() == [1]
-
-
-def test_a_line_that_csv_cannot_read_is_a_wrong_line_too(tmp_path):
-    path = tmp_path / "synonyms.csv"
-    path.write_text(f"term,also,state,confidence,source\nsofa,{'x' * 2**25},accepted,1,log\n")
-    with pytest.raises(DataError, match=r"synonyms\.csv:2: field larger"):
-        read_synonyms(path)

@@ -70,10 +70,3 @@ def test_an_unfinished_title_is_not_taken_for_a_wrong_one():
     index = titled("Batman", "Batman Begins")
     assert index.nearest("batman be") == []
     assert titled("Batman Ba", "Catwoman").nearest("batman be") == ["batman ba"]
-
-
-def test_a_prefix_of_several_words_begins_at_a_later_word_of_a_title():
-    index = titled("Of the old man", "An old man", "Old")
-    assert index.completions("the old ma", 5) == [0]
-    assert index.completions("old ma", 5) == [1, 0]
-    assert index.completions("the young m", 5) == []

@@ -1,7 +1,6 @@
 """Settings of file and environment: which one counts, what an error names, what is masked."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -78,19 +77,6 @@ def test_what_has_no_two_underlines_is_no_setting():
 def test_an_error_names_the_variable(folder, name, value, message):
     with pytest.raises(ConfigError, match=message):
         read(folder, **{name: value})
-
-
-def test_an_error_of_the_file_names_the_file(folder):
-    (folder / "serendip.toml").write_text('[train]\nbudget = "soon"')
-    with pytest.raises(ConfigError, match=r"serendip\.toml: `train\.budget`"):
-        read(folder, SERENDIP_TRAIN__STALE__RETRY="1h")
-
-
-def test_the_tables_of_a_file_are_left_as_they_are():
-    tables: dict[str, Any] = {"train": {"stale": {"new_share": 0.1}}}
-    merged = Overrides.of({"SERENDIP_TRAIN__STALE__NEW_SHARE": "0.2"}).apply(tables)
-    assert merged == {"train": {"stale": {"new_share": "0.2"}}}
-    assert tables == {"train": {"stale": {"new_share": 0.1}}}
 
 
 def test_passwords_are_masked_also_with_signs_and_in_queries(folder):

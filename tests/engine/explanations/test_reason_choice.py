@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.engine.explanations.reason_choice import (
-    DECISIVE,
     MOST_ALIKE,
     REPEATED,
     TOLERANCE,
@@ -30,16 +29,6 @@ def test_a_weaker_ground_is_told_once_the_strongest_was_told_often_enough() -> N
     # .85, .72, .61 of "a" are left; "b" has .7, then .6; "c" .55.
     expected = ["a", "a", "a", "b", "a", "b", "c", "a"]
     assert [one.kind for one in choose_grounds(rows) if one] == expected
-
-
-def test_a_weak_ground_is_not_told_for_variety() -> None:
-    rows = [[ground("a", 1.0), ground("b", 0.49)]] * 3
-    assert [one.kind for one in choose_grounds(rows) if one] == ["a", "a", "a"]
-
-
-def test_beside_a_decisive_ground_no_other_is_told() -> None:
-    rows = [[ground("word", DECISIVE), ground("a", 1.0)]] * 3
-    assert [one.kind for one in choose_grounds(rows) if one] == ["word"] * 3
 
 
 def test_a_sentence_that_names_nothing_of_the_user_is_told_three_times() -> None:

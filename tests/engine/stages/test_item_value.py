@@ -8,14 +8,11 @@ import numpy as np
 import pytest
 from small_shop import add_settings
 
-from serendip.config import validate
 from serendip.data.items.catalogue import Catalogue, Item
-from serendip.engine.config.settings import Settings
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.scoring import values_of, weigh_actions
 from serendip.engine.stages.surfaces import ItemValueConfig
-from serendip.errors import ConfigError
 from serendip.models.ranker.config import RankerConfig
 from serendip.models.ranker.model import Ranker
 
@@ -77,11 +74,3 @@ def test_home_is_ordered_by_expected_value(shop: Path) -> None:
         expected = 1e6 * sum(first.parts[f"P({name})"] for name in ("interact", "like"))
         # Two parts, each rounded to five decimals, and a score of 14 bits.
         assert first.score == pytest.approx(expected, rel=1e-4, abs=1e6 * 2 * 0.5e-5)
-
-
-def test_an_action_that_is_not_predicted_is_refused() -> None:
-    table = {"home": {"item_value": {"attribute": "price", "actions": ["rent"]}}}
-    with pytest.raises(ConfigError, match=r"home\.item_value\.actions names 'rent'"):
-        validate(Settings, {"surfaces": table}, "serendip.toml")
-    with pytest.raises(ConfigError, match="attribute"):
-        validate(Settings, {"surfaces": {"home": {"item_value": {}}}}, "serendip.toml")

@@ -26,8 +26,6 @@ SURFACES = [
     ("home", (), ""),
     ("next", ("i4",), ""),
     ("cart", ("i4",), ""),
-    ("thank_you", ("i4",), ""),
-    ("ads", (), ""),
     ("digest", (), ""),
     ("search", (), "horror tale"),
 ]

@@ -42,16 +42,10 @@ def test_sums_are_of_the_sources_that_propose_a_candidate() -> None:
     candidates = Candidates(np.array([0, 0, 0, 1], np.int32), np.array([3, 5, 9, 5], np.int32))
     proposals = {
         "words": [ItemList.of([9, 3], [2.0, 1.0]), ItemList()],
-        "retriever": [ItemList.of([5, 9], [0.5, 0.5]), ItemList.of([5], [-4.0])],
+        "retriever": [ItemList.of([5, 9], [0.5, 0.5]), ItemList.of([99, 5], [3.0, -4.0])],
     }
-    expected = [1 / 62, 1 / 61.5, 1 / 61 + 1 / 61.5, 1 / 61]
+    expected = [1 / 62, 1 / 61.5, 1 / 61 + 1 / 61.5, 1 / 62]  # item 99 is no candidate
     np.testing.assert_allclose(fuse_by_rank(candidates, proposals, 2), expected, rtol=1e-6)
-
-
-def test_items_that_are_no_candidates_are_passed_over() -> None:
-    candidates = Candidates(np.array([0, 0], np.int32), np.array([5, 9], np.int32))
-    proposals = {"content": [ItemList.of([99, 5, 7], [3.0, 2.0, 1.0])]}
-    np.testing.assert_allclose(fuse_by_rank(candidates, proposals, 1), [1 / 62, 0.0], rtol=1e-6)
 
 
 def test_hits_of_all_words_are_also_ordered_by_merit_and_by_title(reader: Engine) -> None:

@@ -6,18 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import rankdata
 from small_shop import add_settings
 
-from serendip.data import AllowedItems, Item, ItemList, ItemSet
-from serendip.data.item_list import tie_order, top_k
+from serendip.data import Item
+from serendip.data.item_list import tie_order
 from serendip.data.query import TASKS
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import collect
 from serendip.engine.stages.scoring import round_scores
 from serendip.models.ranker.model import action_value
-from serendip.search.understanding import ALL_WORDS, CORRECTED, EXACT, ONE_VALUE, VALUES
 
 Opener = Callable[[str], Engine]
 
@@ -54,8 +52,6 @@ def give(engine: Engine, **attributes: dict[str, float | str | tuple[str, ...]])
 REQUESTS = [
     ("home", {}),
     ("next", {"item_ids": ("i4",)}),
-    ("search", {"text": "horror tale number 3"}),
-    ("search", {"text": "comedy tael"}),
     ("cart", {"item_ids": ("i1", "i5")}),
     ("thank_you", {"item_ids": ("i2",)}),
 ]
@@ -66,54 +62,20 @@ REQUESTS = [
 def test_a_built_in_surface_orders_by_the_documented_formula(
     reader: Engine, surface: str, parameters: dict, user: str
 ) -> None:
-    """The rules, written again: value / (20 + interactions)^discount, better matches first.
-
-    The shop has logged no searches, so that these are fused by rank.
-    """
+    """The rules, written again: value / (20 + interactions)^discount."""
     state, config = reader.state, reader.settings.all_surfaces()[surface]
     (query,) = reader.queries([Request(surface, user, **parameters)])
     candidates, features = collect([query], config, state)
     ranker = state.ranker
     assert ranker is not None
-    task = {"home": "home", "search": "search"}.get(surface, "similar")
+    task = "home" if surface == "home" else "similar"
     tasks = np.full(len(features), TASKS.index(task), np.int64)
     chances = ranker.predict(features, tasks)
     values = action_value(chances, {"interact": 1.0, "like": 1.0}, ranker.config.actions)
     counts = 20.0 + state.counts[candidates.items].astype(np.float32)
     powers = {"home": ranker.discounts["home"], "next": ranker.discounts["similar"]}
     values = values / counts ** powers.get(surface, 0.0)
-    if surface == "search":
-        everything = AllowedItems(ItemSet(~state.hidden))
-        hits = state.searcher.search(query.text, 200, everything)
-        dense = state.models["retriever"].score_all([query])[0]
-        values = np.zeros(len(candidates))
-        close = top_k(dense, 200)
-        close = close.split(np.isin(close.item_nums, candidates.items))[0]  # in meaning
-        complete = hits.split(hits.fields["match"] >= np.float32(ALL_WORDS))[0]
-        merits = state.quality[complete.item_nums] * np.log(np.e + state.counts[complete.item_nums])
-        orders = (
-            hits,
-            close,
-            ItemList.of_distinct(complete.item_nums, merits.astype(np.float32)),
-            ItemList.of_distinct(complete.item_nums, complete.fields["title_match"]),
-        )
-        for items in orders:
-            places = np.searchsorted(candidates.items, items.item_nums)
-            values[places] += 1 / (60 + rankdata(-round_scores(items.scores)))
-        values = values.astype(np.float32)
-        values = round_scores(values)
-        named = {round(VALUES, 1): 24, round(CORRECTED, 1): 32, round(EXACT, 1): 32}
-        for place, (item, match) in enumerate(
-            zip(hits.item_nums, hits.fields["match"].round(1).tolist(), strict=True)
-        ):
-            match = round(match, 1)
-            if match in named:
-                ahead = (len(hits) - place) / (len(hits) + 1)
-                values[candidates.items == item] = named[match] + 4 * ahead
-            else:
-                level = {ALL_WORDS: 16, ONE_VALUE: 8}.get(match, 0)
-                values[candidates.items == item] += level
-    values = round_scores(values) if surface != "search" else values
+    values = round_scores(values)
     order = np.lexsort((tie_order(state.num_items)[candidates.items], -values))
     answer = reader.recommend(Request(surface, user, k=1_000, **parameters))
     places = {item: place for place, item in enumerate(reader.item_ids(candidates.items[order]))}

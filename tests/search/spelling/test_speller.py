@@ -185,18 +185,6 @@ def searcher(folder) -> Searcher:
     return Searcher.build(films(), np.ones(len(TITLES), np.float32), folder / "s")
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("harry wotter", ("harry potter", "", ())),
-        ("otker velvet", ("otker velvet", "otter velvet", ("otker",))),  # a near tie
-    ],
-)
-def test_a_doubtful_correction_is_told_and_not_made(tmp_path, text, expected):
-    reading = searcher(tmp_path).read(text)
-    assert (reading.corrected_key, reading.told_key, reading.unknown) == expected
-
-
 def test_a_function_word_is_no_correction():
     words = {"and": 900, "lend": 3}
     assert speller_of(words).correct("amd").text == "and"

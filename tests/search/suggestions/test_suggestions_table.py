@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from serendip.data import Catalogue, History, Item
-from serendip.errors import ArtefactError
-from serendip.search.logistic import LogisticModel, RankingRows
+from serendip.search.logistic import RankingRows
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.categories import Categories
 from serendip.search.suggestions.ranker import (
@@ -50,15 +49,6 @@ def test_completions_begin_at_any_word(table):
     assert table.completions("war").tolist() == [0, 1]
     assert table.completions("star").tolist() == [0]
     assert table.completions("tories").tolist() == []
-
-
-def test_it_comes_back_from_its_folder_without_choices(table, tmp_path):
-    table.save(tmp_path)
-    again = QueryTable.open(tmp_path)
-    assert again.texts == table.texts and again.kinds == table.kinds
-    for name in ("users", "searches", "single", "starts", "items", "results", "shares"):
-        assert np.array_equal(getattr(again, name), getattr(table, name))
-    assert table.choices.total == 8 and again.choices.total == 0
 
 
 def test_sums_and_counts_of_the_items_of_each_query(table):
@@ -115,12 +105,6 @@ def test_weights_leave_the_prior_as_far_as_the_evidence_goes():
         learned[count] = weight(ranker, "entropy")
         assert weight(ranker, "users") == PRIOR["users"] and ranker.learned_from == 1
     assert 0 < learned[20] < learned[4_000] and learned[4_000] == pytest.approx(2.0, abs=0.2)
-
-
-def test_a_ranker_of_other_features_is_refused():
-    assert prior_ranker().require_names(FEATURES).names == FEATURES
-    with pytest.raises(ArtefactError, match="other features: luck"):
-        LogisticModel.prior((*FEATURES, "luck"), {}).require_names(FEATURES)
 
 
 def test_focus_is_high_where_items_keep_to_a_category(table):
