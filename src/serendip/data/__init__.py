@@ -1,19 +1,25 @@
 """Data model shared by all layers: items, events, queries, datasets, and their store."""
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
+from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray, locate
+from serendip.data.artefact import Artefact
 from serendip.data.dataset import Dataset, EventLog, QueryExamples
 from serendip.data.events.event import ActionRules, Event, EventColumns
-from serendip.data.item_list import ItemList
+from serendip.data.item_list import ItemList, tie_order
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.items.features import ItemFeatures
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.query import History, Query, Task, UserPast
-from serendip.data.vocabulary import Vocabulary
+from serendip.data.rows.strings import Strings
+from serendip.data.text import fold, normalise, title_key, words
+from serendip.data.vocabulary import MISSING, Vocabulary
 
 __all__ = [
+    "MISSING",
+    "NO_ITEMS",
     "ActionRules",
     "AllowedItems",
+    "Artefact",
     "BoolArray",
     "Catalogue",
     "Codebooks",
@@ -30,8 +36,15 @@ __all__ = [
     "ItemSet",
     "Query",
     "QueryExamples",
+    "Strings",
     "Task",
     "TimeArray",
     "UserPast",
     "Vocabulary",
+    "fold",
+    "locate",
+    "normalise",
+    "tie_order",
+    "title_key",
+    "words",
 ]

@@ -20,9 +20,8 @@ from serendip.content.encoders.media_files import FileProblem
 from serendip.content.encoders.text import UniversalSentenceEncoder, open_encoder
 from serendip.content.posted_media import PostedMedia
 from serendip.content.semantic_ids.group_names import build_group_name
-from serendip.data import Event, IntArray, Item, Query
+from serendip.data import Event, IntArray, Item, Query, normalise
 from serendip.data.store.store import Store
-from serendip.data.text import normalise
 from serendip.data.users.user import User
 from serendip.engine.answer import (
     Answer,

@@ -16,9 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from serendip.data import IntArray, ItemList, Query
-from serendip.data.arrays import NO_ITEMS
-from serendip.data.text import normalise
+from serendip.data import NO_ITEMS, IntArray, ItemList, Query, normalise
 from serendip.engine.listing import sort_items
 from serendip.engine.request import Request
 from serendip.engine.stages.list_filters import RelevanceFilterConfig

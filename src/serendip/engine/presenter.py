@@ -13,9 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from serendip.data import ItemList, Query
+from serendip.data import ItemList, Query, words
 from serendip.data.items.semantic_ids import code_name
-from serendip.data.text import words
 from serendip.engine.answer import (
     Answer,
     AnswerItem,

@@ -16,14 +16,11 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from serendip.content.fusion import TEXT_ONLY, Fusion
+from serendip.data import Artefact, Catalogue, Codebooks, Item, ItemFeatures, ItemSet
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.events.repeats import Repeats
-from serendip.data.items.allowed_items import ItemSet
-from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.items.code_cells import CodeCells
-from serendip.data.items.features import ItemFeatures
 from serendip.data.items.reception import Reception
-from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.rows.late_rows import put_rows
 from serendip.data.vocabulary import MISSING
 from serendip.engine.feature_names import REPEAT_FEATURES, context_parts, feature_names

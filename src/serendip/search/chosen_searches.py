@@ -15,12 +15,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from serendip.data.artefact import Artefact
+from serendip.data import Artefact, Catalogue, Item, Strings, normalise
 from serendip.data.events.search_log import LoggedRequest
-from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.privacy import VISITOR, is_private
-from serendip.data.rows.strings import Strings
-from serendip.data.text import normalise
 from serendip.search.spelling.word_statistics import english_word_frequencies
 
 MOST_SEARCHES = 20

@@ -9,8 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray
-from serendip.data.artefact import Artefact
+from serendip.data import Artefact, FloatArray
 from serendip.data.numeric import NewtonSteps, fit_logistic
 from serendip.errors import ArtefactError
 

@@ -18,8 +18,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, locate
-from serendip.data.artefact import Artefact
+from serendip.data import NO_ITEMS, Artefact, FloatArray, IntArray, locate
 from serendip.data.rows.strings import StringIndex, Strings
 from serendip.data.text import rows_starting, words
 

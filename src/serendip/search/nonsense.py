@@ -13,8 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
-from serendip.data.artefact import Artefact
+from serendip.data import Artefact, FloatArray
 
 NUM_TEXTS: Final = 400
 MAX_ANSWERED: Final = 0.01

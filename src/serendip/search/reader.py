@@ -15,10 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from serendip.data import IntArray
-from serendip.data.arrays import NO_ITEMS
-from serendip.data.text import fold, normalise, title_key, words
-from serendip.data.vocabulary import MISSING
+from serendip.data import MISSING, NO_ITEMS, IntArray, fold, normalise, title_key, words
 from serendip.search.documents import MAX_QUERY_TERMS
 from serendip.search.lexical import LexicalIndex
 from serendip.search.phrases import is_function_word

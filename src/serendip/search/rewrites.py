@@ -28,8 +28,7 @@ from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
-from serendip.data.artefact import Artefact
+from serendip.data import Artefact, FloatArray
 from serendip.data.events.search_log import Search
 from serendip.data.privacy import count_people, private_keys
 from serendip.data.text import NEGATIONS, normalise, title_key, words

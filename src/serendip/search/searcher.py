@@ -18,8 +18,7 @@ from typing import Self
 
 import numpy as np
 
-from serendip.data import AllowedItems, Catalogue, FloatArray, IntArray, Item, ItemList
-from serendip.data.arrays import NO_ITEMS
+from serendip.data import NO_ITEMS, AllowedItems, Catalogue, FloatArray, IntArray, Item, ItemList
 from serendip.data.artefact import Artefact
 from serendip.data.rows.strings import StringIndex, Strings
 from serendip.data.text import code_key, normalise, query_grams, words

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from serendip.data import IntArray
-from serendip.data.text import fold, normalise, words
+from serendip.data import IntArray, fold, normalise, words
 from serendip.search.phrases import is_function_word
 from serendip.search.stems import stem
 

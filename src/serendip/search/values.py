@@ -11,9 +11,7 @@ from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from typing import Self
 
-from serendip.data.arrays import FloatArray
-from serendip.data.items.catalogue import Item
-from serendip.data.text import normalise, title_key
+from serendip.data import FloatArray, Item, normalise, title_key
 from serendip.search.documents import decades_of
 from serendip.search.names import FEWEST_BESIDE, FEWEST_LETTERS, Names
 

@@ -12,8 +12,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
-from serendip.data.query import Query
-from serendip.data.text import normalise
+from serendip.data import Query, normalise
 from serendip.engine.state import EngineState
 
 NEWEST = 20  # items of the history that are compared

@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.content.semantic_ids.group_names import build_group_name, shared_parts
-from serendip.data.arrays import BoolArray, FloatArray, IntArray, locate
+from serendip.data import BoolArray, FloatArray, IntArray, Query, locate, normalise
 from serendip.data.items.semantic_ids import common_prefix
-from serendip.data.query import Query
-from serendip.data.text import normalise
 from serendip.engine.answer import Evidence
 from serendip.engine.explanations.attribute_preferences import find_preferences
 from serendip.engine.explanations.influence import Influence

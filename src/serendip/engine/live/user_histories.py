@@ -20,11 +20,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serendip.data import ActionRules, EventColumns, UserPast, Vocabulary
+from serendip.data import MISSING, ActionRules, EventColumns, UserPast, Vocabulary
 from serendip.data.events.feedback import Feedback, build_user_past
 from serendip.data.store.store import Store
 from serendip.data.users.user import User
-from serendip.data.vocabulary import MISSING
 
 MAX_EVENTS = 2_000_000  # of all users; one takes 24 to 28 bytes
 _MAX_NEW_EVENTS = 1_000  # if more were appended at once, the cache is emptied, which is cheaper

@@ -17,8 +17,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data import FloatArray, IntArray, ItemList, Query
-from serendip.data.arrays import locate
+from serendip.data import FloatArray, IntArray, ItemList, Query, locate
 from serendip.data.events.repeats import times_chosen
 from serendip.data.items.semantic_ids import common_prefix
 from serendip.data.rows.row_array import dot_items

@@ -15,8 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from serendip.data import AllowedItems, BoolArray, Catalogue, Query, Task
-from serendip.data.arrays import locate
+from serendip.data import AllowedItems, BoolArray, Catalogue, Query, Task, locate
 from serendip.data.events.event import Exclusion
 from serendip.data.items.attribute_test import AttributeTest
 from serendip.engine.stages.base import Stage

@@ -37,8 +37,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
-from serendip.data.query import History, Query
+from serendip.data import NO_ITEMS, FloatArray, History, IntArray, Query
 from serendip.engine.stages.batch import Batch, Candidates, round_scores
 from serendip.engine.stages.surfaces import RETRIEVER, SurfaceConfig
 from serendip.engine.state import EngineState

@@ -15,9 +15,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from serendip.data import AllowedItems, FloatArray, IntArray, ItemList, ItemSet, Query
+from serendip.data import AllowedItems, FloatArray, IntArray, ItemList, ItemSet, Query, tie_order
 from serendip.data.arrays import distinct
-from serendip.data.item_list import tie_order
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.features import feature_matrix
 from serendip.engine.stages.filters import Filter

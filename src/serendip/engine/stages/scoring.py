@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serendip.data import Catalogue, FloatArray, IntArray, ItemList, Task
-from serendip.data.arrays import locate
+from serendip.data import Catalogue, FloatArray, IntArray, ItemList, Task, locate
 from serendip.engine.feature_names import models_of_kind
 from serendip.engine.stages.batch import Batch, Candidates, round_scores
 from serendip.engine.stages.likeness import discount_rejected, is_by_likeness, order_by_likeness

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data import FloatArray, IntArray, ItemList, Query
-from serendip.data.item_list import tie_order
+from serendip.data import FloatArray, IntArray, ItemList, Query, tie_order
 from serendip.engine.stages.base import Kept, ListFilter, ListRule, OrderedCandidates, Ranked, Slate
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.diversity import DiversityConfig, find_groups

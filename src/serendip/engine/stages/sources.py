@@ -9,10 +9,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from serendip.data import AllowedItems, FloatArray, IntArray, ItemList, Query
+from serendip.data import AllowedItems, FloatArray, IntArray, ItemList, Query, tie_order
 from serendip.data.arrays import first_rows, locate
 from serendip.data.events.repeats import last_choices, times_chosen
-from serendip.data.item_list import tie_order
 from serendip.engine.stages.base import Stage
 from serendip.engine.stages.batch import Batch
 from serendip.engine.stages.likeness import taste_scores

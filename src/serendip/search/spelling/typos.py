@@ -25,9 +25,7 @@ from typing import Self
 
 import numpy as np
 
-from serendip.data.arrays import IntArray
-from serendip.data.artefact import Artefact
-from serendip.data.rows.strings import Strings
+from serendip.data import Artefact, IntArray, Strings
 from serendip.data.text import rows_starting
 
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")

@@ -22,8 +22,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import IntArray
-from serendip.data.artefact import Artefact
+from serendip.data import Artefact, IntArray
 from serendip.data.rows.strings import StringIndex, Strings
 from serendip.search.documents import Document
 

@@ -20,10 +20,9 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from serendip.data import Catalogue, FloatArray, IntArray
+from serendip.data import Catalogue, FloatArray, IntArray, normalise
 from serendip.data.events.search_log import Search, is_prefix_of_next
 from serendip.data.privacy import count_people, is_private
-from serendip.data.text import normalise
 from serendip.search.phrases import function_words, most_frequent, phrases_of, spell_phrases
 from serendip.search.suggestions.categories import main_attribute
 from serendip.search.suggestions.combinations import combined_values, least_items, single_values

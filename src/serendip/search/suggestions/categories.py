@@ -9,8 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from serendip.data import BoolArray, Catalogue, IntArray, TimeArray
-from serendip.data.artefact import Artefact
+from serendip.data import Artefact, BoolArray, Catalogue, IntArray, TimeArray
 from serendip.files.names import is_called
 
 MOST = 100

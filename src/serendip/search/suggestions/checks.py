@@ -16,8 +16,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from serendip.data.arrays import IntArray
-from serendip.data.text import normalise, words
+from serendip.data import IntArray, normalise, words
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import MIN_ITEMS, Candidate
 

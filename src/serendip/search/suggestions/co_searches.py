@@ -17,11 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
-from serendip.data.artefact import Artefact
+from serendip.data import NO_ITEMS, Artefact, FloatArray, IntArray, normalise
 from serendip.data.events.search_log import Search
 from serendip.data.privacy import count_people
-from serendip.data.text import normalise
 from serendip.search.rewrites import find_reformulations
 
 MOST_WAYS_OUT = 10

@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from serendip.data import Catalogue, IntArray
+from serendip.data import Catalogue, IntArray, normalise, words
 from serendip.data.items.attributes import AttributeValues
-from serendip.data.text import normalise, words
 
 LEAST_ITEMS, _FEWEST_ITEMS = 5, 2
 

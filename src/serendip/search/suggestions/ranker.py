@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data import History
-from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray
+from serendip.data import NO_ITEMS, BoolArray, FloatArray, History, IntArray
 from serendip.search.logistic import LogisticModel
 from serendip.search.suggestions.candidates import KINDS
 from serendip.search.suggestions.table import QueryTable

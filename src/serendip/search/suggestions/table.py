@@ -15,12 +15,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from serendip.data import Artefact, Catalogue, Strings, normalise
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
-from serendip.data.artefact import Artefact
-from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.starts import DAY_S
-from serendip.data.rows.strings import Strings
-from serendip.data.text import normalise
 from serendip.search.names import WordStarts
 from serendip.search.suggestions.candidates import KINDS, Candidate, QueryKind, Source
 from serendip.search.suggestions.categories import Categories
