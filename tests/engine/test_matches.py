@@ -5,7 +5,7 @@ import pytest
 
 from serendip.data import Item, Query
 from serendip.engine.engine import Engine
-from serendip.engine.matches import find_matches
+from serendip.engine.matches import Matches
 from serendip.engine.request import Request
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.search.searcher import DEPTH
@@ -30,9 +30,9 @@ def test_a_text_that_the_surface_does_not_read_matches_nothing(engine: Engine) -
     engine.add_items([washer(1)])
     query = Query("search", text="zinc washer")
     reads = SurfaceConfig(task="search", sources={"words": 30}, context=("query",))
-    assert len(find_matches(query, reads, engine.state, "price")) == 1
+    assert len(Matches(query, reads, engine.state).find("price")) == 1
     ignores = SurfaceConfig(task="home", sources={"words": 30}, context=("user",))
-    assert not len(find_matches(query, ignores, engine.state, "price"))
+    assert not len(Matches(query, ignores, engine.state).find("price"))
 
 
 def test_every_match_has_its_word_scores_and_the_words_as_its_reason(stock: Engine) -> None:

@@ -52,14 +52,8 @@ from serendip.engine.listing import list_sort_names, sort_items
 from serendip.engine.live.counts import LiveCounts
 from serendip.engine.live.media_encoding import NICE, encode_posted_media, may_encode
 from serendip.engine.live.state import ItemUpdater, LiveState
-from serendip.engine.matches import (
-    append_matches,
-    build_browse_surface,
-    is_browse,
-    list_counted,
-    run_matches,
-)
-from serendip.engine.presenter import build_answer, build_explanation, build_page
+from serendip.engine.matches import Matches, build_browse_surface, is_browse
+from serendip.engine.presenter import Presenter
 from serendip.engine.query_builder import QueryBuilder, find_item_number, read_wish
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers
 from serendip.engine.request import Request
@@ -289,11 +283,12 @@ class Engine(AbstractContextManager["Engine"]):
             end = max(end, FIRST)  # Reasons compare with the first items, however short the page.
         # One more than the page: then it is known whether there is another one.
         most = None if request.reads_whole_list else end + 1
-        result = _run(query, surface, state, request.sort, is_wish, most)
+        matches = Matches(query, surface, state)
+        result = _run(matches, request.sort, is_wish, most)
         if end >= len(result.items) and query.text and not request.sort and not query.filters:
-            result = append_matches(result, query, surface, state)
-        counted = list_counted(query, surface, state, result.items) if request.facets else None
-        return build_answer(result, state, self.generation, request, offset, counted)
+            result = matches.append_to(result)
+        counted = matches.list_counted(result.items) if request.facets else None
+        return Presenter(state, self.generation, request).build_answer(result, offset, counted)
 
     def fall_back(self, request: Request, with_content: bool = True) -> Answer:
         """Answer when ``recommend`` fails or takes too long, from less than it needs.
@@ -311,12 +306,11 @@ class Engine(AbstractContextManager["Engine"]):
         surface = self._find_surface(request)
         offset, state = decode_cursor(request.cursor), self.state
         query = self._query_builder.build_from_memory(state, request)
-        wanted, whole = offset + request.k + 1, request.reads_whole_list
-        items, missing = fall_back(query, surface, state, wanted, whole, request.sort, with_content)
+        matches, wanted = Matches(query, surface, state), offset + request.k + 1
+        items, missing = fall_back(matches, wanted, request, with_content)
         items = sort_items(items, request.sort, state.catalogue)
-        plain = replace(request, parts=False)
-        answer = build_page(items, state, self.generation, plain, offset)
-        return replace(answer, degraded=missing)
+        presenter = Presenter(state, self.generation, replace(request, parts=False))
+        return replace(presenter.build_page(items, offset), degraded=missing)
 
     def search(self, text: str, **parameters: Any) -> Answer:
         """Search items by a text: ``recommend`` on the surface ``search``.
@@ -384,8 +378,9 @@ class Engine(AbstractContextManager["Engine"]):
         meant = read_wish(request, self._surfaces, state)
         surface, item = self._find_surface(meant), find_item_number(item_id, state)
         query = self._query_builder.build(state, meant)
-        result = _run(query, surface, state, meant.sort, meant.surface != request.surface)
-        return build_explanation(result, query, item, state, self.generation, meant)
+        is_wish = meant.surface != request.surface
+        result = _run(Matches(query, surface, state), meant.sort, is_wish)
+        return Presenter(state, self.generation, meant).build_explanation(result, query, item)
 
     def add_events(self, events: Sequence[Event]) -> int:
         """Store events; they are in the user's history from the next request on.
@@ -652,21 +647,15 @@ class Engine(AbstractContextManager["Engine"]):
         return self._suggestion_users.of(state, user_id, past, removals)
 
 
-def _run(
-    query: Query,
-    surface: SurfaceConfig,
-    state: EngineState,
-    sort: str,
-    is_wish: bool,
-    most: int | None = None,
-) -> Result:
+def _run(matches: Matches, sort: str, is_wish: bool, most: int | None = None) -> Result:
     """The list of a request, which ends at ``most`` items unless it is of all that match.
 
     Of a search, a wish for items like one included, filters choose from what the facets count.
     """
+    query, surface = matches.query, matches.surface
     if sort or (query.filters and (is_wish or surface.needs == "query")):
-        return run_matches(query, surface, state, sort)
-    return answer_queries([query], surface, state, most)[0]
+        return matches.run(sort)
+    return answer_queries([query], surface, matches.state, most)[0]
 
 
 def load_shared(folder: Path) -> None:

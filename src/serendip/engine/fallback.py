@@ -13,18 +13,18 @@ A search has no popular rung (``has_popular_rung``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 
-from serendip.data import ItemList, Query
+from serendip.data import ItemList
 from serendip.data.query import ITEM_TASKS
-from serendip.engine.matches import find_matches
-from serendip.engine.stages.pipeline import find_allowed, run_sources
+from serendip.engine.matches import Matches
+from serendip.engine.request import Request
+from serendip.engine.stages.pipeline import run_sources
 from serendip.engine.stages.sources import BrowseSource, list_popular
 from serendip.engine.stages.surfaces import SurfaceConfig
-from serendip.engine.state import EngineState
 from serendip.errors import LateError
 
 PERSONAL, CONTENT = "personal", "content-only"
@@ -45,58 +45,44 @@ _FUSED = 200  # candidates of each source of the content rung
 
 
 def fall_back(
-    query: Query,
-    surface: SurfaceConfig,
-    state: EngineState,
-    wanted: int,
-    whole: bool = False,
-    sort: str = "",
-    with_content: bool = True,
+    matches: Matches, wanted: int, request: Request, with_content: bool = True
 ) -> tuple[ItemList, tuple[str, ...]]:
     """Items from the highest rung that has any, and the names of the rungs above it.
 
     Args:
-        query: with a past of the user only if that was in memory.
-        surface: of the request.
-        state: to answer from.
-        wanted: number of items, from the first position on.
-        whole: whether to return more than these: all that an order or counts are of.
-        sort: the order of the list; empty = none of its own. What ``matches.py`` finds for it
-            needs no model.
+        matches: of the query, with a past of the user only if that was in memory.
+        wanted: number of items, from the first position on; more of a whole list.
+        request: whose order needs no model, and may be of the whole list.
         with_content: whether the content rung is tried.
 
     Raises:
         LateError: a search without the content rung.
     """
     if with_content:
-        items = _try_content(query, surface, state, sort)
+        items = _try_content(matches, request.sort)
         if len(items):
             return items, (PERSONAL,)
-    elif not has_popular_rung(surface):
+    elif not has_popular_rung(matches.surface):
         raise LateError("the search takes too long.", "Try again in a moment.")
     items = ItemList()
-    if has_popular_rung(surface):
-        most = max(wanted, _SHORTLIST) if whole else wanted
-        items = list_popular(find_allowed(query, surface, state), state, most)
+    if has_popular_rung(matches.surface):
+        most = max(wanted, _SHORTLIST) if request.reads_whole_list else wanted
+        items = list_popular(matches.allowed, matches.state, most)
     return items, (PERSONAL, CONTENT)
 
 
-def _try_content(query: Query, surface: SurfaceConfig, state: EngineState, sort: str) -> ItemList:
+def _try_content(matches: Matches, sort: str) -> ItemList:
     try:
-        matches = find_matches(query, surface, state, sort) if sort else ItemList()
-        if len(matches):
-            return ItemList.of_distinct(matches.item_nums, np.zeros(len(matches), np.float32))
-        return run_content([query], surface, state)[0]
+        found = matches.find(sort) if sort else ItemList()
+        if len(found):
+            return ItemList.of_distinct(found.item_nums, np.zeros(len(found), np.float32))
+        return _run_content(matches)
     except Exception:  # noqa: BLE001 - whatever fails here is not needed by the next rung
         return ItemList()
 
 
-def run_content(
-    queries: Sequence[Query], surface: SurfaceConfig, state: EngineState
-) -> list[ItemList]:
-    """Lists of the content rung for requests without an order of their own, empty where it finds
-    nothing; the requests are of one surface.
-    """
+def _run_content(matches: Matches) -> ItemList:
+    surface, state = matches.surface, matches.state
     sources: dict[str, int] = {name: _FUSED for name in _CONTENT_SOURCES if name in surface.sources}
     if BrowseSource.name in surface.sources:
         sources[BrowseSource.name] = surface.sources[BrowseSource.name]
@@ -105,5 +91,6 @@ def run_content(
     if "content" not in state.models:
         sources.pop("content", None)
     if not sources:
-        return [ItemList()] * len(queries)
-    return run_sources(queries, surface.model_copy(update={"sources": sources}), state)
+        return ItemList()
+    fewer = surface.model_copy(update={"sources": sources})
+    return run_sources([matches.query], fewer, state)[0]

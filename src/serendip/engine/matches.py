@@ -12,11 +12,12 @@ in it may come, in the engine's order or one by a number.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
-from serendip.data import NO_ITEMS, IntArray, ItemList, Query, normalise
+from serendip.data import NO_ITEMS, AllowedItems, IntArray, ItemList, Query, normalise
 from serendip.engine.listing import sort_items
 from serendip.engine.request import Request
 from serendip.engine.stages.list_filters import RelevanceFilterConfig
@@ -32,105 +33,117 @@ from serendip.search.searcher import put_first
 MOST_MATCHES = 1_000  # length of a list in an order or with filters of its own: the first ones
 
 
-def find_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort: str) -> ItemList:
-    """The first items, in the order ``sort``, of those that have all words of the searched text.
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """What matches one request on its surface."""
 
-    Of a category page with an order they are those of all items that pass its filters.
+    query: Query
+    surface: SurfaceConfig
+    state: EngineState
 
-    ``sort`` is as of ``sort_items``; empty = by how well they match.
+    @cached_property
+    def complete(self) -> ItemList:
+        """Items with all words of the text, whether or not they may be shown; none without one."""
+        seen = self._seen
+        if not seen.text.strip() or WordSource.name not in self.surface.sources:
+            return ItemList()
+        return self.state.searcher.find_complete(seen.text, self.query.is_literal)
 
-    Returns:
-        items that may be shown, those that have words with the fields of hits of a search; none
-        without an order, and in a request that neither searches by words that its surface reads nor
-        is a category page.
-    """
-    if BrowseSource.name in surface.sources:
-        numbers = find_allowed(query, surface, state).numbers() if sort else NO_ITEMS
-        return sort_items(_unscored(numbers), sort, state.catalogue, MOST_MATCHES)
-    complete, seen = find_complete(query, surface, state), visible_to(surface, query)
-    allowed, typed = find_allowed(query, surface, state), state.match_id(seen.text)
-    if sort and typed >= 0 and len(complete):
-        return _unscored(np.array([typed], np.int32)).split(np.array([typed in allowed]))[0]
-    shown = complete.split(are_allowed(complete.item_nums, allowed))[0]
-    if sort:
-        first = sort_items(shown, sort, state.catalogue, MOST_MATCHES)
-        return state.searcher.with_match(first, seen.text, seen.is_literal)
-    best = state.searcher.with_match(shown, seen.text, seen.is_literal, MOST_MATCHES)
-    return put_first(typed, best) if typed in best.item_nums else best
+    @cached_property
+    def _seen(self) -> Query:
+        return visible_to(self.surface, self.query)
 
+    @cached_property
+    def allowed(self) -> AllowedItems:
+        """Items that may be shown."""
+        return find_allowed(self.query, self.surface, self.state)
 
-def find_complete(query: Query, surface: SurfaceConfig, state: EngineState) -> ItemList:
-    """Items with all words of a text, whether or not they may be shown; see ``find_matches``."""
-    seen = visible_to(surface, query)
-    if not seen.text.strip() or WordSource.name not in surface.sources:
-        return ItemList()
-    return state.searcher.find_complete(seen.text, query.is_literal)
+    def _show(self, items: ItemList) -> ItemList:
+        return items.split(are_allowed(items.item_nums, self.allowed))[0]
 
+    def find(self, sort: str) -> ItemList:
+        """The first items, in the order ``sort``, of those that have all words of the text.
 
-def list_counted(
-    query: Query, surface: SurfaceConfig, state: EngineState, listed: ItemList
-) -> ItemList:
-    """The items that facets count: all that have every word and may be shown, or else the list."""
-    complete = find_complete(query, surface, state)
-    allowed = find_allowed(query, surface, state)
-    shown = complete.split(are_allowed(complete.item_nums, allowed))[0]
-    return shown if len(shown) else listed
+        Of a category page with an order they are those of all items that pass its filters.
+
+        ``sort`` is as of ``sort_items``; empty = by how well they match.
+
+        Returns:
+            items that may be shown, those that have words with the fields of hits of a search; none
+            without an order, and in a request that neither searches by words that its surface reads
+            nor is a category page.
+        """
+        searcher, seen = self.state.searcher, self._seen
+        if BrowseSource.name in self.surface.sources:
+            numbers = self.allowed.numbers() if sort else NO_ITEMS
+            return sort_items(_unscored(numbers), sort, self.state.catalogue, MOST_MATCHES)
+        typed = self.state.match_id(seen.text)
+        if sort and typed >= 0 and len(self.complete):
+            return self._show(_unscored(np.array([typed], np.int32)))
+        shown = self._show(self.complete)
+        if sort:
+            first = sort_items(shown, sort, self.state.catalogue, MOST_MATCHES)
+            return searcher.with_match(first, seen.text, seen.is_literal)
+        best = searcher.with_match(shown, seen.text, seen.is_literal, MOST_MATCHES)
+        return put_first(typed, best) if typed in best.item_nums else best
+
+    def list_counted(self, listed: ItemList) -> ItemList:
+        """The items that facets count: all that have every word and may be shown, or else the list
+        itself.
+        """
+        shown = self._show(self.complete)
+        return shown if len(shown) else listed
+
+    def run(self, sort: str) -> Result:
+        """The list of a request with an order or filters of its own, before it is in that order.
+
+        Items that match are in it whatever the relevance model says of them: it is complete.
+
+        ``sort`` is as of ``sort_items``; empty = by score.
+        """
+        query, surface, state = self.query, self.surface, self.state
+        if not sort and not len(self.complete):
+            return self._run_then_filter()
+        matches = self.find(sort)
+        if not len(matches):
+            result = answer_queries([query], surface, state)[0]
+            return _keep_matches(result, matches) if sort else result
+        unchecked = RelevanceFilterConfig(enabled=False)
+        surface = surface.model_copy(update={"relevance_filter": unchecked})
+        also, hits = [matches.item_nums], [matches]
+        return _keep_matches(answer_queries([query], surface, state, None, also, hits)[0], matches)
+
+    def append_to(self, result: Result) -> Result:
+        """A list with all further items that have every word behind it, as many as facets count.
+
+        The result is whole, of a search without an order or filters of its own.
+        """
+        items = result.items
+        if not len(items) or np.isin(self.complete.item_nums, items.item_nums).all():
+            return result
+        matches = self.run("").items
+        more = matches.split(~np.isin(matches.item_nums, items.item_nums))[0]
+        unknown = np.full(len(more), np.nan, np.float32)  # Matches are not checked for relevance.
+        columns = {
+            name: np.concatenate([column, more.fields.get(name, unknown)])
+            for name, column in items.fields.items()
+        }
+        numbers = np.concatenate([items.item_nums, more.item_nums])
+        scores = np.concatenate([items.scores, np.minimum(more.scores, items.scores[-1])])
+        return replace(result, items=ItemList.of_distinct(numbers, scores, columns))
+
+    def _run_then_filter(self) -> Result:
+        """What a text finds by some words and by meaning, of it what passes the filters of the
+        request: what a source would find among fewer items is not what the facets count.
+        """
+        unfiltered = replace(self.query, filters=())
+        result = answer_queries([unfiltered], self.surface, self.state)[0]
+        seen = replace(result.query, filters=self.query.filters)
+        return replace(result, query=seen, items=self._show(result.items))
 
 
 def _unscored(numbers: IntArray) -> ItemList:
     return ItemList.of_distinct(numbers, np.zeros(len(numbers), np.float32))
-
-
-def run_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort: str) -> Result:
-    """The list of a request with an order or filters of its own, before it is put in that order.
-
-    Items that match are in it whatever the relevance model says of them: it is complete.
-
-    ``sort`` is as of ``sort_items``; empty = by score.
-    """
-    if not sort and not len(find_complete(query, surface, state)):
-        return _run_then_filter(query, surface, state)
-    matches = find_matches(query, surface, state, sort)
-    if not len(matches):
-        result = answer_queries([query], surface, state)[0]
-        return _keep_matches(result, matches) if sort else result
-    unchecked = RelevanceFilterConfig(enabled=False)
-    surface = surface.model_copy(update={"relevance_filter": unchecked})
-    result = answer_queries([query], surface, state, also=[matches.item_nums], hits=[matches])[0]
-    return _keep_matches(result, matches)
-
-
-def append_matches(
-    result: Result, query: Query, surface: SurfaceConfig, state: EngineState
-) -> Result:
-    """A list with all further items that have every word behind it, as many as facets count.
-
-    The result is whole, of a search without an order or filters of its own.
-    """
-    items = result.items
-    complete = find_complete(query, surface, state).item_nums
-    if not len(items) or np.isin(complete, items.item_nums).all():
-        return result
-    matches = run_matches(query, surface, state, "").items
-    more = matches.split(~np.isin(matches.item_nums, items.item_nums))[0]
-    unknown = np.full(len(more), np.nan, np.float32)  # Matches are not checked for relevance.
-    columns = {
-        name: np.concatenate([column, more.fields.get(name, unknown)])
-        for name, column in items.fields.items()
-    }
-    numbers = np.concatenate([items.item_nums, more.item_nums])
-    scores = np.concatenate([items.scores, np.minimum(more.scores, items.scores[-1])])
-    return replace(result, items=ItemList.of_distinct(numbers, scores, columns))
-
-
-def _run_then_filter(query: Query, surface: SurfaceConfig, state: EngineState) -> Result:
-    """What a text finds by some words and by meaning, of it what passes the filters of the request:
-    what a source would find among fewer items is not what the facets of the search count.
-    """
-    result = answer_queries([replace(query, filters=())], surface, state)[0]
-    passes = are_allowed(result.items.item_nums, find_allowed(query, surface, state))
-    seen = replace(result.query, filters=query.filters)
-    return replace(result, query=seen, items=result.items.split(passes)[0])
 
 
 def _keep_matches(result: Result, matches: ItemList) -> Result:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from serendip.data import ItemList, Query, words
+from serendip.data import IntArray, ItemList, Query, words
 from serendip.data.items.semantic_ids import code_name
 from serendip.engine.answer import (
     Answer,
@@ -24,7 +24,7 @@ from serendip.engine.answer import (
 )
 from serendip.engine.explanations.absence import AbsenceFinder
 from serendip.engine.explanations.explain import Explainer
-from serendip.engine.explanations.influence import find_influence, measure_influence
+from serendip.engine.explanations.influence import Influence, find_influence, measure_influence
 from serendip.engine.explanations.translation import choose_language
 from serendip.engine.listing import count_facets, sort_items
 from serendip.engine.request import Request
@@ -44,125 +44,128 @@ _LOGGED = (EXPLORED, PROPENSITY)
 _WORD_SCORES = ("title match", "bm25")  # features that the evidence of the text is computed from
 
 
-def search_feedback(result: Result, state: EngineState) -> SearchFeedback | None:
-    """How the text of a request was interpreted; None if its surface does not search words."""
-    query, trace, searcher = result.query, result.trace, state.searcher
-    if not query.text.strip() or _WORD_SOURCE not in trace:
-        return None
-    if state.match_id(query.text) >= 0:
-        return SearchFeedback(query.shown)
-    read = searcher.read(query.text, query.is_literal)
-    # A filter may remove all items that have the words.
-    is_lexical = bool({*words(read.content.text)} - {*read.unknown}) or trace[_WORD_SOURCE] > 0
-    return SearchFeedback(
-        query.shown,
-        bool(query.meant),
-        searcher.display_form(read.told_key) if read.told_key else "",
-        read.unknown,
-        by_meaning=not is_lexical and len(result.items) > 0,
-        nothing=not is_lexical and not len(result.items),
-        rewrites=searcher.find_rewrites(query.text, query.is_literal),
-    )
+@dataclass(frozen=True, slots=True)
+class Presenter:
+    """Builds the answers of one request.
 
-
-def build_answer(
-    result: Result,
-    state: EngineState,
-    generation: str,
-    request: Request,
-    offset: int,
-    counted: ItemList | None = None,
-) -> Answer:
-    """The requested page of a result, with reasons if the request asks for them.
-
-    The page begins at the 0-based ``offset``; facets count ``counted``, None = the result.
+    Args:
+        generation: its name.
     """
-    result = replace(result, items=sort_items(result.items, request.sort, state.catalogue))
-    reasons: Sequence[str] = ()
-    if request.reasons:  # which kind is told next depends on those before the page
-        told = result.items.take(slice(0, offset + request.k))
-        influence, language = find_influence(result, state, told), choose_language(request.language)
-        best = _best_words(result)
-        explainer = Explainer(state, result.query, told.item_nums, language, influence, best)
-        scores = (told.fields[name].tolist() for name in _WORD_SCORES)
-        reasons = [reason.text for reason in explainer.reasons(*scores)][offset:]
-    answer = build_page(result.items, state, generation, request, offset, reasons, counted)
-    return replace(answer, degraded=result.degraded, understood=search_feedback(result, state))
 
+    state: EngineState
+    generation: str
+    request: Request
 
-def build_page(
-    items: ItemList,
-    state: EngineState,
-    generation: str,
-    request: Request,
-    offset: int,
-    reasons: Sequence[str] = (),
-    counted: ItemList | None = None,
-) -> Answer:
-    """The requested page of a list in its order, as ``build_answer`` makes it.
+    def build_answer(
+        self, result: Result, offset: int = 0, counted: ItemList | None = None
+    ) -> Answer:
+        """The requested page of a result, with reasons if the request asks for them.
 
-    Of items without ``reasons`` nothing is said; facets count ``counted``, None = the list.
-    """
-    end, catalogue = offset + request.k, state.catalogue
-    page = items.take(slice(offset, end))
-    ids, titles = catalogue.vocabulary.ids_of(page.item_nums), map(catalogue.title, page.item_nums)
-    columns = (
-        ids,
-        (title or item_id for title, item_id in zip(titles, ids, strict=True)),
-        page.scores.tolist(),
-        _parts(page if request.parts else _only_logged(page)),
-        reasons or [""] * len(page),
-        page.fields.get(SPONSORED, np.zeros(len(page), np.bool_)).tolist(),
-    )
-    return Answer(
-        uuid.uuid4().hex,
-        generation,
-        request.surface,
-        tuple(AnswerItem(*values) for values in zip(*columns, strict=True)),
-        encode_cursor(end) if end < len(items) else "",
-        facets=count_facets(items if counted is None else counted, request.facets, catalogue),
-    )
+        The page begins at the 0-based ``offset``; facets count ``counted``, None = the result.
+        """
+        state, request, result = self.state, self.request, self._in_order(result)
+        reasons: Sequence[str] = ()
+        if request.reasons:  # which kind is told next depends on those before the page
+            told = result.items.take(slice(0, offset + request.k))
+            explainer = self._explain(result, told.item_nums, find_influence(result, state, told))
+            scores = (told.fields[name].tolist() for name in _WORD_SCORES)
+            reasons = [reason.text for reason in explainer.reasons(*scores)][offset:]
+        answer = self.build_page(result.items, offset, reasons, counted)
+        understood = self.tell_understood(result)
+        return replace(answer, degraded=result.degraded, understood=understood)
 
+    def build_page(
+        self,
+        items: ItemList,
+        offset: int,
+        reasons: Sequence[str] = (),
+        counted: ItemList | None = None,
+    ) -> Answer:
+        """The requested page of a list in its order, as ``build_answer`` makes it.
 
-def build_explanation(
-    result: Result,
-    query: Query,
-    item: int,
-    state: EngineState,
-    generation: str,
-    request: Request,
-) -> Explanation:
-    """Explain why an item is, or is not, in the list.
+        Of items without ``reasons`` nothing is said; facets count ``counted``, None = the list.
+        """
+        request, catalogue, end = self.request, self.state.catalogue, offset + self.request.k
+        page = items.take(slice(offset, end))
+        ids = catalogue.vocabulary.ids_of(page.item_nums)
+        titles = map(catalogue.title, page.item_nums)
+        columns = (
+            ids,
+            (title or item_id for title, item_id in zip(titles, ids, strict=True)),
+            page.scores.tolist(),
+            _parts(page if request.parts else _only_logged(page)),
+            reasons or [""] * len(page),
+            page.fields.get(SPONSORED, np.zeros(len(page), np.bool_)).tolist(),
+        )
+        return Answer(
+            uuid.uuid4().hex,
+            self.generation,
+            request.surface,
+            tuple(AnswerItem(*values) for values in zip(*columns, strict=True)),
+            encode_cursor(end) if end < len(items) else "",
+            facets=count_facets(items if counted is None else counted, request.facets, catalogue),
+        )
 
-    ``query`` is the whole request, including the parts that the surface does not read.
-    """
-    result = replace(result, items=sort_items(result.items, request.sort, state.catalogue))
-    positions, number = np.flatnonzero(result.items.item_nums == item), np.array([item], np.int32)
-    surface = result.surface
-    if len(positions):
-        listed = result.items.take(positions[:1])
-        influence, parts = find_influence(result, state, listed), _parts(listed)[0]
-    else:
-        features = features_of(query, item, surface, state)  # (F,)
-        influence = measure_influence(result, state, number, features[None])
-        columns = dict(zip(state.feature_names, features[:, None], strict=True))
-        relevance = RelevanceFilter(surface.relevance_filter)
-        chances = relevance.predict(state, result.query, number) if relevance.is_on(state) else None
-        if chances is not None:
-            columns[P_IRRELEVANT] = chances
-        parts = _parts(ItemList.of_distinct(number, features[:1], columns))[0]
-    language = choose_language(request.language)
-    explainer = Explainer(state, result.query, number, language, influence, _best_words(result))
-    return Explanation(
-        generation,
-        state.catalogue.vocabulary.id(item),
-        tuple(explainer.evidence(*([parts.get(name, math.nan)] for name in _WORD_SCORES))[0]),
-        parts,
-        code_name(state.features.codes[item]),
-        result.trace,
-        int(positions[0]) if len(positions) else None,
-        AbsenceFinder(request, query, surface, state, result).find(item),
-    )
+    def build_explanation(self, result: Result, query: Query, item: int) -> Explanation:
+        """Explain why an item is, or is not, in the list.
+
+        ``query`` is the whole request, including the parts that the surface does not read.
+        """
+        state, result = self.state, self._in_order(result)
+        places, number = np.flatnonzero(result.items.item_nums == item), np.array([item], np.int32)
+        surface = result.surface
+        if len(places):
+            listed = result.items.take(places[:1])
+            influence, parts = find_influence(result, state, listed), _parts(listed)[0]
+        else:
+            features = features_of(query, item, surface, state)  # (F,)
+            influence = measure_influence(result, state, number, features[None])
+            columns = dict(zip(state.feature_names, features[:, None], strict=True))
+            relevance = RelevanceFilter(surface.relevance_filter)
+            is_on = relevance.is_on(state)
+            chances = relevance.predict(state, result.query, number) if is_on else None
+            if chances is not None:
+                columns[P_IRRELEVANT] = chances
+            parts = _parts(ItemList.of_distinct(number, features[:1], columns))[0]
+        explainer = self._explain(result, number, influence)
+        return Explanation(
+            self.generation,
+            state.catalogue.vocabulary.id(item),
+            tuple(explainer.evidence(*([parts.get(name, math.nan)] for name in _WORD_SCORES))[0]),
+            parts,
+            code_name(state.features.codes[item]),
+            result.trace,
+            int(places[0]) if len(places) else None,
+            AbsenceFinder(self.request, query, surface, state, result).find(item),
+        )
+
+    def tell_understood(self, result: Result) -> SearchFeedback | None:
+        """How the text was interpreted; None if its surface does not search words."""
+        query, trace, searcher = result.query, result.trace, self.state.searcher
+        if not query.text.strip() or _WORD_SOURCE not in trace:
+            return None
+        if self.state.match_id(query.text) >= 0:
+            return SearchFeedback(query.shown)
+        read = searcher.read(query.text, query.is_literal)
+        # A filter may remove all items that have the words.
+        is_lexical = bool({*words(read.content.text)} - {*read.unknown}) or trace[_WORD_SOURCE] > 0
+        return SearchFeedback(
+            query.shown,
+            bool(query.meant),
+            searcher.display_form(read.told_key) if read.told_key else "",
+            read.unknown,
+            by_meaning=not is_lexical and len(result.items) > 0,
+            nothing=not is_lexical and not len(result.items),
+            rewrites=searcher.find_rewrites(query.text, query.is_literal),
+        )
+
+    def _in_order(self, result: Result) -> Result:
+        items = sort_items(result.items, self.request.sort, self.state.catalogue)
+        return replace(result, items=items)
+
+    def _explain(self, result: Result, items: IntArray, influence: Influence | None) -> Explainer:
+        language, best = choose_language(self.request.language), _best_words(result)
+        return Explainer(self.state, result.query, items, language, influence, best)
 
 
 def _best_words(result: Result) -> float:

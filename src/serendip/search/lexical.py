@@ -121,17 +121,12 @@ class LexicalIndex:
         return cls(meta["fields"], meta["language"], statistics, schema, searcher)
 
     def with_late(self, documents: Mapping[int, Document]) -> LexicalIndex:
-        """A copy in which these numbers have other terms; restores deleted ones."""
-        deleted = self.deleted - BitMap(documents)
-        return replace(self, late=self.late.put(documents, self.statistics), deleted=deleted)
+        """A copy in which these numbers have other terms."""
+        return replace(self, late=self.late.put(documents, self.statistics))
 
     def analyse(self, item: Item) -> Document:
         """Terms of an item."""
         return document_of(item, self.fields, self.language)
-
-    def without_items(self, item_nums: Iterable[int]) -> LexicalIndex:
-        """A copy that never returns these items."""
-        return replace(self, deleted=self.deleted | BitMap(int(number) for number in item_nums))
 
     def search(
         self,

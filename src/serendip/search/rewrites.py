@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from itertools import combinations, pairwise
 from math import log, log1p
 from typing import Any, Literal, Self, TypeAlias
@@ -224,7 +224,7 @@ MOST = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Rewrite:
+class Rewrite(Artefact):
     """A query to offer instead.
 
     Args:
@@ -288,17 +288,12 @@ class RewriteTable(Artefact):
             for candidate, confidence in zip(candidates, confidences.tolist(), strict=True)
         ]
 
-    def stored(self) -> dict[str, Any]:
-        """Rewrites as rows of their fields."""
-        rows = {key: [astuple(one) for one in self.head[key]] for key in self.head}
-        return {"head": rows, "scorer": self.scorer, "near": self.near}
-
     @classmethod
     def restored(cls, values: Mapping[str, Any]) -> Self:
         """See ``Artefact``."""
-        head = {key: tuple(Rewrite(*row) for row in rows) for key, rows in values["head"].items()}
-        scorer: LogisticModel | None = values["scorer"]
-        return cls(head, scorer and scorer.require_names(FEATURES), values["near"])
+        if values["scorer"] is not None:
+            values["scorer"].require_names(FEATURES)
+        return cls(**values)
 
 
 WITHIN_S = 1_800.0

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+from pyroaring import BitMap
 
 from serendip.data import NO_ITEMS, AllowedItems, Catalogue, FloatArray, IntArray, Item, ItemList
 from serendip.data.artefact import Artefact
@@ -289,7 +290,7 @@ class Searcher:
         items = {number: self.searches.add_to(number, item) for number, item in items.items()}
         documents = {number: self.lexical.analyse(item) for number, item in items.items()}
         known = self.speller.posted.union(*(document.known for document in documents.values()))
-        return replace(
+        later = replace(
             self,
             lexical=self.lexical.with_late(documents),
             titles=self.titles.with_late({number: item.title for number, item in items.items()}),
@@ -297,15 +298,16 @@ class Searcher:
             num_items=max([self.num_items, *(number + 1 for number in items)]),
             values=self.values.with_late({number: keys_of(item) for number, item in items.items()}),
         )
+        return later._without(self.lexical.deleted - BitMap(items))
 
     def without_items(self, item_nums: Iterable[int]) -> Self:
         """A copy that never returns these items."""
-        deleted = frozenset(int(number) for number in item_nums)
-        return replace(
-            self,
-            lexical=self.lexical.without_items(deleted),
-            titles=self.titles.without_items(deleted),
-        )
+        return self._without(self.lexical.deleted | BitMap(map(int, item_nums)))
+
+    def _without(self, deleted: BitMap) -> Self:
+        lexical, titles = self.lexical, self.titles
+        parts = replace(lexical, deleted=deleted), replace(titles, deleted=deleted)
+        return replace(self, lexical=parts[0], titles=parts[1])
 
     def read(self, text: str, literal: bool = False) -> Interpretation:
         """Interpret a text by titles and words; a ``literal`` one as typed, without corrections."""

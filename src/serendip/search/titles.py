@@ -59,14 +59,9 @@ class TitleIndex:
         return cls(popularity, titles, np.array(rows, np.int32), names)
 
     def with_late(self, titles: Mapping[int, str]) -> Self:
-        """A copy in which these items have other titles; restores deleted ones."""
+        """A copy in which these items have other titles."""
         names = self.names.with_late({item: _names(title) for item, title in titles.items()})
-        late, deleted = {**self.late, **titles}, self.deleted - BitMap(titles)
-        return replace(self, names=names, late=late, deleted=deleted)
-
-    def without_items(self, item_nums: Iterable[int]) -> Self:
-        """A copy that never returns these items."""
-        return replace(self, deleted=self.deleted | BitMap(int(number) for number in item_nums))
+        return replace(self, names=names, late={**self.late, **titles})
 
     def popularity_of(self, item: int) -> float:
         """Interactions of an item; 0 for a new one."""

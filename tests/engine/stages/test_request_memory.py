@@ -17,7 +17,7 @@ from serendip.data.items.reception import Reception
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.query import TASKS, History, Query
 from serendip.engine.config.models import ModelsConfig
-from serendip.engine.presenter import build_answer, build_explanation
+from serendip.engine.presenter import Presenter
 from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import answer_queries
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, SurfaceConfig
@@ -170,8 +170,9 @@ def test_memory_of_a_request_is_less_than_a_byte_per_item(
 
     def answer() -> int:
         (result,) = answer_queries([query], surface, state)
-        build_explanation(result, query, 123_456, state, "gen-1", request)
-        return len(build_answer(result, state, "gen-1", request, 0).items)
+        presenter = Presenter(state, "gen-1", request)
+        presenter.build_explanation(result, query, 123_456)
+        return len(presenter.build_answer(result).items)
 
     num_items = answer()  # what a state computes once is computed here
     assert num_items or surface.min_value is not None

@@ -15,7 +15,7 @@ from serendip.data import History, Item
 from serendip.data.artefact import VALUE_FILE
 from serendip.engine.artefacts.generations import open_current
 from serendip.engine.engine import Engine
-from serendip.engine.matches import append_matches
+from serendip.engine.matches import Matches
 from serendip.engine.request import Request
 from serendip.engine.stages.list_filters import (
     CHECKED,
@@ -201,7 +201,7 @@ def test_items_with_all_words_follow_the_list_that_was_filtered(shop: Path) -> N
         whole = answer_queries([query], surface, engine.state)[0]
         is_even = np.arange(len(whole.items)) % 2 == 0
         half = replace(whole, items=whole.items.split(is_even)[0])
-        found = append_matches(half, query, surface, engine.state).items
+        found = Matches(query, surface, engine.state).append_to(half).items
     kept = len(half.items)
     assert 0 < kept < len(found)
     assert found.item_nums[:kept].tolist() == half.items.item_nums.tolist()
