@@ -27,6 +27,12 @@ _ADDRESS = re.compile(r"https://([a-z0-9.-]+)(?:[/?][^\s\\\x00-\x1f\x7f]*)?", re
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)
 
 
+_SIGNATURES = {
+    **{b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"},
+    **dict.fromkeys((b"GIF87a", b"GIF89a"), "image/gif"),
+}  # SVG is not among them: it may hold scripts
+
+
 class PageConfig(Config):
     """``[page]``: what the page shows besides the answers of the engine."""
 
@@ -121,11 +127,6 @@ class ItemPictures:
 
 
 def _media_type(body: bytes) -> str:
-    # SVG is not among them: it may hold scripts.
-    if body.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if body.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if body.startswith((b"GIF87a", b"GIF89a")):
-        return "image/gif"
-    return "image/webp" if body[:4] == b"RIFF" and body[8:12] == b"WEBP" else ""
+    if body[:4] == b"RIFF" and body[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for sign, kind in _SIGNATURES.items() if body.startswith(sign)), "")

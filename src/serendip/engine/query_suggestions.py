@@ -155,10 +155,9 @@ class QuerySuggester:
         if key:
             results = state.searcher.search(request.after, TOP).item_nums
             user = replace(user, page=results[::-1], searched={**user.searched, key: ""})
-        rows = np.arange(len(table)) if self._passing is None else self._passing_rows
         queries = [
             *self._ways_out(key or user.failed),
-            *_rank(table, rows, state.query_ranker, user, "", rng),
+            *_rank(table, self._passing_rows, state.query_ranker, user, "", rng),
             *self._rank_proposed(own, user, "", rng),
         ]
         if (language := find_language(request.language)) is not None:
@@ -218,8 +217,7 @@ class QuerySuggester:
 
     @property
     def _passing_rows(self) -> NDArray[np.intp]:
-        passing = self._passing
-        table = self.state.queries
+        table, passing = self.state.queries, self._passing
         if passing is None:
             return np.arange(len(table))
         return np.flatnonzero(table.sums(passing.shared.mask) > 0)
