@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from serendip.content.fusion import TEXT_ONLY, Fusion
-from serendip.data import Artefact, Catalogue, Codebooks, Item, ItemFeatures, ItemSet
+from serendip.data import Catalogue, Codebooks, Item, ItemFeatures, ItemSet
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.events.repeats import Repeats
 from serendip.data.items.code_cells import CodeCells
