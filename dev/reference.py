@@ -30,8 +30,10 @@ from serendip.cli import main as command_line
 from serendip.config import Config
 from serendip.engine.config.settings import Settings
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES
+from serendip.serve.access import Access
 from serendip.serve.app import build_app
 from serendip.serve.engine_holder import EngineHolder
+from serendip.serve.gate import EngineGate
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 NOTE = "<!-- Written by `python dev/reference.py`; change the code, not this page. -->\n"
@@ -246,7 +248,9 @@ def option_row(option: Any) -> tuple[str, str, str]:
 
 def http_page() -> str:
     """Every endpoint, from the OpenAPI document that the service publishes."""
-    client = TestClient(build_app(EngineHolder()), base_url="http://127.0.0.1:8080")
+    client = TestClient(
+        build_app(EngineGate(EngineHolder()), Access()), base_url="http://127.0.0.1:8080"
+    )
     document = client.get("/openapi.json").json()
     parts = [
         NOTE,

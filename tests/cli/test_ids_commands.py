@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 from serendip.cli.main import app
 from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace
-from serendip.errors import NotTrainedError, UnknownItemError
 
 
 def ids(shop: Path, *arguments: str) -> dict[str, Any]:
@@ -57,26 +56,9 @@ def test_a_group_is_told_with_the_groups_in_it(stand: Path) -> None:
     assert ids(stand, "show", parts[0]["prefix"] + "-")["members"] == parts[0]["items"]
 
 
-@pytest.mark.parametrize("name", ["nothing", "9999", "0-0-0-0", "-", "1--2", "9" * 30])
-def test_what_is_not_there_is_named(stand: Path, name: str) -> None:
-    done = CliRunner().invoke(app, ["ids", "show", "-w", str(stand), "--", name])
-    assert isinstance(done.exception, UnknownItemError)
-
-
-def test_the_part_of_a_prefix_that_is_in_use_is_told(stand: Path) -> None:
-    with pytest.raises(UnknownItemError) as told:
-        ids(stand, "show", "3-999")
-    assert told.value.hint == "3 is in use: `serendip ids show 3-` lists its groups."
-
-
 def test_an_id_that_looks_like_a_prefix_is_the_item(changed: Path) -> None:
     assert ids(changed, "show", "0")["item_id"] == "0"  # it looks like a prefix
     assert ids(changed, "show", "0-")["prefix"] == "0"
-
-
-def test_before_the_first_training_there_is_nothing_to_see(fresh: Path) -> None:
-    with pytest.raises(NotTrainedError):
-        ids(fresh, "show", "i0")
 
 
 def test_people_read_lines(stand: Path) -> None:

@@ -29,13 +29,6 @@ def test_a_key_is_shown_once_and_listed_without_its_text(shop: Path) -> None:
     assert "key" not in keys(shop, "list")["keys"][0]
 
 
-def test_the_text_is_in_one_place_of_the_output(shop: Path) -> None:
-    done = serendip_here("keys", "create", "-w", shop)
-    assert (done.stdout.count("serendip_"), done.stderr) == (1, "")
-    done = serendip_here("keys", "create", "-w", shop, "--json")
-    assert (done.stdout.count("serendip_"), done.stderr) == (1, "")
-
-
 def test_scopes_and_expiry_are_kept_until_it_is_revoked(shop: Path) -> None:
     key = keys(shop, "create", "--expires", "90d", "--scope", "admin")
     assert key["expires"] - key["created"] == pytest.approx(90 * 86_400)

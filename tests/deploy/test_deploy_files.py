@@ -118,17 +118,6 @@ def test_prometheus_accepts_its_files(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_grafana_finds_its_source_and_its_dashboard() -> None:
-    (source,) = _yaml("grafana/provisioning/datasources/prometheus.yaml")["datasources"]
-    assert {panel["datasource"]["uid"] for panel in PANELS.values()} == {source["uid"]}
-    assert source["url"] == "http://prometheus:9090"
-    (provider,) = _yaml("grafana/provisioning/dashboards/serendip.yaml")["providers"]
-    mounted = [volume.split(":")[1] for volume in SERVICES["grafana"]["volumes"]]
-    assert provider["options"]["path"] in mounted
-    places = [tuple(panel["gridPos"].values()) for panel in PANELS.values()]
-    assert len(set(places)) == len(PANELS) == len(DASHBOARD["panels"])
-
-
 def test_compose_names_files_that_are_there_or_made_at_the_first_start() -> None:
     secrets = ("metrics-key", "grafana-password", "database-password")
     made = {"./data", *(f"./secrets/{name}" for name in secrets)}
@@ -199,24 +188,6 @@ def test_systemd_accepts_the_unit_and_finds_it_closed(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert "serve --port 8080" in UNIT
-
-
-def test_what_has_no_hash_is_only_what_the_guide_names() -> None:
-    unhashed = [
-        words
-        for words in re.findall(r"uv pip install ([^\\\n]*)", CONTAINERFILE)
-        if "--require-hashes" not in words and "--no-deps" not in words
-    ]
-    of_extras = '--compile-bytecode -c locks/all.txt "$(echo /wheels/*.whl)[${EXTRAS}]"; fi '
-    assert unhashed[1] == of_extras
-    assert [words.split()[-1] for words in unhashed] == ["setuptools", "fi", "${TORCH}"]
-    assert re.findall(r"^ARG EXTRAS=(.*)$", CONTAINERFILE, re.MULTILINE) == ['""']
-    assert re.findall(r"^ARG TORCH=(.*)$", CONTAINERFILE, re.MULTILINE) == [
-        '"-c locks/all.txt torch"'
-    ]
-    guide = (ROOT / "docs" / "guide" / "containers.md").read_text()
-    assert "but for torch and what it needs" in guide
-    assert "What `EXTRAS` adds has the versions of `locks/all.txt` without hashes" in guide
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is missing")

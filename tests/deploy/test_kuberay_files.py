@@ -14,7 +14,6 @@ import yaml
 from typer.main import get_command
 
 from serendip.cli.main import app
-from serendip.data.store.config import StoreConfig
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "guide" / "scale.md").read_text()
@@ -31,13 +30,6 @@ RAY = CLUSTER["RayCluster"]["spec"]
 HEAD, (WORKERS,) = RAY["headGroupSpec"], RAY["workerGroupSpecs"]
 JOB = TRAIN["Job"]["spec"]["template"]
 PODS = {"head": HEAD["template"], "workers": WORKERS["template"], "train": JOB}
-
-
-def test_every_document_names_what_kubernetes_needs() -> None:
-    assert CLUSTER.keys() == {"PersistentVolumeClaim", "RayCluster", "NetworkPolicy"}
-    for one in (*CLUSTER.values(), *TRAIN.values()):
-        assert one["apiVersion"] and one["spec"]
-        assert one["metadata"].keys() <= {"name", "generateName"}
 
 
 def test_the_cluster_asks_for_a_token_and_has_no_dashboard_for_others() -> None:
@@ -69,17 +61,6 @@ def test_nodes_are_probed_by_a_service_that_the_minimal_ray_has(group: dict[str,
         container["livenessProbe"]["failureThreshold"]
         > container["readinessProbe"]["failureThreshold"]
     )
-
-
-@pytest.mark.parametrize("name", PODS)
-def test_pods_share_a_database_on_a_server(name: str) -> None:
-    (container,) = PODS[name]["spec"]["containers"]
-    environment = {one["name"]: one for one in container["env"]}
-    assert StoreConfig.model_fields.keys() >= {"url"}
-    secret = environment["SERENDIP_STORE__URL"]["valueFrom"]["secretKeyRef"]
-    assert secret["name"] != CLUSTER["RayCluster"]["metadata"]["name"]  # KubeRay's, with the token
-    assert f"kubectl create secret generic {secret['name']} --from-env-file" in GUIDE
-    assert f"`{secret['key']}=postgresql+psycopg://" in GUIDE
 
 
 @pytest.mark.parametrize("name", PODS)

@@ -21,7 +21,7 @@ from serendip.jobs.backup.save import back_up, verify
 from serendip.jobs.doctor import check_workspace
 from serendip.jobs.status import read_status
 from serendip.runtime.versions import Version
-from serendip.serve.engine_holder import EngineHolder, Follower
+from serendip.serve.engine_holder import EngineHolder
 
 T = TypeVar("T")
 OWN_FACTS = ("format", "name", "code_version", "created", "previous", "files", "checksum")
@@ -82,13 +82,9 @@ def test_machines_that_share_a_bucket_answer_alike_and_swap_together(
     first: Path, tmp_path: Path
 ) -> None:
     machines = [first, another_machine(first, tmp_path / "second")]
-    holders = [EngineHolder() for _ in machines]
-    followers = [
-        Follower(holder, _published_in(machine))
-        for holder, machine in zip(holders, machines, strict=True)
-    ]
-    for follower in followers:
-        follower.begin(0.0)
+    holders = [EngineHolder(_published_in(machine)) for machine in machines]
+    for holder in holders:
+        holder.check(0.0)
     for number in (2, 3):
         given = []
         for holder in holders:
@@ -99,10 +95,10 @@ def test_machines_that_share_a_bucket_answer_alike_and_swap_together(
         assert given[0] == given[1] and given[0]
         if number == 2:
             republish(machines[1])
-            for follower in followers:
-                follower.check(1.0)
+            for holder in holders:
+                holder.check(1.0)
     for holder in holders:
-        holder.close()
+        holder.swap(None)
     generations = Workspace.open(first).generations
     assert rollback(Workspace.open(machines[1]).generations).name == "gen-2"
     assert current_name(generations) == "gen-2"

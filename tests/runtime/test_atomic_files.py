@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from serendip.errors import ConfigError, StorageError
-from serendip.runtime.atomic_files import exclusive_lock, write_json, write_synced, write_text
+from serendip.runtime.atomic_files import exclusive_lock, write_text
 
 
 def test_the_name_of_a_new_folder_is_synced_where_it_stands(
@@ -37,12 +37,6 @@ def test_a_folder_has_one_owner_at_a_time(tmp_path: Path) -> None:
         pass
 
 
-def test_a_written_file_has_the_last_text(tmp_path: Path) -> None:
-    for text in ("longer", "ü"):
-        write_synced(tmp_path / "a.txt", text)
-        assert (tmp_path / "a.txt").read_text(encoding="utf-8") == text
-
-
 def test_a_replaced_file_has_the_new_text_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.txt"
     for text in ("longer", "ü"):
@@ -63,10 +57,3 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"file/a\.txt cannot be written: "):
         write_text(tmp_path / "file" / "a.txt", "text")
-
-
-def test_json_is_strict_and_ends_with_a_line_break(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", {"a": [1, None]})
-    assert (tmp_path / "a.json").read_text() == '{\n "a": [\n  1,\n  null\n ]\n}\n'
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(tmp_path / "a.json", {"a": float("nan")})

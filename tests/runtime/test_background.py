@@ -76,10 +76,6 @@ def test_it_starts_no_processes_of_its_own(tmp_path: Path) -> None:
     assert path.read_text() == "1"
 
 
-def test_its_exit_code_is_returned(tmp_path: Path) -> None:
-    assert BackgroundProcess(fail, str(tmp_path)).run() == 3
-
-
 @pytest.mark.parametrize("work", [wait_for_the_end, wait_in_a_finaliser])
 def test_stop_leaves_its_with_blocks(tmp_path: Path, work: Callable[[str], None]) -> None:
     process = BackgroundProcess(work, str(tmp_path))

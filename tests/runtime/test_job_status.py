@@ -29,13 +29,6 @@ def test_a_job_says_what_it_does_until_it_ends(
     assert not list(path.parent.iterdir())
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"state": 1, "unknown": 2}', "{"])
-def test_a_file_that_is_no_status_says_nothing(tmp_path: Path, content: str) -> None:
-    (tmp_path / "status.json").write_text(content)
-    assert JobStatus.read(tmp_path / "status.json").text == ""
-    assert JobStatus.read(tmp_path / "none.json").state == "running"
-
-
 def test_a_status_that_cannot_be_written_stops_no_job(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with written_status(tmp_path / "file" / "status.json") as progress:

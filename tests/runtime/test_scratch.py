@@ -46,14 +46,6 @@ def _holder() -> Iterator[tuple[subprocess.Popen[str], Path]]:
         process.kill()
 
 
-def test_a_folder_is_removed_after_its_block(temporary: Path) -> None:
-    with scratch_folder() as folder:
-        assert folder.parent == temporary
-        assert folder.name.startswith(PREFIX)
-        (folder / "part").write_text("x")
-    assert list(temporary.iterdir()) == []
-
-
 def test_the_folder_of_a_killed_process_is_removed_by_the_next_job(temporary: Path) -> None:
     with _holder() as (process, folder):
         process.kill()

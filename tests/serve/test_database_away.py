@@ -124,7 +124,7 @@ def test_of_a_server_that_is_silent_hardly_any_request_waits(client, postgres_se
                 assert len(ids) == 5
                 assert degraded == ["personal"], path
             assert [items_of(client, path)[1] for path in OF_NOBODY] == [[]] * len(OF_NOBODY)
-        assert not client.holder.is_hung()
+        assert not client.gate.is_hung()
         attempts = 0
         with suppress(BlockingIOError):
             while True:

@@ -19,7 +19,6 @@ from serendip.serve.app import open_application
 from serendip.serve.engine_holder import (
     RETRY_S,
     EngineHolder,
-    Follower,
     PublishedGenerations,
 )
 from serendip.serve.gate import EngineGate
@@ -132,11 +131,9 @@ def test_a_store_that_cannot_be_read_fails_no_read_and_is_read_later(caplog):
     other.delete_item("f1")
     holder.shared.acknowledge(other.item_version)
     assert read_items(pool, "f1") == read_items(pool, "f1") == [film(1)]
-    follower = Follower(holder, PublishedGenerations(lambda: engine))
-    follower.watch(every_s=0.001)
-    for _ in range(20):
-        assert looks.acquire(timeout=10)
-    follower.close()
+    with holder.watching(every_s=0.001):
+        for _ in range(20):
+            assert looks.acquire(timeout=10)
     told = [record.message for record in caplog.records if "read" in record.message]
     assert sum("store-watch" in message for message in told) == 1
     engine.is_broken = False
@@ -195,9 +192,8 @@ class Shelf:
         self.wrong: dict[str, Exception] = {}
         self.opened: list[str] = []
         self.earlier: Callable[[], TinyEngine] = self._none
-        self.holder = EngineHolder()
         published = PublishedGenerations(self.open, self.name, lambda: self.earlier())
-        self.follower = Follower(self.holder, published)
+        self.holder = EngineHolder(published)
 
     def name(self) -> str:
         if "pointer" in self.wrong:
@@ -218,7 +214,7 @@ class Shelf:
         """Generations opened by checks at these moments."""
         self.opened.clear()
         for moment in moments:
-            self.follower.check(moment)
+            self.holder.check(moment)
         return self.opened
 
 
@@ -226,7 +222,7 @@ class Shelf:
 def shelf() -> Shelf:
     """gen-1 is published and answers."""
     shelf = Shelf()
-    shelf.follower.begin(0.0)
+    shelf.holder.check(0.0)
     return shelf
 
 
@@ -277,7 +273,7 @@ def test_at_the_start_an_earlier_generation_replaces_a_damaged_one(
     shelf = Shelf("gen-3")
     shelf.wrong["gen-3"] = ArtefactError("gen-3 is damaged.")
     shelf.earlier = lambda: TinyEngine(generation="gen-2")
-    shelf.follower.begin(0.0)
+    shelf.holder.check(0.0)
     assert (shelf.holder.generation, shelf.holder.refused_generation) == ("gen-2", "gen-3")
     assert "gen-3 is damaged." in caplog.text
     assert shelf.check_at(0.5) == []
@@ -292,15 +288,15 @@ def test_at_the_start_nothing_replaces_a_generation_with_a_temporary_failure() -
     shelf.earlier = lambda: TinyEngine(generation="gen-2")
     shelf.wrong["gen-3"] = StorageError("database serendip.db does not exist.")
     with pytest.raises(StorageError, match="does not exist"):
-        shelf.follower.begin(0.0)
-    assert not shelf.holder.is_ready
+        shelf.holder.check(0.0)
+    assert not shelf.holder.generation
 
 
 def test_if_all_are_damaged_the_start_fails_with_the_error_of_the_published_one() -> None:
     shelf = Shelf("gen-3")
     shelf.wrong["gen-3"] = ArtefactError("gen-3 is damaged.")
     with pytest.raises(ArtefactError, match="gen-3 is damaged"):
-        shelf.follower.begin(0.0)
+        shelf.holder.check(0.0)
 
 
 def test_ready_and_metrics_name_the_generation_refused_and_the_storage_problem() -> None:
@@ -329,8 +325,8 @@ def test_the_metrics_say_how_the_last_training_ended() -> None:
     client = WireClient()
     assert "serendip_last_training" not in client.get("/metrics").text
     record = TrainingRecord("refused", message="worse", failures=2, ended=12.5)
-    published = PublishedGenerations(TinyEngine, last_training=lambda: record)
-    Follower(client.holder, published).check(1.0)
+    client.holder._published = PublishedGenerations(last_training=lambda: record)
+    client.holder.check(1.0)
     text = client.get("/metrics").text
     for result, value in (("refused", 1.0), ("failed", 0.0), ("published", 0.0)):
         assert f'serendip_last_training{{result="{result}"}} {value}' in text
@@ -350,17 +346,13 @@ def test_a_pointer_that_takes_long_delays_no_foreign_write() -> None:
         answer.wait(20)
         return "gen-1"
 
-    holder = EngineHolder()
+    holder = EngineHolder(PublishedGenerations(current=current))
     holder.swap(Watched(generation="gen-1"))
-    follower = Follower(holder, PublishedGenerations(TinyEngine, current))
-    follower.watch(every_s=0.001)
-    try:
+    with holder.watching(every_s=0.001):
         assert asked.wait(10)
         looked.clear()
         assert looked.wait(10)
-    finally:
         answer.set()
-        follower.close()
     names = {thread.name for thread in threading.enumerate()}
     assert not names & {"generation-watch", "store-watch"}
 
@@ -372,7 +364,7 @@ def test_what_was_opened_is_closed_where_the_rest_cannot_be_opened() -> None:
         raise StorageError("the keys cannot be read.")
 
     published = PublishedGenerations(lambda: engine)
-    opened = open_application(published, replace(LOCAL, open_keys=open_keys), EngineHolder())
+    opened = open_application(published, replace(LOCAL, open_keys=open_keys))
     with pytest.raises(StorageError), opened:
         raise AssertionError("it was opened")
     assert engine.is_closed

@@ -28,7 +28,6 @@ from serendip.errors import (
     BusyError,
     ClientGoneError,
     DiskFullError,
-    LateError,
     OverloadError,
     SerendipError,
     StorageError,
@@ -148,7 +147,9 @@ async def queue_writes(engine: Held, pool: EngineGate, waiting: int) -> list[asy
 def build_pool(engine: TinyEngine, waiting_writes: int = 1, **options: Any) -> EngineGate:
     holder = EngineHolder()
     holder.swap(engine)
-    return EngineGate(holder, ServerOptions(config=ServeConfig(**options)), waiting_writes)
+    gate = EngineGate(holder, ServerOptions(config=ServeConfig(**options)))
+    gate._writer = WaitingRoom(waiting_writes, threads=1, sheds=False)
+    return gate
 
 
 def test_a_write_beyond_the_queue_is_refused_and_queued_ones_are_done():
@@ -157,7 +158,7 @@ def test_a_write_beyond_the_queue_is_refused_and_queued_ones_are_done():
 
     async def scene() -> list[int]:
         tasks = await queue_writes(engine, pool, waiting=2)
-        with pytest.raises(BusyError, match="2 writes are waiting"):
+        with pytest.raises(BusyError, match="2 others are waiting"):
             await pool.write(write_nothing)
         engine.go.set()
         done = await asyncio.gather(*tasks)
@@ -186,17 +187,6 @@ def test_writes_queued_behind_one_that_found_the_database_locked_are_refused_too
 
 def fail(engine: TinyEngine) -> str:
     raise RuntimeError
-
-
-def be_late(engine: TinyEngine) -> str:
-    raise LateError("late")
-
-
-def test_the_next_fallback_answers_where_one_fails():
-    pool = build_pool(TinyEngine())
-    assert asyncio.run(pool.read_or(fail, (fail, lambda _: "popular"))) == "popular"
-    with pytest.raises(LateError, match="late"):
-        asyncio.run(pool.read_or(fail, (fail, be_late)))
 
 
 def test_an_error_that_a_client_can_mend_is_told_and_no_fallback_tried():
@@ -283,7 +273,7 @@ def test_files_are_read_while_all_places_of_rankings_are_taken():
 
 def test_while_it_is_loading_the_answer_says_when_to_try_again():
     client = WireClient()
-    client.holder.close()
+    client.holder.swap(None)
     for path in ("/health/ready", "/v1/search?q=film", "/"):
         answer = client.get(path)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
@@ -436,26 +426,42 @@ def test_no_post_of_a_transaction_that_fails_is_acknowledged():
     assert engine.sizes == [2, 3]
 
 
+class Sizes(TinyEngine):
+    """Keeps the sizes of the posts of a transaction; others come after the first one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes = list[int]()
+        self.come: Callable[[], object] = list
+
+    def add_event_groups(self, groups):
+        self.sizes = []
+        for events in groups:
+            self.sizes.append(len(events))
+            if len(self.sizes) == 1:
+                self.come()
+        return self.sizes
+
+
 class Writer(EngineGate):
     """A gate whose writer does nothing of its own accord."""
 
     def __init__(self) -> None:
         super().__init__(EngineHolder())
+        self.engine = Sizes()
+        self.holder.swap(self.engine)
         self._writer = WaitingRoom(64, sheds=False)
 
-    def join(self, sizes: Sequence[int]) -> list[gate._EventPost]:
-        events = [Event("u", "i", 1.0)]
-        posts = [gate._EventPost(lambda: None, events=events * size) for size in sizes]
-        for post in posts:
+    def join(self, *sizes: int) -> None:
+        for size in sizes:
+            post = WaitingCall(lambda: None, events=[Event("u", "i", 1.0)] * size)
             self._writer.join(post)
-        return posts
 
-    def begin(self) -> Iterator[Sequence[Event]]:
-        """The events of the next transaction, each when it is asked for."""
-        return self._take_posts([self._writer.take()])  # type: ignore[list-item]
-
-    def take_sizes(self) -> list[int]:
-        return [len(events) for events in self.begin()]
+    def take_sizes(self, *later: int) -> list[int]:
+        """The posts of the next transaction, while which others come."""
+        self.engine.come = lambda: self.join(*later)
+        self._store(self._writer.take())
+        return self.engine.sizes
 
 
 @pytest.fixture
@@ -466,28 +472,18 @@ def writer(monkeypatch: pytest.MonkeyPatch) -> Writer:
 
 
 def test_the_oldest_post_is_in_the_next_transaction_however_large_it_is(writer):
-    writer.join([50, 9, 1, 7, 2])
+    writer.join(50, 9, 1, 7, 2)
     assert writer.take_sizes() == [50]
-    writer.join([1, 1])
+    writer.join(1, 1)
     assert writer.take_sizes() == [9, 1]
     assert writer.take_sizes() == [7, 1, 1]
     assert writer.take_sizes() == [2]
 
 
 def test_what_comes_while_a_transaction_stores_is_stored_in_it_if_there_is_room(writer):
-    writer.join([4])
-    taken = writer.begin()
-    assert len(next(taken)) == 4
-    writer.join([7, 3])
-    assert [len(events) for events in taken] == [3]
+    writer.join(4)
+    assert writer.take_sizes(7, 3) == [4, 3]
     assert writer.take_sizes() == [7]
-
-
-def test_a_post_whose_client_has_gone_is_not_stored(writer):
-    gone, _, later = writer.join([5, 1, 2])
-    gone.result.cancel()
-    later.result.cancel()
-    assert writer.take_sizes() == [1]
 
 
 class Clock:
@@ -614,16 +610,6 @@ def test_of_a_burst_as_many_as_may_wait_are_answered(count: int) -> None:
     assert refused == count - 64
     room.compute(64)
     assert (len(room.waits), room.refused_inside) == (64, 0)
-
-
-def test_in_a_full_room_the_newest_is_computed_first() -> None:
-    room = Room(length=4)
-    for number in range(4):
-        room.clock.now = 1 + number / 1000
-        room.come()
-    assert room.room.turn_away()
-    room.compute()
-    assert room.order == [1.003]
 
 
 @pytest.mark.parametrize("share", [0.5, 0.8])

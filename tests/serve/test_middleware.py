@@ -67,12 +67,6 @@ def test_no_other_site_may_change_anything(client, method, path, headers):
     assert client.engine.item("f1") is not None
 
 
-def test_the_page_of_the_service_may_post(client):
-    headers = {"origin": "http://127.0.0.1", "sec-fetch-site": "same-origin"}
-    event = {"user_id": "visitor", "item_id": "f1"}
-    assert client.post("/v1/events", json=event, headers=headers).status_code == 200
-
-
 @pytest.mark.parametrize("path", ["/", "/v1/users", "/nowhere", "/static/page.css"])
 def test_every_answer_has_the_security_headers(client, path):
     headers = client.get(path).headers

@@ -214,12 +214,14 @@ def test_the_serving_process_imports_nothing_that_trains(shop: Path) -> None:
 import sys
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
+from serendip.serve.access import Access
 from serendip.serve.app import build_app
 from serendip.serve.engine_holder import EngineHolder
+from serendip.serve.gate import EngineGate
 engine = Engine.open({os.fspath(shop)!r})
 holder = EngineHolder()
 holder.swap(engine)
-build_app(holder)
+build_app(EngineGate(holder), Access())
 engine.search("horror tale", user_id="u1")
 engine.recommend(Request("home", "u1"))
 engine.similar("i1")

@@ -280,14 +280,6 @@ def test_facets_count_the_whole_list_and_not_the_page(engine: Engine, client: Wi
     assert "facets" not in click
 
 
-def test_the_next_part_of_a_filtered_search_is_filtered(client: WireClient) -> None:
-    asked = {"q": "tale", "user": "u1", "filter": "genre=western|horror"}  # 40 items, 24 at once
-    html = client.get("/search", params=asked).text
-    (more,) = set(re.findall(r'"(/more\?[^"]*)"', html))
-    shown = re.findall(r'class="card-title">The (\w+) tale', client.get(unescape(more)).text)
-    assert shown and set(shown) <= {"western", "horror"}
-
-
 SETTINGS = """
 [surfaces.home]
 filters = ["seen", "sold=request"]
@@ -343,13 +335,6 @@ def test_bought_places_are_marked_and_others_are_not(surfaces) -> None:
     assert items[0]["parts"]["bid"] == 2.0
     page = surfaces.get("/", params={"user": "u1", "surface": "ads"}).text
     assert page.count("Sponsored") == 1
-
-
-def test_events_of_a_surface_of_the_settings_are_stored_with_its_name(surfaces) -> None:
-    event = {"user_id": "u", "item_id": "i1", "surface": "comedy_shelf"}
-    assert surfaces.post("/v1/events", json=event).json()["new"] == 1
-    stored = surfaces.get("/v1/users/u/history").json()["events"]
-    assert [event["surface"] for event in stored] == ["comedy_shelf"]
 
 
 def test_the_page_shows_a_surface_of_the_settings_and_its_further_parts(surfaces) -> None:

@@ -159,14 +159,6 @@ def test_a_limit_of_the_engine_is_one_over_http(limit: Limit, engine: Engine) ->
     assert [send(client, limit, count)[0] for count in counts] == [200, 200, 422]
 
 
-@pytest.mark.parametrize("path", ["/v1/users/u", "/v1/users/" + "x" * stored.MAX_ID_BYTES])
-def test_a_user_has_as_many_attributes_as_an_item(path: str) -> None:
-    client = WireClient()
-    for count, status in ((stored.MAX_ATTRIBUTES, 200), (stored.MAX_ATTRIBUTES + 1, 422)):
-        body = {"attributes": {f"a{number}": 1 for number in range(count)}}
-        assert client.ask("PUT", path, json=body).status_code == status
-
-
 @pytest.mark.parametrize("size", [10, limits.MAX_BODY_BYTES * 8])
 def test_a_compressed_body_is_refused_and_never_unpacked(size: int) -> None:
     client = WireClient()

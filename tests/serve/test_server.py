@@ -17,15 +17,12 @@ from pathlib import Path
 
 import pytest
 from processes import TinyService, connection_each, wait_until
-from tiny_engine import TinyEngine
 from wire_client import bearer, open_keys
 
 from serendip.data.api_key import IssuedKey, issue_key
 from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.errors import ConfigError
-from serendip.serve.engine_holder import PublishedGenerations
 from serendip.serve.limits import MAX_UNREAD_S
-from serendip.serve.server import run
 from serendip.serve.server_options import ServerOptions
 
 
@@ -61,12 +58,9 @@ def test_a_signal_lets_running_requests_end_and_exits_with_0(kind):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.1", "example.com", ""])
 def test_without_a_key_it_does_not_start_where_others_reach_it(host, tmp_path):
-    for options in (
-        ServerOptions(host, 0),
-        ServerOptions(host, 0, open_keys=lambda: open_keys(tmp_path)),
-    ):
+    for keys in (None, lambda: open_keys(tmp_path)):
         with pytest.raises(ConfigError, match=r"no key.*serendip keys create"):
-            run(PublishedGenerations(TinyEngine), options)
+            ServerOptions(host, 0, open_keys=keys).listen()
 
 
 def test_a_revoked_key_is_no_key_to_start_with(tmp_path):
@@ -98,7 +92,7 @@ def test_a_taken_port_is_named():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=str(port)):
-            run(PublishedGenerations(TinyEngine), ServerOptions(port=port))
+            ServerOptions(port=port).listen()
 
 
 def test_listening_needs_no_framework():
@@ -158,15 +152,6 @@ def test_every_worker_refuses_a_revoked_key_within_a_second(tmp_path: Path) -> N
             wait_until(lambda one=worker: status_of(one, headers) == 401, "the refusal")
             assert status_of(worker, bearer(new)) == 200
         assert time.monotonic() - since < 3.0  # one second alone; other tests may run beside it
-
-
-def test_the_first_key_closes_a_service_that_runs(tmp_path: Path) -> None:
-    with Keyed(tmp_path, has_key=False) as service:
-        path = "/v1/search?q=film"
-        assert service.ask(path, {})[0].status == 200
-        service.keys.add(service.key)
-        wait_until(lambda: service.ask(path, {})[0].status == 401, "the refusal")
-        assert service.ask(path, bearer(service.key))[0].status == 200
 
 
 @pytest.mark.parametrize(

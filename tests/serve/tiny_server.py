@@ -18,8 +18,9 @@ import argparse
 import ctypes
 import sys
 import threading
+from contextlib import closing
+from functools import partial
 from pathlib import Path
-from socket import socket
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -29,7 +30,7 @@ from serendip.engine.config.serve import ServeConfig
 from serendip.errors import NotTrainedError, SerendipError
 from serendip.serve.engine_holder import PublishedGenerations
 from serendip.serve.limits import MAX_SILENCE_S
-from serendip.serve.server import run, serve
+from serendip.serve.server import serve
 from serendip.serve.server_options import LOCAL, ServerOptions
 from serendip.serve.shared_state import SharedState
 from serendip.serve.supervisor import Supervisor
@@ -108,37 +109,33 @@ def server_options_by(options: argparse.Namespace) -> ServerOptions:
     return ServerOptions(options.host, 0, config, open_keys, workers=options.workers)
 
 
-def listening(address: str) -> None:
-    print(f"listening {address}", flush=True)  # noqa: T201 - how the test learns the port
-
-
-def ready(address: str) -> None:
-    print(f"ready {address}", flush=True)  # noqa: T201 - how the test learns that it is up
-
-
-def run_workers(published: PublishedGenerations, options: argparse.Namespace) -> None:
-    def work(listener: socket, shared: SharedState) -> None:
-        if options.exit_code:
-            raise SystemExit(options.exit_code)
-        serve(published, server_options_by(options), listener, shared)
-
-    def load() -> None:
-        from serendip.serve import app  # noqa: F401 - as the command does
-
-    try:
-        shared, at = SharedState(options.workers), server_options_by(options)
-        Supervisor(work, shared, at, load, ready, listening, options.silence).run()
-    except SerendipError as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+def tell(word: str, address: str) -> None:
+    print(f"{word} {address}", flush=True)  # noqa: T201 - how the test learns the port
 
 
 def main() -> None:
     options = parse()
-    published = published_by(options)
-    if options.workers == 1:
-        run(published, server_options_by(options), ready, listening)
-    else:
-        run_workers(published, options)
+    published, served = published_by(options), server_options_by(options)
+    with closing(served.listen()) as listener:
+        address = served.format_address(listener)
+        tell("listening", address)
+        ready = partial(tell, "ready", address)
+        if options.workers == 1:
+            return serve(published, served, listener, on_ready=ready)
+
+        def work(shared: SharedState) -> None:
+            if options.exit_code:
+                raise SystemExit(options.exit_code)
+            serve(published, served, listener, shared)
+
+        def load() -> None:
+            from serendip.serve import app  # noqa: F401 - as the command does
+
+        shared = SharedState(options.workers)
+        try:
+            Supervisor(listener, work, shared, load, ready, options.silence).run()
+        except SerendipError as error:
+            sys.exit(f"{type(error).__name__}: {error}")
 
 
 main()

@@ -16,9 +16,10 @@ from serendip.data.api_key import IssuedKey, issue_key
 from serendip.data.store.store import Store
 from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.engine.config.serve import ServeConfig
-from serendip.serve.access import Access, KeyRing
+from serendip.serve.access import Access
 from serendip.serve.app import build_app
 from serendip.serve.engine_holder import EngineHolder
+from serendip.serve.gate import EngineGate
 from serendip.serve.server_options import LOCAL, ServerOptions
 
 
@@ -28,13 +29,14 @@ class WireClient:
     def __init__(
         self,
         engine: TinyEngine | None = None,
-        access: Access | None = None,
         options: ServerOptions = LOCAL,
     ) -> None:
         self.engine = engine or TinyEngine()
         self.holder = EngineHolder()
         self.holder.swap(self.engine)
-        self.app: ASGIApp = build_app(self.holder, access, options)
+        self.access = Access(options)
+        self.gate = EngineGate(self.holder, options)
+        self.app: ASGIApp = build_app(self.gate, self.access)
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         return asyncio.run(self.ask_async(method, path, **options))
@@ -81,18 +83,14 @@ class KeyedService(WireClient):
         logs_answers: bool = False,
     ) -> None:
         self.keys = open_keys(folder)
-        self.ring = KeyRing(self.keys)
-        super().__init__(
-            engine,
-            Access(self.ring, events_per_minute),
-            ServerOptions(config=ServeConfig(access_log=logs_answers)),
-        )
+        config = ServeConfig(access_log=logs_answers, visitor_events_per_minute=events_per_minute)
+        super().__init__(engine, ServerOptions(config=config, open_keys=lambda: self.keys))
         self.any_key = self.issue(["read"])
 
     def issue(self, scopes: Iterable[str], lifetime_s: float | None = None) -> IssuedKey:
         issued = issue_key("", scopes, lifetime_s)
         self.keys.add(issued)
-        self.ring.load()
+        self.access.load()
         return issued
 
     def sign_in(self, *scopes: str) -> dict[str, str]:
@@ -106,7 +104,7 @@ class KeyedService(WireClient):
         return dict(self.get("/").cookies)
 
     def close(self) -> None:
-        self.ring.close()
+        self.access.close()
 
 
 def bearer(issued: IssuedKey | str) -> dict[str, str]:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -187,16 +187,14 @@ def _serve(workspace: Path, still_at: float) -> None:
 
     limit_threads(1)
     from serendip.serve.engine_holder import PublishedGenerations
-    from serendip.serve.server import run
+    from serendip.serve.server import serve
     from serendip.serve.server_options import ServerOptions
 
     published = PublishedGenerations(lambda: _open_engine(workspace, still_at))
-    run(
-        published,
-        ServerOptions(port=0),
-        on_listening=lambda address: None,
-        on_ready=lambda address: echo(f"Ready: {address}"),
-    )
+    options = ServerOptions(port=0)
+    with closing(options.listen()) as listener:
+        address = options.format_address(listener)
+        serve(published, options, listener, on_ready=lambda: echo(f"Ready: {address}"))
 
 
 def _open_engine(workspace: Path, still_at: float) -> Engine:

@@ -18,8 +18,6 @@ from serendip.cli.terminal import Terminal, WorkspaceOption
 from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
-    from socket import socket
-
     from serendip.config import ConfigT
     from serendip.data.store.tables.api_keys import ApiKeys
     from serendip.engine.artefacts.training_record import TrainingRecord
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from serendip.engine.workspace import Workspace
     from serendip.serve.engine_holder import PublishedGenerations
     from serendip.serve.server_options import ServerOptions
-    from serendip.serve.shared_state import SharedState
 
 
 def run(
@@ -87,35 +84,29 @@ def serve_workspace(
         ConfigError: the folder is not a workspace.
     """
     options = open_server_options(workspace, host, port, workers)
+    from serendip.serve.server import serve
 
-    def say_ready(address: str) -> None:
-        say(f"Ready: {address}   (Ctrl-C stops)")
-        on_ready()
-
-    def say_listening(address: str) -> None:
+    with closing(options.listen()) as listener:
+        address = options.format_address(listener)
         say(f"Listening on {address}, loading ...")
 
-    published = _published_in(workspace)
-    if workers == 1:
-        from serendip.serve.server import run
+        def say_ready() -> None:
+            say(f"Ready: {address}   (Ctrl-C stops)")
+            on_ready()
 
-        run(published, options, say_ready, say_listening)
-        return
-    from serendip.serve.shared_state import SharedState
-    from serendip.serve.supervisor import Supervisor
+        work = partial(serve, _published_in(workspace), options, listener)
+        if workers == 1:
+            return work(on_ready=say_ready)
+        from serendip.serve.shared_state import SharedState
+        from serendip.serve.supervisor import Supervisor
 
-    def load() -> None:
-        from serendip.engine.engine import load_shared
-        from serendip.serve import app  # noqa: F401 - what it imports is shared, too
+        def load() -> None:
+            from serendip.engine.engine import load_shared
+            from serendip.serve import app  # noqa: F401 - what it imports is shared, too
 
-        load_shared(workspace)
+            load_shared(workspace)
 
-    def work(listener: socket, shared: SharedState) -> None:
-        from serendip.serve.server import serve
-
-        serve(published, options, listener, shared)
-
-    Supervisor(work, SharedState(workers), options, load, say_ready, say_listening).run()
+        Supervisor(listener, work, SharedState(workers), load, say_ready).run()
 
 
 def serve_on_ray(

@@ -1,33 +1,30 @@
-"""The FastAPI application: API, page and error handlers.
-
-All errors have the same format, whether the framework or the engine raised them.
-"""
+"""The FastAPI application: API, page and error handlers, which give all errors the same form."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp
 
 from serendip import __version__
 from serendip.errors import SerendipError
-from serendip.serve.access import SECURITY_SCHEMES, Access, KeyRing, ScopedRoute
+from serendip.serve.access import SECURITY_SCHEMES, Access
 from serendip.serve.api.responses import build_schemas
 from serendip.serve.api.routes import Routes
-from serendip.serve.engine_holder import EngineHolder, Follower, PublishedGenerations
+from serendip.serve.api.strict_route import StrictRoute
+from serendip.serve.engine_holder import EngineHolder, PublishedGenerations
 from serendip.serve.gate import EngineGate
 from serendip.serve.logs import FailureLog
 from serendip.serve.metrics import ServiceMetrics
 from serendip.serve.middleware import ErrorResponse, GuardMiddleware
-from serendip.serve.page.routes import Pages
-from serendip.serve.server_options import LOCAL, ServerOptions
+from serendip.serve.page.routes import Pages, error_page
+from serendip.serve.server_options import ServerOptions
+from serendip.serve.shared_state import SharedState
 
 
 class _Application(FastAPI):
@@ -41,22 +38,9 @@ class _Application(FastAPI):
         return super().openapi()
 
 
-def build_app(
-    holder: EngineHolder,
-    access: Access | None = None,
-    options: ServerOptions = LOCAL,
-) -> GuardMiddleware:
-    """Build the service for an engine holder, with its middleware.
-
-    Args:
-        holder: of the engine.
-        access: who may call which route; None = there are no keys.
-        options: for whom it answers, within which limits, and what is logged.
-
-    Raises:
-        TypeError: a route declares no scope.
-    """
-    gate, metrics = EngineGate(holder, options), ServiceMetrics(holder)
+def build_app(gate: EngineGate, access: Access) -> GuardMiddleware:
+    """Build the service for a gate, with its middleware."""
+    metrics = ServiceMetrics(gate.holder)
     app = _Application(
         title="Serendip",
         summary="One engine for search and recommendations.",
@@ -66,60 +50,51 @@ def build_app(
         redirect_slashes=False,
         exception_handlers=dict.fromkeys((SerendipError, HTTPException, Exception), _fail),
     )
-    app.router.route_class = ScopedRoute
-    app.state.access, app.state.gate = access or Access(), gate
+    app.router.route_class = StrictRoute
+    app.state.access, app.state.gate = access, gate
     app.state.failures = FailureLog(logging.getLogger(__name__))
     api = Routes(gate, metrics)
     app.state.bodies = api.bodies
-    for router in (api.router, Pages(gate, app.state.access.ring).router):
+    for router in (api.router, Pages(gate, access).router):
         app.router.routes.extend(router.routes)  # to include a router would build each route again
-    return GuardMiddleware(app, lambda: holder.generation, options, metrics)
+    return GuardMiddleware(app, gate, metrics)
 
 
 @contextmanager
 def open_application(
-    published: PublishedGenerations, options: ServerOptions, holder: EngineHolder
-) -> Iterator[ASGIApp]:
-    """What one process answers with, and what follows the store and the keys beside it.
-
-    Raises:
-        SerendipError: no generation could be opened, or the keys cannot be read.
-    """
-    with closing(holder), ExitStack() as stack:
-        follower = Follower(holder, published)
-        follower.begin(time.monotonic())
-        keys = options.open_keys() if options.open_keys else None
-        ring = KeyRing(keys, options.is_reachable, options.secret_file)
-        stack.enter_context(closing(ring))
-        ring.load()
-        stack.enter_context(closing(follower))
-        access = Access(ring, options.config.visitor_events_per_minute)
-        follower.watch(follow_keys=ring.load)
-        yield build_app(holder, access, options)
+    published: PublishedGenerations, options: ServerOptions, shared: SharedState | None = None
+) -> Iterator[GuardMiddleware]:
+    """What one process answers with, and what follows the store and the keys beside it."""
+    holder = EngineHolder(published, shared)
+    try:
+        holder.check(time.monotonic())
+        with closing(Access(options)) as access:
+            access.load()
+            with holder.watching(access.load):
+                yield build_app(EngineGate(holder, options), access)
+    finally:
+        holder.swap(None)
 
 
 async def _fail(request: Request, error: Exception) -> Response:
-    # An unexpected error the framework raises again, and the middleware logs it.
-    message = "the service failed on this request."
-    hint = "The log has the cause under this request_id."
-    failure = ErrorResponse(500, "internal", message, hint)
     if isinstance(error, SerendipError):
         failure = ErrorResponse.of(error, request.app.state.failures)
     elif isinstance(error, HTTPException):
         failure = _framework_error(request, error)
-    return failure.respond(request.scope)
+    else:  # the framework raises it again, and the middleware logs it
+        hint = "The log has the cause under this request_id."
+        failure = ErrorResponse(500, "internal", "the service failed on this request.", hint)
+    route = request.scope.get("route")
+    is_page = isinstance(route, StrictRoute) and not route.include_in_schema
+    return error_page(failure) if is_page else failure.respond()
 
 
 def _framework_error(request: Request, error: HTTPException) -> ErrorResponse:
     path = repr(request.url.path[:80])
-    if error.status_code == 404:
-        return ErrorResponse(404, "unknown_route", f"there is no {path} here.")
     if error.status_code != 405:
-        return ErrorResponse(error.status_code, "http", str(error.detail)[:200])
-    methods: set[str] = set()
-    for route in request.app.routes:
-        if isinstance(route, APIRoute) and route.path_regex.match(request.url.path):
-            methods |= route.methods or set()
-    allowed = ", ".join(sorted(methods))
+        return ErrorResponse(error.status_code, "unknown_route", f"there is no {path} here.")
+    routes = (route for route in request.app.routes if isinstance(route, StrictRoute))
+    found = [route.methods or () for route in routes if route.path_regex.match(request.url.path)]
+    allowed = ", ".join(sorted(set().union(*found)))
     message = f"{path} does not answer to {request.method[:20]}."
     return ErrorResponse(405, "method", message, f"It answers to {allowed}.", {"allow": allowed})

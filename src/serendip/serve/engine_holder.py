@@ -1,14 +1,12 @@
-"""The current engine of a process, and what follows the published generation and the store.
+"""The current engine of a process; it follows the published generation and the store.
 
-A request leases the engine from start to end, so one answer never mixes two generations. A replaced
-engine is closed when its last lease ends. A write is acknowledged with the version of the items in
-the store that it led to, whichever engine or worker it went through; an engine whose items are
-older reads the store before its next answer.
+A request leases the engine from start to end, so one answer never mixes two generations. A write is
+acknowledged with the version of the items in the store that it led to, whichever engine or worker
+it went through; an engine whose items are older reads the store before its next answer.
 
-If a published generation cannot be opened, the old one keeps answering, and the published one is
-opened again every ``RETRY_S`` seconds: the failure may be temporary (out of memory, a locked
-database), or its files may be mended. At the start there is no old one: the newest intact
-generation before a damaged one is opened instead.
+If a published generation cannot be opened, the old one keeps answering - at the start the newest
+intact one before it - and it is opened again every ``RETRY_S`` seconds: the failure may be
+temporary (out of memory, a locked database), or its files may be mended.
 """
 
 from __future__ import annotations
@@ -16,7 +14,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -37,60 +36,53 @@ _log = logging.getLogger(__name__)
 ITEMS_EVERY_S = 0.1
 LOOKS = 5  # for items to each look for all else
 RETRY_S = 5.0
+_REREAD_S = 1.0  # until a store that could not be read for an answer is read for the next one
+_END_S = 10.0  # that the threads have to end
 UNREADABLE = "unreadable"  # name for a published generation whose name cannot be read
 
 
-def loading_error() -> NotTrainedError:
-    """The error of requests before an engine is loaded."""
-    return NotTrainedError("the service is still loading.", "Try again in a moment.")
+def _have_none() -> Engine:
+    raise NotTrainedError("there is no such generation.")
 
 
-@dataclass(slots=True, eq=False)
-class _Slot:
-    engine: Engine
-    leases: int = 0
+@dataclass(frozen=True, slots=True)
+class PublishedGenerations:
+    """How to open the published generation, and what is known of it."""
+
+    open_engine: Callable[[], Engine] = _have_none
+    current: Callable[[], str] = lambda: ""  # its name; empty = nothing is published
+    open_earlier: Callable[[], Engine] = _have_none  # the newest intact one before it
+    last_training: Callable[[], TrainingRecord | None] = lambda: None  # how it ended
+
+
+class _Slot:  # closes its engine once nobody refers to it, which Python counts
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        weakref.finalize(self, engine.close).atexit = False  # requests that hang hold it then
 
 
 class EngineHolder:
-    """Holds the current engine and the state of this worker; thread-safe.
+    """Holds the current engine, and knows the state of its worker from memory; thread-safe."""
 
-    ``Follower`` sets the state, so that reading it costs nothing.
-
-    Args:
-        shared: state of the service; None = this is its only worker.
-
-    Attributes:
-        failed_loads: number of failed attempts to open a generation.
-        refused_generation: the published generation that cannot be opened; empty = none.
-        storage_problem: why a write would fail; empty = no known problem.
-        last_training: how the last training of the workspace ended.
-        is_hung: whether threads hang, so that this process has to be replaced; the gate sets it.
-    """
-
-    def __init__(self, shared: SharedState | None = None) -> None:
-        self.shared = shared or SharedState()
+    def __init__(
+        self,
+        published: PublishedGenerations = PublishedGenerations(),
+        shared: SharedState | None = None,
+    ) -> None:
+        self.shared, self._published = shared or SharedState(), published
         self._slot: _Slot | None = None
-        self._lock = threading.Lock()
+        self._retry_at = self._reread_at = 0.0  # a refused generation; a store that fails
+        self._failures = FailureLog(_log)
         self.failed_loads = 0
-        self.refused_generation = self.storage_problem = ""
-        self.last_training: TrainingRecord | None = None
-        self.is_hung: Callable[[], bool] = lambda: False
-
-    @property
-    def is_ready(self) -> bool:
-        """True once an engine is loaded."""
-        return self._slot is not None
+        self.refused_generation = ""  # the published one, if it cannot be opened
+        self.storage_problem = ""  # why a write would fail
+        self.last_training: TrainingRecord | None = None  # of the workspace
 
     @property
     def generation(self) -> str:
-        """Name of the current generation; empty before the first."""
+        """Name of the current generation; empty = no engine is loaded yet."""
         slot = self._slot
         return slot.engine.generation if slot else ""
-
-    def stats(self) -> Mapping[str, int | float | str]:
-        """Statistics of the current engine; none before the first."""
-        slot = self._slot
-        return slot.engine.stats() if slot else {}
 
     @property
     def is_degraded(self) -> bool:
@@ -100,46 +92,76 @@ class EngineHolder:
 
     @contextmanager
     def lease(self) -> Iterator[Engine]:
-        """The current engine, which stays open until the lease ends.
-
-        Raises:
-            NotTrainedError: no engine is loaded yet.
-        """
-        with self._lock:
-            slot = self._slot
-            if slot is None:
-                raise loading_error()
-            slot.leases += 1
+        """The current engine, which stays open until the lease ends; an error if none is loaded."""
+        slot = self._slot
+        if slot is None:
+            raise NotTrainedError("the service is still loading.", "Try again in a moment.")
         try:
             yield slot.engine
         finally:
-            self._release(slot)
+            del slot  # which the traceback of an error would keep
 
     def swap(self, engine: Engine | None) -> None:
         """Make ``engine`` the current one, or none; the old one closes with its last lease."""
-        with self._lock:
-            old, self._slot = self._slot, _Slot(engine) if engine else None
-            if old is None:
-                return
-            old.leases += 1  # our own lease, so that it is closed in one place
-        self._release(old)
+        self._slot = _Slot(engine) if engine else None
 
-    def close(self) -> None:
-        """Remove the engine; it closes with its last lease."""
-        self.swap(None)
+    @contextmanager
+    def watching(
+        self, follow_keys: Callable[[], None] = lambda: None, every_s: float = ITEMS_EVERY_S
+    ) -> Iterator[None]:
+        """Look at intervals, in background threads, while the block runs.
+
+        A storage of generations that does not answer delays no item that others wrote, and no
+        revocation (``follow_keys``).
+        """
+        stopped, threads = threading.Event(), list[threading.Thread]()
+
+        def watch(look: Callable[[], None], pause_s: float) -> None:
+            name = threading.current_thread().name
+            while not stopped.wait(pause_s):
+                try:
+                    look()
+                except Exception as error:  # noqa: BLE001 - what is stored is read later
+                    self._failures.write(f"the {name} could not read what is stored yet", error)
+
+        for name, look, pause_s in (
+            ("store-watch", lambda: self.follow(lambda engine: engine.follow_items()), every_s),
+            ("key-watch", follow_keys, LOOKS * every_s),
+            ("generation-watch", lambda: self.check(time.monotonic()), LOOKS * every_s),
+        ):
+            arguments = (look, pause_s)
+            thread = threading.Thread(target=watch, args=arguments, name=name, daemon=True)
+            threads.append(thread)
+            thread.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            end = time.monotonic() + _END_S
+            for thread in threads:
+                thread.join(timeout=max(0.0, end - time.monotonic()))
+
+    def check(self, now: float) -> None:
+        """Look once, at a monotonic time, for a new generation, room on the disk, ended trainings
+        and rows of others; then the engine works beside: bytes of erased users, posted pictures.
+
+        The first time an error says why no generation can be opened.
+        """
+        self._follow_pointer(now)
+        self.check_storage()
+        self.last_training = self._published.last_training()
+        self.follow(lambda engine: engine.catch_up())
+        self.follow(lambda engine: engine.work_beside())
 
     def check_storage(self) -> None:
         """Update ``storage_problem`` from the engine and log changes."""
-        try:
-            with self.lease() as engine:
-                problem = engine.storage_problem()
-        except NotTrainedError:
-            return
-        if problem and problem != self.storage_problem:
-            _log.error("writes are refused, reads go on: %s", problem)
-        elif self.storage_problem and not problem:
-            _log.info("writes are accepted again")
-        self.storage_problem = problem
+        with suppress(NotTrainedError), self.lease() as engine:
+            problem = engine.storage_problem()
+            if problem and problem != self.storage_problem:
+                _log.error("writes are refused, reads go on: %s", problem)
+            elif self.storage_problem and not problem:
+                _log.info("writes are accepted again")
+            self.storage_problem = problem
 
     def follow(self, read: Callable[[Engine], None]) -> None:
         """Let the current engine read what others wrote; nothing before one is loaded."""
@@ -148,126 +170,46 @@ class EngineHolder:
             # What one worker shows, no worker hides again.
             self.shared.acknowledge(engine.item_version)
 
-    def _release(self, slot: _Slot) -> None:
-        with self._lock:
-            slot.leases -= 1
-            finished = slot is not self._slot and slot.leases == 0
-        if finished:
-            slot.engine.close()
+    def catch_up(self, engine: Engine) -> None:
+        """Let a leased engine read the items that were acknowledged elsewhere.
 
-
-def _have_none() -> Engine:
-    raise NotTrainedError("there is no earlier generation.")
-
-
-@dataclass(frozen=True, slots=True)
-class PublishedGenerations:
-    """Access to the published generation and the ones before it.
-
-    Args:
-        open_engine: opens the published generation.
-        current: reads its name; empty if nothing is published.
-        open_earlier: opens the newest intact generation before it.
-        last_training: reads how the last training ended; None = nothing is known.
-    """
-
-    open_engine: Callable[[], Engine]
-    current: Callable[[], str] = lambda: ""
-    open_earlier: Callable[[], Engine] = _have_none
-    last_training: Callable[[], TrainingRecord | None] = lambda: None
-
-
-class Follower:
-    """Keeps a holder's engine up to date with the published generation and the store."""
-
-    def __init__(self, holder: EngineHolder, published: PublishedGenerations) -> None:
-        self._holder, self._published = holder, published
-        self._retry_at = 0.0  # of a generation that was refused
-        self._stopped = threading.Event()
-        self._threads: list[threading.Thread] = []
-
-    def begin(self, now: float) -> None:
-        """Open the published generation, or the newest intact one before it if it is damaged."""
-        name = UNREADABLE
-        try:
-            name = self._published.current()
-            engine = self._published.open_engine()
-        except ArtefactError as damage:
-            try:
-                engine = self._published.open_earlier()
-            except SerendipError:
-                raise damage from None  # it is the more useful message
-            self._refuse(name, damage, now)
-        self._holder.swap(engine)
-        self._holder.check_storage()
-
-    def watch(
-        self, every_s: float = ITEMS_EVERY_S, follow_keys: Callable[[], None] = lambda: None
-    ) -> None:
-        """Look at intervals, in background threads, until ``close``.
-
-        A storage of generations that does not answer delays no item that others wrote, and no
-        revocation (``follow_keys``); it delays what ``check`` does besides.
+        A read does not fail because of another's write: it and those of the next second go without.
         """
-
-        def follow_items() -> None:
-            self._holder.follow(lambda engine: engine.follow_items())
-
-        for name, look, pause_s in (
-            ("store-watch", follow_items, every_s),
-            ("key-watch", follow_keys, LOOKS * every_s),
-            ("generation-watch", lambda: self.check(time.monotonic()), LOOKS * every_s),
-        ):
-            arguments = (name, pause_s, look)
-            thread = threading.Thread(target=self._watch, args=arguments, name=name, daemon=True)
-            self._threads.append(thread)
-            thread.start()
-
-    def check(self, now: float) -> None:
-        """Look once, at a monotonic time, for a new generation, and follow the store.
-
-        Also for room on the disk and ended trainings. Then the engine works beside: bytes of erased
-        users, posted pictures and sounds.
-        """
-        self._follow_pointer(now)
-        self._holder.check_storage()
-        self._holder.last_training = self._published.last_training()
-        self._holder.follow(lambda engine: engine.catch_up())
-        self._holder.follow(lambda engine: engine.work_beside())
-
-    def close(self) -> None:
-        """Stop the background threads."""
-        self._stopped.set()
-        end = time.monotonic() + 10
-        for thread in self._threads:
-            thread.join(timeout=max(0.0, end - time.monotonic()))
-
-    def _watch(self, name: str, every_s: float, look: Callable[[], None]) -> None:
-        failures = FailureLog(_log)
-        while not self._stopped.wait(every_s):
+        if engine.item_version < self.shared.acknowledged and time.monotonic() >= self._reread_at:
             try:
-                look()
-            except Exception as error:  # noqa: BLE001 - any failure: what is stored is read later
-                failures.write(f"the {name} could not read what is stored yet", error)
+                engine.catch_up()
+            except Exception as error:  # noqa: BLE001
+                self._reread_at = time.monotonic() + _REREAD_S
+                self._failures.write("acknowledged writes could not be read yet", error)
 
     def _follow_pointer(self, now: float) -> None:
         name = UNREADABLE
         try:
             name = self._published.current()
-            if name in ("", self._holder.generation):
-                self._holder.refused_generation = ""
-            elif name != self._holder.refused_generation or now >= self._retry_at:
-                self._holder.swap(self._published.open_engine())
-                self._holder.refused_generation = ""
-                _log.info("answering from %s now", self._holder.generation)
-        except Exception as error:  # noqa: BLE001 - after any failure the old engine keeps answering
+            if self._slot and name in ("", self.generation):
+                self.refused_generation = ""
+            elif name != self.refused_generation or now >= self._retry_at:
+                self.swap(self._published.open_engine())
+                self.refused_generation = ""
+                _log.info("answering from %s now", self.generation)
+        except Exception as error:  # noqa: BLE001 - after any failure the old engine goes on
+            if not self._slot:
+                self._open_earlier(error)
             self._refuse(name, error, now)
 
+    def _open_earlier(self, error: Exception) -> None:
+        if not isinstance(error, ArtefactError):
+            raise error
+        try:
+            self.swap(self._published.open_earlier())
+        except SerendipError:
+            raise error from None  # it is the more useful message
+
     def _refuse(self, name: str, error: Exception, now: float) -> None:
-        if name == self._holder.refused_generation == UNREADABLE:
+        if name == self.refused_generation == UNREADABLE:
             return  # read twice a second, logged once
-        self._retry_at, self._holder.refused_generation = now + RETRY_S, name
-        self._holder.failed_loads += 1
+        self._retry_at, self.refused_generation = now + RETRY_S, name
+        self.failed_loads += 1
         _log.error(
             "generation %r could not be loaded; an earlier one keeps answering: %s",
             name,

@@ -1,14 +1,13 @@
 """The gate between requests and the engine: admission, one deadline, one list of fallbacks.
 
-A service that computes everything it is asked for answers everybody too late once that is more than
-it can compute. So reads wait in a bounded room and are computed one after the other by one thread:
-the interpreter runs one at a time, and several that take turns finish all of them later.
+A service that computes all it is asked for answers everybody too late once that is more than it can
+compute. So reads wait in a bounded room and are computed one after the other by one thread: the
+interpreter runs one at a time, and several that take turns finish all of them later.
 
 - A burst may fill the room; a queue that stays may not (Nichols and Jacobson, 2012; Maurer, 2015):
   once the room has refused for ``PATIENCE_S`` without becoming half empty, one request may wait,
-  until hardly more come than are computed, or nobody comes for a moment. How long a thread is idle
-  would not tell: on a busy machine it waits for its processor. While one room of a service is
-  small, all are: clients go where they are answered soon, if only to be refused.
+  until hardly more come than are computed, or nobody comes for a moment. While one room of a
+  service is small, all are: clients go where they are answered soon, if only to be refused.
 - The oldest request is computed first; in a room that refuses, the newest, whose client is surely
   still there. What has waited for ``BURST_S``, or whose client has hung up, is not computed.
 - An answer has one deadline, waiting included. Where it is late or fails, the ways to answer from
@@ -31,7 +30,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import Context, copy_context
@@ -59,7 +58,6 @@ if TYPE_CHECKING:
     from serendip.data.events.event import Event
     from serendip.engine.engine import Engine
 
-_log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
 
 BURST_S = 2.0  # that a request waits at most
@@ -79,24 +77,17 @@ HUNG_DEADLINES, HUNG_WRITE_DEADLINES = 4.0, 24.0  # after which a running read, 
 # next ones are read while these are stored.
 MAX_EVENTS_AT_ONCE = 200
 _SURVIVED = (ArtefactError, LateError, StorageError)  # errors that a fallback helps against
-_RETRY_S = 1.0  # until an engine that could not read the store tries again
+_OVERLOAD = "more is asked for than can be computed."
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class WaitingCall:
-    """A request that waits to be computed.
+    """A request that waits to be computed, in a thread."""
 
-    Args:
-        compute: what is to be done, in a thread; an error that it returns is raised, too.
-        is_gone: whether nobody waits for it any more.
-        came: seconds of a monotonic clock.
-        result: becomes what was computed, or the error.
-        context: of the request.
-    """
-
-    compute: Callable[[], Any]
-    is_gone: Callable[[], bool] = lambda: False
+    compute: Callable[[], Any]  # an error that it returns is raised, too
+    is_gone: Callable[[], bool] = lambda: False  # whether nobody waits for it any more
     came: float = field(default_factory=time.monotonic)
+    events: Sequence[Event] = ()  # of a post, which are stored all or none
     result: Future[Any] = field(default_factory=Future)
     context: Context = field(default_factory=copy_context)
 
@@ -116,28 +107,18 @@ class WaitingCall:
 
 
 class WaitingRoom:
-    """The requests of one worker that wait for one of some threads; thread-safe.
-
-    Args:
-        length: number of requests that may wait.
-        shared: says when a room of the service that has shrunk refused last; None = no other room
-            counts.
-        clock: seconds of a monotonic clock.
-        threads: number of threads, which begin with the first request.
-        name: of the threads.
-        sheds: whether those that wait may be refused; if not, the oldest is always the next.
-    """
+    """The requests of one worker that wait for one of some threads; thread-safe."""
 
     def __init__(
         self,
         length: int,
-        shared: SharedState | None = None,
+        shared: SharedState | None = None,  # with it, other rooms of the service count
         clock: Callable[[], float] = time.monotonic,
         threads: int = 0,
         name: str = "",
-        sheds: bool = True,
+        sheds: bool = True,  # those that wait may be refused; if not, the oldest is always the next
     ) -> None:
-        self.length, self._sheds = length, sheds
+        self._length, self._sheds = length, sheds
         self._shared, self._clock = shared or SharedState(), clock
         self._threads, self._name = threads, name
         self._begun = list[float]()  # by thread, when its request was begun
@@ -147,14 +128,15 @@ class WaitingRoom:
         self._has_shrunk = False
         self._came = self._computed = 0  # since it shrank, or was looked at last
         self._came_at = 0.0
-        self._turn = threading.Condition(threading.Lock())
+        self._turn = threading.Condition()
 
     def join(self, call: WaitingCall) -> None:
-        """Let a request wait, or raise ``OverloadError`` if the room is full."""
+        """Let a request wait, or raise an error if the room is full."""
         with self._turn:
             now = self._clock()
             if self._is_full(now):
-                raise overload_error(f"{len(self._waiting)} requests are waiting to be computed.")
+                told = f"{len(self._waiting)} others are waiting."
+                raise overload_error(told) if self._sheds else busy_error(told)
             self._came, self._came_at = self._came + 1, now
             self._waiting.append(call)
             self._turn.notify()
@@ -172,17 +154,6 @@ class WaitingRoom:
         """Let a request go that nobody waits for, if it was not taken up."""
         with self._turn, suppress(ValueError):
             self._waiting.remove(call)
-
-    def withdraw(
-        self, choose: Callable[[Iterable[WaitingCall]], WaitingCall | None]
-    ) -> WaitingCall | None:
-        """Take one of those that wait, which is then computed beside another one; None = none."""
-        with self._turn:
-            while call := choose(self._waiting):
-                self._waiting.remove(call)
-                if call.result.set_running_or_notify_cancel():
-                    return call
-        return None
 
     def take(self) -> WaitingCall:
         """Wait for a request that is to be computed, in a thread."""
@@ -203,6 +174,24 @@ class WaitingRoom:
                 return call
             call.settle(ClientGoneError("the client has hung up."))
 
+    def take_post(self, most: int) -> WaitingCall | None:
+        """The smallest of the posts of events that wait, if it has at most so many; None = none."""
+        with self._turn:
+            while posts := [call for call in self._waiting if 0 < len(call.events) <= most]:
+                post = min(posts, key=lambda call: len(call.events))
+                self._waiting.remove(post)
+                if post.result.set_running_or_notify_cancel():
+                    return post
+        return None
+
+    def refuse(self, error: SerendipError, left: int = 0) -> None:
+        """Refuse those that wait, the oldest first, until so many are left."""
+        with self._turn:
+            while len(self._waiting) > left:
+                call = self._waiting.popleft()
+                if call.result.set_running_or_notify_cancel():
+                    call.settle(error)
+
     def is_hung(self, seconds: float) -> bool:
         """Whether all threads have computed one request for so long."""
         return max(self._begun, default=math.inf) < self._clock() - seconds
@@ -217,7 +206,7 @@ class WaitingRoom:
 
     def _bound(self, now: float) -> int:
         is_small = self._has_shrunk or now - self._shared.overloaded_at[0] < QUIET_S
-        return 1 if is_small else self.length
+        return 1 if is_small else self._length
 
     def _is_full(self, now: float) -> bool:
         """Whether a request that comes now is refused; if so, the room may shrink."""
@@ -240,98 +229,73 @@ class WaitingRoom:
         return True
 
     def _refuse_old(self) -> None:
-        now = self._clock()
-        while (
-            self._sheds
-            and self._waiting
-            and (len(self._waiting) > self._bound(now) or now - self._waiting[0].came > BURST_S)
-        ):
-            call = self._waiting.popleft()
-            if call.result.set_running_or_notify_cancel():
-                call.settle(overload_error("more is asked for than can be computed."))
+        if self._sheds:
+            now = self._clock()
+            old = sum(now - call.came > BURST_S for call in self._waiting)
+            left = min(len(self._waiting) - old, self._bound(now))
+            self.refuse(overload_error(_OVERLOAD), left)
 
 
-def overload_error(message: str) -> OverloadError:
+def overload_error(message: str = _OVERLOAD) -> OverloadError:
     """The error of a request that is refused because too many were sent."""
     return OverloadError(message, "Try again in a moment, or run more workers.")
 
 
-@dataclass(slots=True, eq=False)
-class _EventPost(WaitingCall):
-    """Events that were posted together: stored all or none."""
-
-    events: Sequence[Event] = ()
+def busy_error(message: str) -> BusyError:
+    """The error of a write that is refused because others write."""
+    return BusyError(message, "Try again in a moment.")
 
 
 class EngineGate:
-    """Calls the engine for requests.
+    """Calls the current engine for requests, within the limits of the options."""
 
-    Args:
-        holder: of the current engine.
-        options: with the limits of requests.
-        waiting_writes: number of writes that may wait, besides the running one.
-    """
-
-    def __init__(
-        self,
-        holder: EngineHolder,
-        options: ServerOptions = LOCAL,
-        waiting_writes: int = MAX_WAITING_WRITES,
-    ) -> None:
-        self.holder, self._deadline_s = holder, parse_duration(options.config.deadline)
-        readers = READERS if options.waits_for_others else 1
+    def __init__(self, holder: EngineHolder, options: ServerOptions = LOCAL) -> None:
+        self.holder, self.options = holder, options
+        self._deadline_s = parse_duration(options.config.deadline)
         most = max(1, options.config.waiting_requests // options.workers)
-        self._readers = WaitingRoom(most, holder.shared, threads=readers, name="reader")
+        threads = READERS if options.waits_for_others else 1
+        self._readers = WaitingRoom(most, holder.shared, threads=threads, name="reader")
         self._spare = WaitingRoom(most, threads=SPARE, name="spare")
         self._files = WaitingRoom(most, threads=FILES, name="file-reader")
-        self._writer = WaitingRoom(waiting_writes, threads=1, name="writer", sheds=False)
-        self._locked_at = self._unreadable_until = -math.inf
-        self._failures = FailureLog(_log)
+        self._writer = WaitingRoom(MAX_WAITING_WRITES, threads=1, name="writer", sheds=False)
+        self._failures = FailureLog(logging.getLogger(__name__))
         self.turn_away = self._readers.turn_away
-        holder.is_hung = self._is_hung
 
-    async def read(self, call: Callable[[Engine], ResultT]) -> ResultT:
-        """Run a read-only ``call`` with the current engine.
+    async def read(self, call: Callable[[Engine], ResultT], of_file: bool = False) -> ResultT:
+        """Run a read-only ``call`` with the current engine; that of a file that is passed on, such
+        as a picture, in threads of its own.
 
-        Raises:
-            OverloadError: too many reads wait, or this one has waited too long.
-            ClientGoneError: the client hung up while it waited.
-            LateError: it takes too long; a call that has begun goes on, and its result is dropped.
+        ``OverloadError``, ``ClientGoneError`` and ``LateError`` say why it was not; a call that has
+        begun goes on when it is late, and its result is dropped.
         """
-        return await self._compute_in(self._readers, call, self._deadline_s)
-
-    async def read_file(self, call: Callable[[Engine], ResultT]) -> ResultT:
-        """``read`` for a file that is passed on, such as a picture, in threads of its own."""
-        return await self._compute_in(self._files, call, self._deadline_s)
+        return await self._read_in(self._files if of_file else self._readers, call)
 
     async def read_or(
         self, call: Callable[[Engine], ResultT], fallbacks: Sequence[Callable[[Engine], ResultT]]
     ) -> ResultT:
         """``read``, or if that is late or fails, the first of the fallbacks that has an answer.
 
-        All errors of ``serendip.errors`` but those of artefacts, time and storage are raised as
-        they are, and so is that of the last fallback.
+        Errors that a client can mend are raised as they are, and so is that of the last fallback.
         """
-        half = RUNG_DEADLINES * self._deadline_s
-        rungs = [(self._readers, call, self._deadline_s)]
-        rungs += [(self._spare, fallback, half) for fallback in fallbacks]
+        rungs = [(self._readers, call, 1.0)]
+        rungs += [(self._spare, fallback, RUNG_DEADLINES) for fallback in fallbacks]
         for rung in rungs[:-1]:
             try:
-                return await self._compute_in(*rung)
+                return await self._read_in(*rung)
             except Exception as error:
                 if isinstance(error, SerendipError) and not isinstance(error, _SURVIVED):
                     raise
                 self._failures.write("answering from less", error)
-        return await self._compute_in(*rungs[-1])
+        return await self._read_in(*rungs[-1])
 
     async def write(self, call: Callable[[Engine], ResultT]) -> ResultT:
         """Run ``call`` with the current engine in the writer thread, after all earlier writes.
 
-        Raises:
-            BusyError: too many writes wait, or another process holds the database.
+        ``BusyError``: too many writes wait, or another process holds the database.
         """
-        came = time.monotonic()
-        result: ResultT = await self._queue(WaitingCall(lambda: self._write(call, came)))
+        write = WaitingCall(lambda: self._write(call))
+        self._writer.join(write)
+        result: ResultT = await asyncio.wrap_future(write.result)
         return result
 
     async def write_events(self, events: Sequence[Event]) -> int:
@@ -339,20 +303,36 @@ class EngineGate:
 
         A write has no deadline, unlike a read: whether it was stored must be told.
         """
-        post = _EventPost(lambda: self._store(post), events=events)
-        stored: int = await self._queue(post)
+        post = WaitingCall(lambda: self._store(post), events=events)
+        self._writer.join(post)
+        stored: int = await asyncio.wrap_future(post.result)
         return stored
 
-    def _is_hung(self) -> bool:
+    def is_hung(self) -> bool:
+        """Whether threads hang, so that this process has to be replaced."""
         read_s, write_s = HUNG_DEADLINES * self._deadline_s, HUNG_WRITE_DEADLINES * self._deadline_s
         reads = self._readers.is_hung(read_s) or self._spare.is_hung(read_s)
         return reads or self._writer.is_hung(write_s)
 
-    async def _compute_in(
-        self, room: WaitingRoom, call: Callable[[Engine], ResultT], deadline_s: float
+    def require_ready(self) -> None:
+        """Raise an error if this process answers nothing; it is ready while writes fail."""
+        if self.is_hung():
+            raise LateError("too many requests hang.", "Restart the service; its log says more.")
+        with self.holder.lease():
+            pass
+
+    async def _read_in(
+        self, room: WaitingRoom, call: Callable[[Engine], ResultT], deadlines: float = 1.0
     ) -> ResultT:
+        deadline_s = deadlines * self._deadline_s
         end = time.monotonic() + deadline_s
-        waiting = WaitingCall(lambda: self._compute(call, end), current_request.get().is_gone)
+
+        def compute() -> ResultT:
+            with time_limit(time.monotonic(), end), self.holder.lease() as engine:
+                self.holder.catch_up(engine)
+                return call(engine)
+
+        waiting = WaitingCall(compute, current_request.get().is_gone)
         room.join(waiting)
         try:
             async with asyncio.timeout(deadline_s):
@@ -363,66 +343,32 @@ class EngineGate:
         finally:
             room.leave(waiting)
 
-    def _compute(self, call: Callable[[Engine], ResultT], end: float) -> ResultT:
-        with time_limit(time.monotonic(), end), self.holder.lease() as engine:
-            if engine.item_version < self.holder.shared.acknowledged:
-                self._catch_up(engine)
-            return call(engine)
-
-    def _catch_up(self, engine: Engine) -> None:
-        # If they cannot be read, this answer and those of the next second go without them.
-        if time.monotonic() < self._unreadable_until:
-            return
-        try:
-            engine.catch_up()
-        except Exception:  # noqa: BLE001 - a read does not fail because of another's write
-            self._unreadable_until = time.monotonic() + _RETRY_S
-            _log.exception("acknowledged writes could not be read yet")
-
-    async def _queue(self, write: WaitingCall) -> Any:
-        try:
-            self._writer.join(write)
-        except OverloadError:
-            waiting = f"{self._writer.length} writes are waiting."
-            raise BusyError(waiting, "Try again in a moment.") from None
-        return await asyncio.wrap_future(write.result)
-
-    def _write(self, call: Callable[[Engine], ResultT], came: float) -> ResultT:
-        if came <= self._locked_at:
-            raise BusyError("others hold the database.", "Try again in a moment.")
+    def _write(self, call: Callable[[Engine], ResultT]) -> ResultT:
         try:
             with self.holder.lease() as engine:
                 result = call(engine)
                 self.holder.shared.acknowledge(engine.item_version)
                 return result
         except BusyError:
-            self._locked_at = time.monotonic()
+            self._writer.refuse(busy_error("others hold the database."))
             raise
 
-    def _store(self, first: _EventPost) -> int | BaseException:
-        posts, results = [first], list[int | BaseException]()
+    def _store(self, first: WaitingCall) -> int | BaseException:
+        posts = [first]
+
+        def take_events() -> Iterator[Sequence[Event]]:  # each post when it is asked for
+            yield first.events
+            left = MAX_EVENTS_AT_ONCE - len(first.events)
+            while post := self._writer.take_post(left):
+                posts.append(post)
+                left -= len(post.events)
+                yield post.events
+
+        results: Sequence[int | BaseException]
         try:
-            results += self._write(
-                lambda engine: engine.add_event_groups(self._take_posts(posts)), first.came
-            )
+            results = self._write(lambda engine: engine.add_event_groups(take_events()))
         except BaseException as error:  # noqa: BLE001 - who waits for a post raises it
             results = [error] * len(posts)
         for post, result in zip(posts[1:], results[1:], strict=True):
             post.settle(result)
         return results[0]
-
-    def _take_posts(self, posts: list[_EventPost]) -> Iterator[Sequence[Event]]:
-        """The events of one transaction, each post when it is asked for and added to ``posts``."""
-        left = MAX_EVENTS_AT_ONCE
-
-        def choose(waiting: Iterable[WaitingCall]) -> WaitingCall | None:
-            posts = (call for call in waiting if isinstance(call, _EventPost))
-            fitting = (post for post in posts if len(post.events) <= left)
-            return min(fitting, key=lambda post: len(post.events), default=None)
-
-        post: WaitingCall | None = posts[0]
-        while isinstance(post, _EventPost):
-            yield post.events
-            left -= len(post.events)
-            if isinstance(post := self._writer.withdraw(choose), _EventPost):
-                posts.append(post)

@@ -1,7 +1,7 @@
 """Messages of the service: text or JSON lines, with the id of the request and nothing personal.
 
-What an unexpected exception says may hold what a client sent: an id, a query. So its type and the
-places in the code are written, and its own words only where they are about files or settings.
+An unexpected exception may tell what a client sent: an id, a query. So its type and the places in
+the code are written, and its own words only where they are about files or settings.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, TextIO, TypeAlias
+from typing import Literal, TextIO
 
 from serendip.errors import (
     ArtefactError,
@@ -32,21 +32,14 @@ IS_GONE = "serendip.is_gone"  # key of the ``state`` of an ASGI scope, see ``Cur
 
 @dataclass(frozen=True, slots=True)
 class CurrentRequest:
-    """A request that is being answered.
+    """A request that is being answered."""
 
-    Args:
-        request_id: as in the header of the answer; empty outside a request.
-        is_gone: whether nobody waits for the answer any more; called by any thread.
-    """
-
-    request_id: str = ""
-    is_gone: Callable[[], bool] = lambda: False
+    request_id: str = ""  # as in the header of the answer; empty outside a request
+    is_gone: Callable[[], bool] = lambda: False  # nobody waits any more; called by any thread
 
 
 _NO_REQUEST = CurrentRequest()
 current_request: ContextVar[CurrentRequest] = ContextVar("serendip_request", default=_NO_REQUEST)
-
-LogFormat: TypeAlias = Literal["text", "json"]
 
 _ACCESS = logging.getLogger("serendip.access")
 _FIELDS = "fields"  # attribute of a record with further values, such as a status
@@ -60,14 +53,13 @@ _IMPERSONAL = (
 )
 
 
-def set_up(form: LogFormat, stream: TextIO | None = None) -> logging.Handler:
-    """Write messages of Serendip, and warnings of everything else, in this form from now on.
+def set_up(form: Literal["text", "json"], stream: TextIO | None = None) -> logging.Handler:
+    """Write messages of Serendip, and warnings of everything else, to a stream or standard error.
 
-    Returns:
-        the handler of the root logger, which writes to the stream or to standard error.
+    Returns the handler of the root logger.
     """
     _handler.stream = stream or sys.stderr
-    _handler.setFormatter(_Lines(form))
+    _handler.setFormatter(_JsonLines() if form == "json" else _TextLines())
     logging.getLogger().addHandler(_handler)
     logging.getLogger("serendip").setLevel(logging.INFO)
     # Its warnings are about what clients send: anybody could fill the log.
@@ -82,20 +74,21 @@ def log_answer(method: str, route: str, status: int, seconds: float) -> None:
 
 
 class FailureLog:
-    """Writes failures that recur: of each type the first one in a minute."""
+    """Writes failures that recur: of each kind the first one in a minute."""
 
     def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
         self._logger, self._clock = logger, clock
-        self._written: dict[type[Exception], tuple[float, int]] = {}  # when; how many since
+        # When one of a kind was written, and how many came since.
+        self._written: dict[tuple[str, type[Exception]], tuple[float, int]] = {}
 
     def write(self, message: str, error: Exception) -> None:
-        """Write a message about a failure, or count the failure for the next message."""
-        now = self._clock()
-        at, more = self._written.get(type(error), (-math.inf, 0))
+        """Write a message, always the same, about a failure, or count it for the next message."""
+        now, kind = self._clock(), (message, type(error))
+        at, more = self._written.get(kind, (-math.inf, 0))
         if now - at < _RARELY_S:
-            self._written[type(error)] = (at, more + 1)
+            self._written[kind] = (at, more + 1)
             return
-        self._written[type(error)] = (now, 0)
+        self._written[kind] = (now, 0)
         before = f" ({more} more before)" if more else ""
         if isinstance(error, SerendipError):
             self._logger.warning("%s: %s%s", message, error, before)
@@ -103,35 +96,37 @@ class FailureLog:
             self._logger.error("%s%s", message, before, exc_info=error)
 
 
-class _Lines(logging.Formatter):
-    def __init__(self, form: LogFormat) -> None:
-        super().__init__()
-        self._form = form
-
+class _TextLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        moment = f"{datetime.fromtimestamp(record.created, UTC):%FT%T}.{int(record.msecs):03d}Z"
-        request_id = current_request.get().request_id
-        places = list(_describe(record.exc_info[1] if record.exc_info else None))
-        if self._form == "text":
-            words = " ".join(record.getMessage().splitlines())
-            line = f"{moment} {record.levelname} {record.name}: {words}"
-            line += f" (request {request_id})" if request_id else ""
-            return "\n".join([line, *(f"  {place}" for place in places)])
+        words = " ".join(record.getMessage().splitlines())
+        line = f"{_moment(record)} {record.levelname} {record.name}: {words}"
+        if request_id := current_request.get().request_id:
+            line += f" (request {request_id})"
+        return "\n".join([line, *(f"  {place}" for place in _describe(record))])
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
         document = {
-            "time": moment,
+            "time": _moment(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **({"request_id": request_id} if request_id else {}),
+            "request_id": current_request.get().request_id,
             **getattr(record, _FIELDS, {}),
-            **({"error": places} if places else {}),
+            "error": list(_describe(record)),
         }
-        return json.dumps(document, ensure_ascii=False, default=str)
+        told = {name: value for name, value in document.items() if value not in ("", [])}
+        return json.dumps(told, ensure_ascii=False, default=str)
 
 
-def _describe(error: BaseException | None) -> Iterator[str]:
-    """The exception, its causes, and for each the places in the code, innermost last."""
-    seen = set[int]()
+def _moment(record: logging.LogRecord) -> str:
+    return f"{datetime.fromtimestamp(record.created, UTC):%FT%T}.{int(record.msecs):03d}Z"
+
+
+def _describe(record: logging.LogRecord) -> Iterator[str]:
+    # The exception, its causes, and for each the places in the code, innermost last.
+    error, seen = record.exc_info[1] if record.exc_info else None, set[int]()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         name = type(error).__qualname__

@@ -1,15 +1,15 @@
 """Prometheus metrics of the service, in their own registry.
 
 With several workers their counters are in the files of prometheus-client's multiprocess mode, which
-the environment variable ``PROMETHEUS_MULTIPROC_DIR`` switches on, and are summed at a scrape. What
-describes the service rather than counts is made at the scrape, by the worker that is asked.
+``COUNTERS_VARIABLE`` switches on, and are summed at a scrape. What describes the service rather
+than counts is made at the scrape, by the worker that is asked.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
+from contextlib import suppress
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from starlette.types import Scope
 
 from serendip.engine.artefacts.training_record import RESULTS
+from serendip.errors import NotTrainedError
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.shared_state import COUNTERS_VARIABLE
 
@@ -66,35 +67,33 @@ class ServiceMetrics(Collector):
         """The state of the service as of now."""
         holder, last = self._holder, self._holder.last_training
         yield _gauge("workers", "Processes that answer.", holder.shared.num_ready)
-        loads = "Openings of a published generation that failed."
-        yield _gauge("failed_loads", loads, holder.failed_loads)
-        takes = not holder.storage_problem
-        yield _gauge("takes_writes", "1 if writes succeed, by the last check.", takes)
-        refused = {holder.refused_generation: 1.0} if holder.refused_generation else {}
+        text = "Openings of a published generation that failed."
+        yield _gauge("failed_loads", text, holder.failed_loads)
+        text = "1 if writes succeed, by the last check."
+        yield _gauge("takes_writes", text, not holder.storage_problem)
+        refused, current = holder.refused_generation, holder.generation
         text = "The published generation that cannot be opened."
-        yield _gauge("refused_generation_info", text, refused, "generation")
-        current = {holder.generation: 1.0} if holder.generation else {}
-        yield _gauge("generation_info", "The current generation.", current, "generation")
-        numbers = {k: float(v) for k, v in holder.stats().items() if isinstance(v, int | float)}
-        yield _gauge("engine", "Statistics of the engine.", numbers, "name")
+        yield _gauge("refused_generation_info", text, generation={refused: 1} if refused else {})
+        text = "The current generation."
+        yield _gauge("generation_info", text, generation={current: 1} if current else {})
+        with suppress(NotTrainedError), holder.lease() as engine:
+            stats = {k: v for k, v in engine.stats().items() if isinstance(v, int | float)}
+            yield _gauge("engine", "Statistics of the engine.", name=stats)
         if last is None:
             return
         text = "1 for the result of the last training: refused = a gate refused the new generation."
-        results = {result: float(result == last.result) for result in RESULTS}
-        yield _gauge("last_training", text, results, "result")
+        yield _gauge("last_training", text, result={name: name == last.result for name in RESULTS})
         text = "When the last training ended, in Unix seconds."
         yield _gauge("last_training_end_seconds", text, last.ended)
-        yield _gauge(
-            "failed_trainings", "Trainings in a row that published nothing.", last.failures
-        )
+        text = "Trainings in a row that published nothing."
+        yield _gauge("failed_trainings", text, last.failures)
 
 
 def _gauge(
-    name: str, text: str, values: float | Mapping[Any, float], label: str = ""
+    name: str, text: str, value: float | None = None, /, **by_label: Mapping[str, float]
 ) -> GaugeMetricFamily:
-    if not isinstance(values, Mapping):
-        return GaugeMetricFamily(f"serendip_{name}", text, value=float(values))
-    family = GaugeMetricFamily(f"serendip_{name}", text, labels=(label,))
-    for key, value in values.items():
-        family.add_metric((key,), value)
+    family = GaugeMetricFamily(f"serendip_{name}", text, value, labels=tuple(by_label) or None)
+    for values in by_label.values():
+        for key, value in values.items():
+            family.add_metric((key,), value)
     return family

@@ -1,9 +1,7 @@
 """ASGI middleware around every request: request id, host, origin, body size, security headers.
 
 Hosts are checked against DNS rebinding (another site's host name that resolves to 127.0.0.1),
-origins against CSRF (browsers send POST requests of other sites to local services too). An
-exception of the application becomes an error response. ``ErrorResponse`` is the error format of the
-API.
+origins against CSRF (browsers send POST requests of other sites to local services too).
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers
@@ -20,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serendip.errors import ClientGoneError, SerendipError, TooLargeError
+from serendip.serve.gate import EngineGate
 from serendip.serve.limits import MAX_BODY_BYTES
 from serendip.serve.logs import IS_GONE, CurrentRequest, FailureLog, current_request, log_answer
 from serendip.serve.metrics import ServiceMetrics
@@ -30,6 +29,9 @@ JSON_TYPE, HTML_TYPE = "application/json", "text/html; charset=utf-8"
 BODY_LIMIT = "serendip.body_limit"
 
 _log = logging.getLogger(__name__)
+
+_POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+_POLICY += "object-src 'none'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +60,10 @@ class ErrorResponse:
             headers = {"www-authenticate": "Bearer"}
         return cls(error.status, error.kind, message, hint, headers)
 
-    def respond(self, scope: Scope) -> Response:
-        """The response to a request, in the form of the API."""
+    def respond(self) -> Response:
+        """The response to the current request, in the form of the API."""
         error = {"type": self.kind, "message": self.message, "hint": self.hint}
-        error["request_id"] = str(scope.get("state", {}).get("request_id", ""))
+        error["request_id"] = current_request.get().request_id
         text = json.dumps({"error": error}, ensure_ascii=False, separators=(",", ":"))
         # Characters that cannot be encoded become question marks.
         body = text.encode("utf-8", "replace")
@@ -70,12 +72,8 @@ class ErrorResponse:
 
 def content_security_policy(image_hosts: Iterable[str] = ()) -> str:
     """Build the policy of a page: all from this service, pictures also from these hosts."""
-    policy = (
-        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
-        "object-src 'none'"
-    )
     sources = "".join(f" https://{host}" for host in image_hosts)
-    return f"{policy}; img-src 'self'{sources}" if sources else policy
+    return _POLICY + (f"; img-src 'self'{sources}" if sources else "")
 
 
 _SECURITY_HEADERS = {
@@ -86,29 +84,20 @@ _SECURITY_HEADERS = {
     b"cross-origin-opener-policy": b"same-origin",
     b"cross-origin-resource-policy": b"same-origin",
 }
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class GuardMiddleware:
     """Guards an ASGI application, and counts and logs its answers."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        generation: Callable[[], str],
-        options: ServerOptions,
-        metrics: ServiceMetrics,
-    ) -> None:
-        self.app, self._generation, self._options = app, generation, options
-        self._metrics = metrics
+    def __init__(self, app: ASGIApp, gate: EngineGate, metrics: ServiceMetrics) -> None:
+        self.app, self.gate, self._metrics = app, gate, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request: refuse it or pass it to the application."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        state = scope.setdefault("state", {})
-        state["request_id"] = request_id = secrets.token_hex(8)
+        state, request_id = scope.setdefault("state", {}), secrets.token_hex(8)
         current_request.set(CurrentRequest(request_id, state.get(IS_GONE, lambda: False)))
         started, status, num_bytes = time.perf_counter(), 0, 0
 
@@ -127,14 +116,14 @@ class GuardMiddleware:
             if message["type"] == "http.response.start":
                 status, headers = message["status"], message["headers"]
                 added = _SECURITY_HEADERS | {b"x-request-id": request_id.encode()}
-                if generation := self._generation():
+                if generation := self.gate.holder.generation:
                     added[b"x-generation"] = generation.encode("ascii", "replace")
                 present = {name for name, _ in headers}
                 headers += [pair for pair in added.items() if pair[0] not in present]
             await send(message)
 
-        refusal = _find_refusal(scope, self._options)
-        answer: ASGIApp = refusal.respond(scope) if refusal else self.app
+        refusal = _find_refusal(scope, self.gate.options)
+        answer: ASGIApp = refusal.respond() if refusal else self.app
         try:
             await answer(scope, receive_part, send_part)
         except Exception:  # noqa: BLE001 - the framework has answered: see ``app``
@@ -142,7 +131,7 @@ class GuardMiddleware:
         finally:
             seconds, status = time.perf_counter() - started, status or 500
             route = self._metrics.observe(scope, status, seconds)
-            if self._options.config.access_log:
+            if self.gate.options.config.access_log:
                 log_answer(scope["method"], route, status, seconds)
 
 
@@ -150,20 +139,14 @@ def _find_refusal(scope: Scope, options: ServerOptions) -> ErrorResponse | None:
     headers = Headers(scope=scope)
     host = headers.get("host", "")
     if not options.allows(host):
-        return ErrorResponse(
-            403,
-            "host",
-            f"this service does not answer to the host {host[:80]!r}.",
-            "Ask it as 127.0.0.1 or localhost, or name the host in allowed_hosts of [serve].",
-        )
-    if scope["method"] not in _SAFE_METHODS and not _is_same_origin(headers, host):
+        message = f"this service does not answer to the host {host[:80]!r}."
+        hint = "Ask it as 127.0.0.1 or localhost, or name the host in allowed_hosts of [serve]."
+        return ErrorResponse(403, "host", message, hint)
+    if scope["method"] not in ("GET", "HEAD", "OPTIONS") and not _is_same_origin(headers, host):
         origin = headers.get("origin", "another site")[:80]
-        return ErrorResponse(
-            403,
-            "origin",
-            f"pages of {origin!r} may change nothing here.",
-            "Send the request from the service's own page or without a browser.",
-        )
+        message = f"pages of {origin!r} may change nothing here."
+        hint = "Send the request from the service's own page or without a browser."
+        return ErrorResponse(403, "origin", message, hint)
     length = headers.get("content-length", "")
     if length.isdigit() and (len(length) > 15 or int(length) > MAX_BODY_BYTES):
         return ErrorResponse.of(_too_large_error(MAX_BODY_BYTES))

@@ -1,7 +1,4 @@
-"""Replicas of a service on Ray Serve: its proxy accepts connections, and Ray replaces replicas.
-
-Only ``serve --engine ray`` imports this module.
-"""
+"""Replicas of a service on Ray Serve: its proxy accepts connections, and Ray replaces replicas."""
 
 from __future__ import annotations
 
@@ -20,9 +17,9 @@ from ray.serve.context import _get_global_client  # there is no public way to as
 from ray.serve.exceptions import RayServeException
 
 from serendip.engine.workspace import WorkspaceLocation
-from serendip.errors import ConfigError, LateError, NotTrainedError
+from serendip.errors import ConfigError
 from serendip.serve.app import open_application
-from serendip.serve.engine_holder import EngineHolder, PublishedGenerations
+from serendip.serve.engine_holder import PublishedGenerations
 from serendip.serve.limits import DRAIN_S
 from serendip.serve.server_options import ServerOptions
 
@@ -38,20 +35,17 @@ class Replica:
         location: WorkspaceLocation,
         open_parts: Callable[[Path], tuple[PublishedGenerations, ServerOptions]],
     ) -> None:
-        self._open, self._holder = ExitStack(), EngineHolder()
+        self._open = ExitStack()
         parts = open_parts(location.open().folder)
-        self._app = self._open.enter_context(open_application(*parts, self._holder))
+        self._app = self._open.enter_context(open_application(*parts))
 
     def __serve_build_asgi_app__(self) -> Any:
         """The application."""
         return self._app
 
     def check_health(self) -> None:
-        """Raise an error if only another process helps; it goes on while writes fail."""
-        if not self._holder.is_ready:
-            raise NotTrainedError("no generation answers.")
-        if self._holder.is_hung():
-            raise LateError("too many requests hang.")
+        """Raise an error if only another process helps."""
+        self._app.gate.require_ready()
 
     def __del__(self) -> None:
         self._open.close()
@@ -64,24 +58,18 @@ def serve_until_ended(
     address: tuple[str, int],
     on_ready: Callable[[], None],
 ) -> None:
-    """Serve a workspace by replicas until SIGTERM or SIGINT; the cluster is connected.
+    """Serve a workspace by replicas of a connected cluster until SIGTERM or SIGINT.
 
     Running requests are answered at the end. Other applications of a cluster go on; that of an
-    earlier command for the same workspace is replaced.
-
-    Args:
-        replica: arguments of each ``Replica``.
-        replicas: number of them.
-        folder: of the workspace.
-        address: host and port of the proxies, at the head of the cluster and on each machine with
-            a replica.
-        on_ready: called once all replicas answer.
+    earlier command for the same workspace is replaced. ``replica`` are the arguments of each
+    ``Replica``; ``address`` host and port of the proxies, at the head of the cluster and on each
+    machine with a replica.
 
     Raises:
         ConfigError: another application of the cluster answers all paths, or its proxy listens
             elsewhere or cannot listen there.
     """
-    name, ended = name_application(folder), threading.Event()
+    name, ended = f"serendip-{sha256(os.fsencode(folder)).hexdigest()[:8]}", threading.Event()
     deployment = serve.deployment(
         name="replica",
         num_replicas=replicas,
@@ -116,9 +104,3 @@ def serve_until_ended(
             serve.delete(name)
             if not serve.status().applications:
                 serve.shutdown()  # it would hold its port for as long as there is the cluster
-
-
-def name_application(folder: Path) -> str:
-    """Name of a workspace among the applications of a cluster, the same at each start."""
-    words = "".join(sign if sign.isascii() and sign.isalnum() else "-" for sign in folder.name)
-    return f"serendip-{words}-{sha256(os.fsencode(folder)).hexdigest()[:8]}"

@@ -1,9 +1,8 @@
 """Serves a listening socket: accepts connections, bounds them, and drains them at the end.
 
-Connections wait in the queue of the socket until the engine is loaded, and are answered then. After
-SIGTERM running requests finish. What is beyond the bounds that uvicorn leaves open - the size of a
-head, the time until a request is there, the number of connections - ends without an answer: a proxy
-in front says why.
+Connections wait in the queue of the socket until the engine is loaded. After SIGTERM running
+requests finish. What is beyond the bounds that uvicorn leaves open - the size of a head, the time
+until a request is there, the number of connections - ends without an answer: a proxy says why.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
 from typing import Any
 
 import uvicorn
@@ -26,39 +24,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from serendip.runtime.budget import parse_duration
 from serendip.serve import limits
-from serendip.serve.engine_holder import EngineHolder, PublishedGenerations
+from serendip.serve.engine_holder import PublishedGenerations
+from serendip.serve.gate import EngineGate
 from serendip.serve.logs import IS_GONE
-from serendip.serve.server_options import LOCAL, ServerOptions
+from serendip.serve.server_options import ServerOptions
 from serendip.serve.shared_state import SharedState
 
 _LAST_REQUESTS_S = 0.25  # in which accepted connections may still send a request at the end
 _OTHERS_FIRST_S = 0.002  # for which a worker leaves a new connection to those that have fewer
 _HARD_END_S = limits.DRAIN_S + 5.0
 _TICKS_PER_S = 10
-
-
-def run(
-    published: PublishedGenerations,
-    options: ServerOptions = LOCAL,
-    on_ready: Callable[[str], None] = lambda address: None,
-    on_listening: Callable[[str], None] = lambda address: None,
-) -> None:
-    """Serve in this process until SIGTERM or SIGINT; return once the last request is answered.
-
-    Args:
-        published: generations to serve; later ones replace earlier ones.
-        options: where it listens, and for whom.
-        on_ready: called with the address once the engine answers.
-        on_listening: called with the address once connections wait.
-
-    Raises:
-        ConfigError: others may reach it and there is no key, or the port is taken.
-        SerendipError: no generation could be opened.
-    """
-    with closing(options.listen()) as listener:
-        address = options.format_address(listener)
-        on_listening(address)
-        serve(published, options, listener, on_ready=lambda: on_ready(address))
 
 
 def serve(
@@ -68,31 +43,26 @@ def serve(
     shared: SharedState | None = None,
     on_ready: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve a listening socket until a signal, until calls hang, or until the supervisor ends.
+    """Serve the socket of ``options.listen`` until a signal, until calls hang, or until the
+    supervisor ends; the last request is answered then.
 
-    Args:
-        published: as in ``run``.
-        options: as in ``run``.
-        listener: the socket.
-        shared: state of the service; None = this is its only worker.
-        on_ready: called once the engine answers.
+    ``shared`` is the state of a service of several workers. ``on_ready`` is called once the engine
+    answers; a ``SerendipError`` says that no generation could be opened.
     """
     from serendip.serve.app import open_application
 
     if shared is not None:
         threading.Thread(target=_end_without_supervisor, args=(shared,), daemon=True).start()
-    holder = EngineHolder(shared)
-    with open_application(published, options, holder) as app:
-        server = _Server(app, options, holder)
+    with open_application(published, options, shared) as app:
+        server = _Server(app, app.gate)
         on_ready()
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):  # raised again at the server's end
-                signal.signal(number, server.handle_exit)
+        for number in (signal.SIGTERM, signal.SIGINT):  # raised again at the server's end
+            signal.signal(number, server.handle_exit)
         server.run(sockets=[listener])
 
 
 def _end_without_supervisor(shared: SharedState) -> None:
-    """End a worker some seconds after its supervisor, if its event loop has not done so."""
+    # If its event loop has not done so.
     while shared.has_supervisor:
         time.sleep(1.0)
     time.sleep(_HARD_END_S)
@@ -100,8 +70,8 @@ def _end_without_supervisor(shared: SharedState) -> None:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, app: ASGIApp, options: ServerOptions, holder: EngineHolder) -> None:
-        proxies = options.believed_proxies
+    def __init__(self, app: ASGIApp, gate: EngineGate) -> None:
+        proxies = gate.options.believed_proxies
         config = uvicorn.Config(
             app,
             ws="none",
@@ -115,8 +85,12 @@ class _Server(uvicorn.Server):
             timeout_graceful_shutdown=limits.DRAIN_S,
         )
         super().__init__(config)
-        self._receive_timeout_s = parse_duration(options.config.receive_timeout)
-        self._holder, self._shared, self._most = holder, holder.shared, _max_connections()
+        self._receive_timeout_s = parse_duration(gate.options.config.receive_timeout)
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = limits.MAX_CONNECTIONS
+        if files != resource.RLIM_INFINITY:
+            most = max(1, min(most, files - limits.FILES_BESIDE))
+        self._gate, self._shared, self._most = gate, gate.holder.shared, most
         self._connecting = set[asyncio.Task[object]]()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -158,15 +132,14 @@ class _Server(uvicorn.Server):
         return _Connection(self._receive_timeout_s, self._most, **more)
 
     async def on_tick(self, counter: int) -> bool:
-        """Once a second say that the loop goes on, and end connections that are too slow.
-
-        The process ends if calls hang, so that it has to be replaced, or without its supervisor.
+        """Once a second say that the loop goes on, and end connections that are too slow; end the
+        process if calls hang, so that it has to be replaced, or without its supervisor.
         """
         shared, connections = self._shared, list(self.server_state.connections)
         shared.connections[shared.place] = len(connections)
         if counter % _TICKS_PER_S == 0:
             shared.beat()
-            if self._holder.is_hung() or not shared.has_supervisor:
+            if self._gate.is_hung() or not shared.has_supervisor:
                 self.should_exit = True
             now = asyncio.get_running_loop().time()
             for connection in connections:
@@ -177,8 +150,7 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept no more, answer what was sent, end the connections without a reset.
 
-        Answers ask the client to close the connection, so that its next request goes to another
-        process.
+        Answers ask clients to close theirs, so that the next request goes to another process.
         """
         for listener in sockets or []:
             asyncio.get_running_loop().remove_reader(listener)
@@ -189,23 +161,10 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _max_connections() -> int:
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if files == resource.RLIM_INFINITY:
-        return limits.MAX_CONNECTIONS
-    return max(1, min(limits.MAX_CONNECTIONS, files - limits.FILES_BESIDE))
-
-
 class _Connection(HttpToolsProtocol):
-    """One connection; what takes too long is looked for once a second.
-
-    Args:
-        receive_timeout_s: seconds in which the head of a request must arrive, and a body must begin
-            to come at ``MIN_BYTES_PER_S``.
-        most: number of connections that may be open; one more closes the one that is nearest to its
-            end without a request that is computed, so that nobody can hold all of them.
-        more: as uvicorn gives it.
-    """
+    # What takes too long is looked for once a second: the head of a request, and a body that does
+    # not come at ``MIN_BYTES_PER_S``. Where more than ``most`` are open, the one that is nearest to
+    # its end without a request that is computed closes: nobody can hold all of them.
 
     def __init__(self, receive_timeout_s: float, most: int, **more: Any) -> None:
         super().__init__(**more)

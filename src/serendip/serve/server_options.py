@@ -27,25 +27,14 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(?::\d{1,5})?", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """Where a service listens, and for whom; by default for this machine alone.
-
-    Args:
-        host: name or address to listen on.
-        port: 0 = any free one.
-        config: ``[serve]`` of the settings.
-        open_keys: opens the keys of the workspace; None = there are none.
-        secret_file: see ``KeyRing``.
-        waits_for_others: whether reads wait for the server of a database, so that several are
-            computed at once.
-        workers: number of processes that answer.
-    """
+    """Where a service listens, and for whom; by default for this machine alone."""
 
     host: str = "127.0.0.1"
-    port: int = 8000
+    port: int = 8000  # 0 = any free one
     config: ServeConfig = field(default_factory=ServeConfig)
-    open_keys: Callable[[], ApiKeys] | None = None
-    secret_file: Path | None = None
-    waits_for_others: bool = False
+    open_keys: Callable[[], ApiKeys] | None = None  # those of the workspace
+    secret_file: Path | None = None  # see ``Access``
+    waits_for_others: bool = False  # whether reads wait for the server of a database
     workers: int = 1
 
     @property
@@ -55,10 +44,8 @@ class ServerOptions:
         return self.host not in _LOOPBACK or bool(named)
 
     def allows(self, host: str) -> bool:
-        """Whether a ``Host`` header may be answered.
-
-        A service that others reach answers to every IP address, too: a browser sends an address
-        only to that address, so that no name of another site can lead it here.
+        """Whether a ``Host`` header may be answered, which any IP address is where others reach it:
+        a browser sends an address only to that address, so no name of another site leads it here.
         """
         match = _HOST.fullmatch(host)
         if match is None:
@@ -91,30 +78,23 @@ class ServerOptions:
                 keys = source.read().keys.values()
             if any(key.state(time.time()) == "active" for key in keys):
                 return
-        reason = f"host {self.host!r}"
-        if self.host in _LOOPBACK:
-            name = "allowed_hosts" if self.config.allowed_hosts else "trusted_proxies"
-            reason = f"{name} of [serve]: {', '.join(getattr(self.config, name))}"
+        names = ", ".join([*self.config.allowed_hosts, *self.config.trusted_proxies]) or "none"
         raise ConfigError(
-            f"others may reach this service ({reason}), and it has no key.",
+            f"others may reach this service (host {self.host}; allowed_hosts, trusted_proxies of "
+            f"[serve]: {names}), and it has no key.",
             "Create one with `serendip keys create`, or serve this machine alone.",
         )
 
     def listen(self) -> socket.socket:
-        """Open the listening socket.
-
-        Raises:
-            ConfigError: others may reach it and there is no key, the host is not one of this
-                machine, or the port is taken.
-            StorageError: the keys cannot be read.
-        """
+        """Open the socket; a ``ConfigError`` if it is taken, or others reach it without a key."""
         self.check_keys()
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        is_dual = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        is_6 = ":" in self.host
         try:
-            at = self.host, self.port
             listener = socket.create_server(
-                at, family=family, backlog=_BACKLOG, dualstack_ipv6=is_dual
+                (self.host, self.port),
+                family=socket.AF_INET6 if is_6 else socket.AF_INET,
+                backlog=_BACKLOG,
+                dualstack_ipv6=is_6 and socket.has_dualstack_ipv6(),
             )
         except (OSError, OverflowError) as error:
             raise ConfigError(

@@ -14,38 +14,27 @@ COUNTERS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # has the folder of the counters
 
 
 class SharedState:
-    """The numbers of one service, as one of its workers sees them; thread-safe.
-
-    Args:
-        workers: that the service should have.
-
-    Attributes:
-        place: of this worker.
-        connections: open connections by place, as of a tenth of a second ago.
-        beats: by place, seconds of the monotonic clock when the event loop last went round; 0 =
-            nobody answers there.
-        overloaded_at: one number, when a worker of the service was overloaded last, see ``gate``.
-    """
+    """The numbers of a service of so many workers, as one of them sees them; thread-safe."""
 
     def __init__(self, workers: int = 1) -> None:
         self.workers, self.place = workers, 0
         self.places = workers + 1  # a worker that is replaced ends after the next one has begun
         size = 8 * self.places
         memory = memoryview(mmap.mmap(-1, 3 * size + 8))
-        self._versions, self.connections = (
-            memory[:size].cast("q"),
-            memory[size : 2 * size].cast("q"),
-        )
-        self.beats, self.overloaded_at = memory[2 * size : -8].cast("d"), memory[-8:].cast("d")
+        self._versions = memory[:size].cast("q")
+        # Open connections by place, as of a tenth of a second ago.
+        self.connections = memory[size : 2 * size].cast("q")
+        # By place, seconds of the monotonic clock when the event loop last went round; 0 = nobody
+        # answers there.
+        self.beats = memory[2 * size : -8].cast("d")
+        self.overloaded_at = memory[-8:].cast("d")  # one number: when a worker was last
         self._lock, self._supervisor = threading.Lock(), os.getpid()
 
     @property
     def acknowledged(self) -> int:
         """The highest item version of a write that any worker has acknowledged.
 
-        A worker whose engine is older reads the store before it answers, so that a write of items
-        is in the next answer of every worker. Events need no number: see
-        ``engine.live.user_histories``.
+        Events need no number: see ``engine.live.user_histories``.
         """
         return max(self._versions)
 

@@ -1,15 +1,12 @@
 """Supervisor of a service with several workers: starts, restarts, replaces and ends them.
 
-It opens the listening socket, which all workers share: connections wait in its queue while no
-worker accepts. It answers no request and opens no engine. It loads what is the same for all,
-modules and the weights of the text encoder, and forks its workers, which share that memory. A fork
-copies only the thread that calls it, so the supervisor has one thread and loads nothing that starts
-others.
+All workers share the listening socket: connections wait in its queue while none accepts. The
+supervisor answers nothing and opens no engine. It loads what is the same for all, modules and the
+weights of the text encoder, and forks its workers, which share that memory. A fork copies only the
+thread that calls it, so the supervisor has one thread and loads nothing that starts others.
 
-- A worker says once a second that its event loop goes on, from when it answers. One that does not
-  say so for too long is killed.
+- A worker says once a second that its event loop goes on, or is killed after a while.
 - A worker that ends unasked is started again, at once or, if it could not begin, a moment later.
-  Why it could not is in its log and its exit code.
 - SIGHUP replaces the workers one by one: the next one loads, then the old one ends. SIGTERM and
   SIGINT end the service. A worker that ends answers what it accepted before.
 - If the supervisor ends in any way, its workers end too: nothing keeps the port.
@@ -26,14 +23,12 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import NoReturn
 
 from serendip.errors import SerendipError
 from serendip.runtime.scratch import scratch_folder
 from serendip.serve.limits import DRAIN_S, MAX_SILENCE_S
-from serendip.serve.server_options import LOCAL, ServerOptions
 from serendip.serve.shared_state import COUNTERS_VARIABLE, SharedState
 
 _log = logging.getLogger(__name__)
@@ -49,6 +44,7 @@ class _Worker:
     pid: int
     place: int
     is_ready: bool = False
+    is_old: bool = False  # another one is to replace it
     last_beat: float = 0.0
     silent_s: float = 0.0
     kill_at: float = math.inf
@@ -65,28 +61,15 @@ class _Worker:
 
 @dataclass(slots=True, eq=False)
 class Supervisor:
-    """Serves with several workers.
+    """Serves a socket, which is closed at the end, with several workers."""
 
-    Args:
-        work: what each worker does: serve the socket until it is told to end.
-        shared: with the number of workers.
-        options: where they listen, and for whom.
-        load: loads what all workers share; starts no thread.
-        on_ready: called with the address once all workers are ready.
-        on_listening: called with the address once connections wait.
-        silence_s: seconds after which a worker whose event loop stands still is replaced.
-    """
-
-    work: Callable[[socket.socket, SharedState], None]
+    listener: socket.socket
+    work: Callable[[SharedState], None]  # what each does, until it is told to end
     shared: SharedState
-    options: ServerOptions = LOCAL
-    load: Callable[[], None] = lambda: None
-    on_ready: Callable[[str], None] = lambda address: None
-    on_listening: Callable[[str], None] = lambda address: None
-    silence_s: float = MAX_SILENCE_S
-    _listener: socket.socket = field(init=False)
+    load: Callable[[], None] = lambda: None  # what all workers share; starts no thread
+    on_ready: Callable[[], None] = lambda: None
+    silence_s: float = MAX_SILENCE_S  # after which a worker that stands still is replaced
     _workers: list[_Worker] = field(default_factory=list)
-    _to_replace: list[_Worker] = field(default_factory=list)
     _signals: list[int] = field(default_factory=list)
     _start_at: float = 0.0
     _has_started: bool = False
@@ -94,15 +77,8 @@ class Supervisor:
     _exit_code: int = 0
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT; return once the last worker has ended.
-
-        Raises:
-            ConfigError: others may reach it and there is no key, or the port is taken.
-            SystemExit: a worker could not begin, for a reason that is in the log.
-        """
-        with scratch_folder() as folder, closing(self.options.listen()) as self._listener:
-            address = self.options.format_address(self._listener)
-            self.on_listening(address)
+        """Serve until SIGTERM or SIGINT; exit if a worker cannot begin, for a reason in the log."""
+        with scratch_folder() as folder:
             os.environ[COUNTERS_VARIABLE] = os.fspath(folder)  # read as prometheus-client is
             self.load()
             gc.collect()
@@ -110,48 +86,51 @@ class Supervisor:
             for kind in _SIGNALS:
                 signal.signal(kind, lambda number, _: self._signals.append(number))
             try:
-                self._keep_running(address)
+                while self._workers or not self._is_stopping:
+                    self._step()
             finally:
                 for worker in self._workers:
                     os.kill(worker.pid, signal.SIGKILL)
         if self._exit_code:
             raise SystemExit(self._exit_code)
 
-    def _keep_running(self, address: str) -> None:
-        last = time.monotonic()
-        while self._workers or not self._is_stopping:
-            if not self._is_stopping:
-                self._balance()
-            time.sleep(_PAUSE_S)
-            while self._signals:
-                self._obey(self._signals.pop(0))
-            now = time.monotonic()
-            for worker in list(self._workers):
-                pid, status = os.waitpid(worker.pid, os.WNOHANG)
-                if pid:
-                    self._remove(worker, os.waitstatus_to_exitcode(status))
-                else:
-                    # Silence is counted in looks: where the whole machine slept, nobody was silent.
-                    self._look_at(worker, now, passed_s=min(now - last, 1.0))
-            is_new = not (self._has_started or self._is_stopping)
-            if is_new and all(worker.is_ready for worker in self._workers):
-                self._has_started = True
-                self.on_ready(address)
-            last = now
-
     @property
     def _running(self) -> list[_Worker]:
         return [worker for worker in self._workers if not worker.is_ending]
+
+    def _step(self) -> None:
+        if not self._is_stopping:
+            self._balance()
+        since = time.monotonic()
+        time.sleep(_PAUSE_S)
+        while self._signals:
+            self._obey(self._signals.pop(0))
+        # Silence is counted in looks: where the whole machine slept, nobody was silent.
+        passed_s = min(time.monotonic() - since, 1.0)
+        for worker in list(self._workers):
+            pid, status = os.waitpid(worker.pid, os.WNOHANG)
+            if pid:
+                self._remove(worker, os.waitstatus_to_exitcode(status))
+            else:
+                self._look_at(worker, passed_s)
+        if not (self._has_started or self._is_stopping):
+            self._has_started = all(worker.is_ready for worker in self._workers)
+            if self._has_started:
+                self.on_ready()
 
     def _obey(self, number: int) -> None:
         if number != signal.SIGHUP:
             self._stop()
         elif self._has_started and not self._is_stopping:
             _log.warning("replacing the workers one by one")
-            self._to_replace = self._running
+            self._mark(True)
 
-    def _look_at(self, worker: _Worker, now: float, passed_s: float) -> None:
-        beat = self.shared.beats[worker.place]
+    def _mark(self, is_old: bool) -> None:
+        for worker in self._running:
+            worker.is_old = is_old
+
+    def _look_at(self, worker: _Worker, passed_s: float) -> None:
+        beat, now = self.shared.beats[worker.place], time.monotonic()
         worker.silent_s = worker.silent_s + passed_s if beat == worker.last_beat else 0.0
         worker.last_beat, worker.is_ready = beat, worker.is_ready or beat > 0
         if now >= worker.kill_at:
@@ -164,11 +143,9 @@ class Supervisor:
             os.kill(worker.pid, signal.SIGKILL)
 
     def _remove(self, worker: _Worker, code: int) -> None:
-        """Forget a worker that has ended, and decide what follows if nobody told it to end."""
         end = f"signal {-code}" if code < 0 else f"exit code {code}"
         self._workers.remove(worker)
         self.shared.beats[worker.place] = 0.0
-        self._to_replace = [other for other in self._to_replace if other is not worker]
         if self._is_stopping or worker.is_ending:
             return
         if not self._has_started:
@@ -177,21 +154,21 @@ class Supervisor:
             self._stop()
         elif not worker.is_ready and len(self._running) >= self.shared.workers:
             _log.error("the next worker could not begin, the earlier ones go on: %s", end)
-            self._to_replace = []
+            self._mark(False)
         else:
             self._start_at = 0.0 if worker.is_ready else time.monotonic() + _DELAY_S
             _log.error("worker %d ended with %s; another one starts", worker.pid, end)
 
     def _balance(self) -> None:
-        """Take the next step towards the wanted workers: start missing ones, or replace one."""
         running, wanted = self._running, self.shared.workers
+        old = next((worker for worker in running if worker.is_old), None)
         if len(running) < wanted:
             if time.monotonic() >= self._start_at:
                 for _ in range(wanted - len(running)):
                     self._start()
-        elif self._to_replace and all(worker.is_ready for worker in running):
+        elif old and all(worker.is_ready for worker in running):
             if len(running) > wanted:
-                self._to_replace.pop(0).end()
+                old.end()
             elif len(running) == len(self._workers):  # the one before has ended
                 self._start()
 
@@ -211,7 +188,7 @@ class Supervisor:
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             os.setsid()  # Ctrl-C reaches the supervisor, which tells the workers
-            self.work(self._listener, self.shared)
+            self.work(self.shared)
             code = 0
         except SerendipError as error:
             _log.error("the worker cannot go on: %s", error)
@@ -227,6 +204,6 @@ class Supervisor:
 
     def _stop(self) -> None:
         self._is_stopping = True
-        self._listener.close()
+        self.listener.close()
         for worker in self._workers:
             worker.end()

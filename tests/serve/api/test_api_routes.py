@@ -44,14 +44,6 @@ def test_a_read_answers_the_same_by_get_and_by_post(client, path, values):
     assert by_get.json() | {"request_id": ""} == by_post.json() | {"request_id": ""}
 
 
-def test_an_item_is_told_with_its_codes(client):
-    body = client.get("/v1/items/f1").json()
-    assert body["title"] == "Film 001"
-    assert body["attributes"] == {"year": 1951.0, "genres": ["Comedy"]}
-    assert body["semantic_id"] == list(client.engine.semantic_id("f1"))
-    assert body["code_label"] == "Comedy"
-
-
 def test_an_item_tells_which_of_its_attributes_are_generated():
     client = WireClient(
         TinyEngine([Item("a", "Lamp", attributes={"kind": "x", "brand": "y"}), Item("b", "Rug")])

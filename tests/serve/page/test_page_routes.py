@@ -166,22 +166,6 @@ def test_only_explored_items_tell_their_propensity_by_click_and_by_form():
     assert client.engine.history("u")[0].propensity == 2e-7
 
 
-@pytest.mark.parametrize("position", ["-1", "2147483648", "1.5"])
-def test_a_place_that_no_answer_has_is_refused(client, position):
-    form = {"user": "u", "item_id": "f3", "position": position}
-    response = client.post("/like", data=form)
-    assert response.status_code == 422
-    assert "position" in response.text
-    assert client.engine.history("u") == []
-
-
-def test_a_form_of_too_many_fields_is_refused(client):
-    form = {"item_id": "f3", **{f"extra{number}": "x" for number in range(20)}}
-    response = client.post("/like", data=form)
-    assert response.status_code == 422
-    assert "more than 20 fields" in response.text
-
-
 def test_the_item_page_shows_attributes_codes_and_similar_items(client):
     html = client.get("/items/f3?user=u").text
     assert "<h1>Film 003</h1>" in html
@@ -208,13 +192,6 @@ def test_why_is_a_page_of_its_own_and_a_panel(client):
         assert "nan" not in html
     assert "<html" in page
     assert "<html" not in panel
-
-
-def test_an_unknown_item_is_a_page_that_says_so(client):
-    response = client.get("/items/none")
-    assert response.status_code == 404
-    assert response.headers["content-type"].startswith("text/html")
-    assert "This is not here" in response.text
 
 
 PAYLOADS = [
@@ -401,12 +378,6 @@ def read_chosen(html: str) -> str:
     return chosen
 
 
-def read_form(html: str) -> list[tuple[str, str]]:
-    (form,) = re.findall(r'<form class="sort"[^>]*>(.*?)</form>', html, re.DOTALL)
-    fields = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form)
-    return [(name, unescape(value)) for name, value in fields]
-
-
 def test_a_search_offers_the_order_of_the_engine_and_both_of_every_number(
     client: WireClient,
 ) -> None:
@@ -418,17 +389,6 @@ def test_a_search_offers_the_order_of_the_engine_and_both_of_every_number(
     }
     assert read_chosen(html) == ""
     assert '<label for="sort">' in html and '<select id="sort" name="sort">' in html
-
-
-def test_the_form_keeps_the_search_and_its_filters(client: WireClient) -> None:
-    fields = read_form(client.get("/search", params={**ASKED, "sort": "-year"}).text)
-    assert fields == [
-        ("q", "drama"),
-        ("user", "u"),
-        ("literal", "1"),
-        ("filter", "genres=Drama"),
-        ("filter", "year>=1950"),
-    ]
 
 
 def test_every_link_to_this_search_or_a_part_of_it_keeps_the_order(client: WireClient) -> None:
@@ -498,17 +458,3 @@ def test_a_number_that_all_results_share_is_no_order_unless_it_is_chosen() -> No
     chosen = client.get("/search", params={"q": "drama", "sort": "-year"}).text
     assert read_options(chosen)["-year"] == "Year, highest first"
     assert read_chosen(chosen) == "-year"
-
-
-class Numberless(TinyEngine):
-    """Nothing can be ordered by."""
-
-    def sort_names(self, surface: str) -> Sequence[str]:
-        return ()
-
-
-def test_without_results_or_without_numbers_there_is_nothing_to_choose(client: WireClient) -> None:
-    for asked in ({"q": ""}, {"q": "zzz"}):
-        assert "<select" not in client.get("/search", params=asked).text
-    plain = WireClient(Numberless())
-    assert "<select" not in plain.get("/search", params={"q": "drama"}).text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import re
 from pathlib import Path
 from typing import Any
@@ -45,12 +44,6 @@ def pictures(html: str) -> list[str]:
 def test_cards_link_to_files_and_to_allowed_hosts(client: WireClient) -> None:
     shown = set(pictures(client.get("/?user=u").text))
     assert shown == {"/media/items/f0", "/media/items/f1", "/media/items/f3", REMOTE}
-
-
-def test_the_name_of_the_picture_is_no_fact_about_the_item(client: WireClient) -> None:
-    assert "f0.png" not in client.get("/items/f0?user=u").text
-    assert "Poster" not in client.get("/items/f0?user=u").text
-    assert client.get("/v1/items/f0").json()["attributes"]["poster"] == "f0.png"
 
 
 def test_a_picture_is_served_as_what_it_is_and_is_asked_for_again_by_its_version(
@@ -104,19 +97,6 @@ codes = st.lists(st.integers(0, 100_000), max_size=4).map(tuple)
 INK = (0x23, 0x27, 0x2B)
 
 
-def ground_of(drawn: str) -> tuple[float, ...]:
-    """Colour behind the title: hue in degrees, saturation and lightness in per cent."""
-    found = re.search(r'fill="hsl\(([\d.]+),(\d+)%,(\d+)%\)"', drawn)
-    assert found is not None
-    return tuple(map(float, found.groups()))
-
-
-def luminance(colour: tuple[float, ...]) -> float:
-    """Of red, green and blue in [0, 1], as WCAG 2.2 defines it for contrast."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
 @given(st.text(max_size=9), codes)
 def test_a_cover_is_well_formed_and_small_and_always_the_same(item_id, semantic_id):
     drawn = draw_cover(item_id, semantic_id)
@@ -127,23 +107,3 @@ def test_a_cover_is_well_formed_and_small_and_always_the_same(item_id, semantic_
     assert drawn == draw_cover(item_id, semantic_id)
     assert "style=" not in drawn
     assert "nan" not in drawn
-
-
-@given(codes.filter(lambda found: len(found) >= 3))
-def test_items_of_one_coarse_code_share_their_colours_and_others_differ(semantic_id):
-    other = (semantic_id[0], semantic_id[1] + 1, 5)
-    assert ground_of(draw_cover("a", semantic_id)) == ground_of(draw_cover("a", other))
-    assert draw_cover("a", semantic_id) != draw_cover("a", other)
-    assert len({draw_cover("a", (first, 0, 0)) for first in range(96)}) == 96
-
-
-@given(codes)
-def test_the_title_contrasts_with_its_ground(semantic_id):
-    hue, saturation, lightness = ground_of(draw_cover("a", semantic_id))
-    ground = colorsys.hls_to_rgb(hue / 360, lightness / 100, saturation / 100)
-    ink = luminance(tuple(channel / 255 for channel in INK))
-    assert (luminance(ground) + 0.05) / (ink + 0.05) >= 7
-
-
-def test_an_item_without_codes_has_a_plain_cover():
-    assert draw_cover("a", ()) != draw_cover("a", (0, 0, 0))

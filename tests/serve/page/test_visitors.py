@@ -136,7 +136,7 @@ def test_a_session_ends_with_its_key_and_by_signing_out(service):
     again = sign_in()
     assert "Whose feed" in service.get("/", headers=again).text
     service.keys.revoke(key.key.key_id, time.time())
-    service.ring.load()
+    service.access.load()
     assert "Whose feed" not in service.get("/", headers=again).text
 
 
@@ -154,15 +154,3 @@ def test_the_report_is_for_a_key_with_the_scope_admin(service):
     headers = as_cookie(service.sign_in("admin"))
     assert service.get("/report", headers=headers).status_code == 404  # there is none
     assert "Whose feed" not in service.get("/", headers=headers).text
-
-
-def test_the_foot_of_the_page_leads_in_and_out(service):
-    assert '<a href="/sign-in">' in service.get("/").text
-    html = service.get("/", headers=as_cookie(service.sign_in("read:users"))).text
-    assert 'action="/sign-out"' in html
-    assert '<a href="/sign-in">' not in html
-
-
-def test_behind_a_proxy_with_https_cookies_are_secure(service):
-    response = service.get("https://127.0.0.1/")
-    assert "Secure" in response.headers["set-cookie"]

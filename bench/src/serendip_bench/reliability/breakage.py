@@ -24,7 +24,7 @@ from serendip.errors import DataError
 from serendip.runtime import versions
 from serendip.serve import gate
 from serendip.serve.api import strict_route
-from serendip.serve.engine_holder import EngineHolder, Follower
+from serendip.serve.engine_holder import EngineHolder
 
 _LATER_S = 0.1
 
@@ -100,14 +100,14 @@ def acknowledge_before_commit() -> AbstractContextManager[None]:
 
 def close_before_opening() -> AbstractContextManager[None]:
     """A service closes its generation before it opens the next one."""
-    follow_pointer = Follower._follow_pointer
+    follow_pointer = EngineHolder._follow_pointer
 
-    def close_first(self: Follower, now: float) -> None:
-        if self._published.current() not in ("", self._holder.generation):
-            self._holder.close()
+    def close_first(self: EngineHolder, now: float) -> None:
+        if self._published.current() not in ("", self.generation):
+            self.swap(None)
         follow_pointer(self, now)
 
-    return _replaced(Follower, "_follow_pointer", close_first)
+    return _replaced(EngineHolder, "_follow_pointer", close_first)
 
 
 @contextmanager

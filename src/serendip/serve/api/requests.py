@@ -11,7 +11,7 @@ from dataclasses import fields
 from functools import partial
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, FiniteFloat, PlainValidator
+from pydantic import BeforeValidator, Field, FiniteFloat
 
 from serendip.data import Event, Item
 from serendip.data.limits import MAX_ATTRIBUTES, MAX_CLOCK_LEAD_S, MAX_POSITION
@@ -20,22 +20,6 @@ from serendip.engine.request import Request
 from serendip.errors import DataError
 from serendip.serve import limits
 from serendip.serve.api import types
-
-
-class PathId(types.RequestModel):
-    """An id in a path."""
-
-    id: types.Id
-    """The id."""
-
-
-IdInPath = Annotated[
-    str,
-    PlainValidator(
-        lambda value: types.read(PathId, {"id": value}).id, json_schema_input_type=types.Id
-    ),
-]
-"""The id of an item or user in a path."""
 
 _FIELDS = {field.name for field in fields(Request)}
 

@@ -11,10 +11,9 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Body, Header, Query, Request, Response
+from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from serendip.data import Item
@@ -24,13 +23,12 @@ from serendip.data.users.user import User
 from serendip.engine.answer import Answer, Explanation, Suggestions
 from serendip.engine.listing import DESCENDING
 from serendip.engine.request import Request as EngineRequest
-from serendip.errors import DataError, LateError, UnknownItemError
+from serendip.errors import DataError, UnknownItemError
 from serendip.serve.access import declare, get_caller
-from serendip.serve.api import responses
+from serendip.serve.api import responses, types
 from serendip.serve.api.requests import (
     EventRows,
     ExplainParams,
-    IdInPath,
     ItemRows,
     ReadParams,
     RecommendParams,
@@ -41,7 +39,6 @@ from serendip.serve.api.requests import (
     UsersParams,
 )
 from serendip.serve.api.strict_route import StrictRoute
-from serendip.serve.engine_holder import loading_error
 from serendip.serve.gate import EngineGate
 from serendip.serve.metrics import ServiceMetrics
 from serendip.serve.middleware import JSON_TYPE
@@ -121,7 +118,7 @@ class Routes:
         """Items for a surface, best first."""
         return await self._answer(query.build_request(), query.require_context)
 
-    async def similar(self, item_id: IdInPath, query: SimilarParams) -> Answer:
+    async def similar(self, item_id: types.Id, query: SimilarParams) -> Answer:
         """Items similar to one item, best first."""
         return await self._answer(query.build_request(surface="similar", item_ids=(item_id,)))
 
@@ -142,7 +139,7 @@ class Routes:
         request = query.build_request()
         return await self._gate.read(lambda engine: engine.explain(request, query.item_id))
 
-    async def item(self, item_id: IdInPath) -> responses.ItemOut:
+    async def item(self, item_id: types.Id) -> responses.ItemOut:
         """One item with its semantic ID."""
         return await self._gate.read(
             lambda engine: responses.ItemOut.of(get_item(engine, item_id), engine)
@@ -153,16 +150,16 @@ class Routes:
         known = await self._gate.read(lambda engine: engine.users(query.limit))
         return {"users": [{"user_id": name, "num_events": count} for name, count in known]}
 
-    async def history(self, user_id: IdInPath, query: UsersParams) -> responses.HistoryOut:
+    async def history(self, user_id: types.Id, query: UsersParams) -> responses.HistoryOut:
         """A user's events, newest first; empty for an unknown user."""
         events = await self._gate.read(lambda engine: engine.history(user_id, query.limit))
         return {"user_id": user_id, "events": events}
 
-    async def user(self, user_id: IdInPath) -> User:
+    async def user(self, user_id: types.Id) -> User:
         """The attributes of a user; none for an unknown user."""
         return await self._gate.read(lambda engine: engine.user(user_id))
 
-    async def put_user(self, user_id: IdInPath, user: UserIn) -> User:
+    async def put_user(self, user_id: types.Id, user: UserIn) -> User:
         """Store the attributes of a user in place of all earlier ones."""
         stored = user.to_user(user_id)
         await self._gate.write(lambda engine: engine.put_user(stored))
@@ -172,7 +169,6 @@ class Routes:
         """Store one event or several; they are durable before the response."""
         now = time.time()
         rows = [event.to_event(now) for event in events.events]
-        get_caller(request).require_visit(rows, now)
         counted = request.app.state.access.admit_events(request, rows)
         new = await self._gate.write_events(counted) if counted else 0
         self._metrics.events.inc(len(rows))
@@ -198,13 +194,13 @@ class Routes:
         self._metrics.items.inc(len(rows))
         return answer
 
-    async def delete_item(self, item_id: IdInPath) -> responses.DeletedOut:
+    async def delete_item(self, item_id: types.Id) -> responses.DeletedOut:
         """Delete an item permanently."""
         if not await self._gate.write(lambda engine: engine.delete_item(item_id)):
             raise unknown_item_error(item_id)
         return {"item_id": item_id, "deleted": True}
 
-    async def erase_user(self, user_id: IdInPath) -> responses.ErasureOut:
+    async def erase_user(self, user_id: types.Id) -> responses.ErasureOut:
         """Erase a user: events, attributes and all that is known of them, also in other workers.
 
         Earlier events are not stored again. The answer is a receipt; asking again is another
@@ -223,10 +219,7 @@ class Routes:
         A worker whose requests hang is not ready.
         """
         holder = self._gate.holder
-        if holder.is_hung():
-            raise LateError("too many requests hang.", "Restart the service; its log says more.")
-        if not holder.is_ready:
-            raise loading_error()
+        self._gate.require_ready()
         return responses.ReadyOut(
             "ready",
             holder.generation,
@@ -236,7 +229,7 @@ class Routes:
             holder.storage_problem,
         )
 
-    async def metrics(self) -> Response:
+    async def metrics(self, request: Request) -> Response:
         """Counters, gauges and latencies in the text format of Prometheus."""
         return Response(self._metrics.text(), media_type=self._metrics.content_type)
 
@@ -266,29 +259,26 @@ class Routes:
 def _answering(
     endpoint: Endpoint, answer: type, place: object
 ) -> Callable[..., Awaitable[Response]]:
-    """An endpoint that encodes its answer, and reads its ``query`` from ``place``.
+    """An endpoint that encodes its answer, and whose ``query`` is read from ``place``.
 
     Sentences of the answer are in the languages of the caller where the query names none.
     """
     signature = inspect.signature(endpoint, eval_str=True)
     parameters = dict(signature.parameters)
+    if takes_request := "request" in parameters:
+        del parameters["request"]
     is_worded = "query" in parameters and issubclass(parameters["query"].annotation, ReadParams)
     if "query" in parameters:
         query = parameters["query"]
         parameters["query"] = query.replace(annotation=Annotated[query.annotation, place])
-    if is_worded:
-        header = Annotated[str, Header(include_in_schema=False)]
-        parameters["accept_language"] = inspect.Parameter(
-            "accept_language", inspect.Parameter.KEYWORD_ONLY, default="", annotation=header
-        )
 
-    @wraps(endpoint)
-    async def respond(accept_language: str = "", **given: Any) -> Response:
+    async def respond(request: Request, **given: Any) -> Response:
         headers: dict[str, str] = {}
         if is_worded:
             headers["vary"] = "accept-language"
-            given["query"].language = given["query"].language or accept_language
-        body = await endpoint(**given)
+            query = given["query"]
+            query.language = query.language or request.headers.get("accept-language", "")
+        body = await endpoint(**given, **({"request": request} if takes_request else {}))
         if generation := getattr(body, "generation", ""):
             headers["x-generation"] = generation
         return Response(responses.encode(body, answer), media_type=JSON_TYPE, headers=headers)

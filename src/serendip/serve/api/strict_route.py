@@ -1,4 +1,4 @@
-"""FastAPI routes with strict JSON bodies and the error form of the API.
+"""Routes that FastAPI describes, and that admit callers and read what they send themselves.
 
 FastAPI's own parser accepts NaN, and ignores bodies of other content types.
 """
@@ -6,54 +6,93 @@ FastAPI's own parser accepts NaN, and ignores bodies of other content types.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+import inspect
+from collections.abc import Callable
+from typing import Any, get_args, get_origin
 
-from fastapi import Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import Request
+from fastapi.params import Query
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, TypeAdapter
 from pydantic_core import from_json
+from starlette.datastructures import QueryParams
 from starlette.types import Receive, Scope, Send
 
 from serendip.errors import DataError
-from serendip.serve.access import ScopedRoute
-from serendip.serve.api.types import extract_data_error
+from serendip.serve.api.types import Id, RequestModel, read
 from serendip.serve.gate import overload_error
 from serendip.serve.limits import MAX_JSON_NODES
-from serendip.serve.middleware import JSON_TYPE, ErrorResponse
+from serendip.serve.middleware import ErrorResponse
 
 _SMALL_BYTES = 16 * 1024
-_OVERLOAD = ErrorResponse.of(overload_error("more is asked for than can be computed."))
+_OVERLOAD = ErrorResponse.of(overload_error())
 
 
-class StrictRoute(ScopedRoute):
-    """A route that parses its body with ``parse``, whatever the content type.
+class PathId(RequestModel):
+    """What is in a path."""
 
-    The types of its parameters and body must raise ``DataError`` (``types.RequestModel`` does):
-    the first one is raised in place of FastAPI's list of validation errors.
+    id: Id
+    """The id of an item or user."""
+
+
+_PATH_ID = TypeAdapter(PathId)
+
+
+class StrictRoute(APIRoute):
+    """A route of an endpoint that returns a response; a body is JSON whatever it claims to be.
+
+    It admits only whom its ``security`` declares, as ``/openapi.json`` shows it; without a
+    declaration it cannot be made. The types of parameters must raise ``DataError``
+    (``types.RequestModel`` does). One is the request, the others are the query, the body, or in the
+    path.
     """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:
+        super().__init__(path, endpoint, **more)
+        security = (self.openapi_extra or {}).get("security")
+        if security is None:
+            raise TypeError(f"route {path} declares no scope: see serve/access.py")
+        self._needed = {name: scopes for scheme in security for name, scopes in scheme.items()}
+        self._is_read = self.methods == {"GET"} and path.startswith("/v1/")
+        self._types = {
+            name: (parameter.annotation, TypeAdapter(parameter.annotation))
+            for name, parameter in inspect.signature(endpoint, eval_str=True).parameters.items()
+            if parameter.annotation is not Request
+        }
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or refuse a read where a refusal takes the least of the time of others."""
-        is_read = scope["method"] == "GET" and self.path.startswith("/v1/")
-        if is_read and scope["app"].state.gate.turn_away():
-            await _OVERLOAD.respond(scope)(scope, receive, send)
-        else:
+        request, state = Request(scope, receive), scope["app"].state
+        if scope["method"] not in (self.methods or ()):
             await super().handle(scope, receive, send)
+        elif self._is_read and state.gate.turn_away():
+            await _OVERLOAD.respond()(scope, receive, send)
+        else:
+            state.access.admit(request, self._needed)
+            response = await self.endpoint(request=request, **await self._read(request))
+            await response(scope, receive, send)
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Build the handler; FastAPI calls this once per route."""
-        handle = super().get_route_handler()
-        has_body = self.body_field is not None
+    async def _read(self, request: Request) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for name, (kind, adapter) in self._types.items():
+            if name in request.path_params:
+                values[name] = read(_PATH_ID, {"id": request.path_params[name]}).id
+                continue
+            if any(isinstance(one, Query) for one in get_args(kind)):
+                value = _read_query(request.query_params, get_args(kind)[0])
+            else:
+                value = await _parse(await request.body())
+            values[name] = read(adapter, value)
+        return values
 
-        async def handle_strictly(request: Request) -> Response:
-            if has_body:
-                request = _JsonRequest(request, await _parse(await request.body()))
-            try:
-                return await handle(request)
-            except RequestValidationError as error:
-                raise extract_data_error(error.errors()) from None
 
-        return handle_strictly
+def _read_query(given: QueryParams, model: type[BaseModel]) -> dict[str, Any]:
+    """Parameters by name, those of which a model has several as lists; else the last one counts."""
+    values: dict[str, Any] = dict(given)
+    for name, field in model.model_fields.items():
+        if (alias := field.alias or name) in values and get_origin(field.annotation) is tuple:
+            values[alias] = given.getlist(alias)
+    return values
 
 
 def parse(body: bytes) -> Any:
@@ -78,25 +117,3 @@ def parse(body: bytes) -> Any:
 async def _parse(body: bytes) -> Any:
     """Parse a body; a large one beside the event loop, which answers others meanwhile."""
     return parse(body) if len(body) <= _SMALL_BYTES else await asyncio.to_thread(parse, body)
-
-
-class _JsonRequest(Request):
-    """A request with a parsed body.
-
-    FastAPI treats ``null`` as a missing body, so it becomes ``[null]``, which every request type
-    refuses with the same message.
-    """
-
-    def __init__(self, request: Request, value: Any) -> None:
-        kept = [pair for pair in request.scope["headers"] if pair[0] == b"accept-language"]
-        headers = [(b"content-type", JSON_TYPE.encode()), *kept]
-        super().__init__({**request.scope, "headers": headers}, request.receive)
-        self._value = [None] if value is None else value
-
-    async def body(self) -> bytes:
-        """Any bytes: FastAPI calls ``json`` unless the body is empty."""
-        return b"{}"
-
-    async def json(self) -> Any:
-        """The parsed body."""
-        return self._value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
@@ -16,6 +16,7 @@ from pydantic import (
     FiniteFloat,
     ModelWrapValidatorHandler,
     Strict,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -30,7 +31,7 @@ from serendip.data.limits import (
 from serendip.errors import DataError
 from serendip.serve import limits
 
-ModelT = TypeVar("ModelT", bound="RequestModel")
+ValueT = TypeVar("ValueT")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
@@ -144,22 +145,17 @@ class RequestModel(RowModel):
             raise _to_data_error(error, cls) from None
 
 
-def read(model: type[ModelT], values: Any) -> ModelT:
-    """Validate values as a model.
+def read(adapter: TypeAdapter[ValueT], value: Any) -> ValueT:
+    """Validate a value whose type has a request model in it.
 
     Raises:
         DataError: the first unknown name or invalid value.
     """
     try:
-        return model.model_validate(values)
+        return adapter.validate_python(value)
     except ValidationError as error:
-        raise extract_data_error(error.errors(include_url=False)) from None
-
-
-def extract_data_error(errors: Sequence[Any]) -> DataError:
-    """Unwrap the ``DataError`` of a request model from pydantic's list of errors."""
-    error: DataError = errors[0]["ctx"]["error"]
-    return error
+        told: DataError = error.errors(include_url=False)[0]["ctx"]["error"]
+        raise told from None
 
 
 def _to_data_error(error: ValidationError, model: type[RequestModel]) -> DataError:

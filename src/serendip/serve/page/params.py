@@ -6,7 +6,7 @@ import secrets
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
 
-from pydantic import Field, Strict
+from pydantic import Field, Strict, TypeAdapter
 from starlette.requests import Request
 
 from serendip.data.items.attribute_test import AttributeTest
@@ -71,6 +71,9 @@ class PageQuery(types.RequestModel):
         return ", ".join(" or ".join(test.values) for test in self.value_tests if test.has_words)
 
 
+_ADAPTER = TypeAdapter(PageQuery)
+
+
 def page_query(request: Request) -> PageQuery:
     """The parameters of a page; an empty field of a form is none.
 
@@ -111,4 +114,4 @@ def visitor_id() -> str:
 
 def _read(values: dict[str, Any]) -> PageQuery:
     known = PageQuery.model_fields
-    return types.read(PageQuery, {k: v for k, v in values.items() if k in known and v != ""})
+    return types.read(_ADAPTER, {k: v for k, v in values.items() if k in known and v != ""})

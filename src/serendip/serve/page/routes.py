@@ -7,7 +7,7 @@ it smoother. Text of the catalogue is escaped by the templates and can never bec
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
@@ -16,8 +16,9 @@ from serendip.data import Event
 from serendip.data.api_key import ADMIN
 from serendip.engine.item_pictures import Picture
 from serendip.errors import SerendipError
-from serendip.serve.access import KeyRing, ScopedRoute, declare
+from serendip.serve.access import Access, declare
 from serendip.serve.api.routes import get_item
+from serendip.serve.api.strict_route import StrictRoute
 from serendip.serve.gate import EngineGate
 from serendip.serve.middleware import HTML_TYPE, ErrorResponse, content_security_policy
 from serendip.serve.page import views, visitors
@@ -40,17 +41,16 @@ _NOT_STORED = {"cache-control": "no-store", "vary": "hx-request"}
 _PICTURES_STORED = "private, max-age=600"
 
 View = Callable[["Engine", PageQuery], dict[str, Any]]
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Pages:
     """The pages, served through the gate."""
 
-    def __init__(self, gate: EngineGate, ring: KeyRing) -> None:
-        self._gate, self._ring = gate, ring
+    def __init__(self, gate: EngineGate, access: Access) -> None:
+        self._gate, self._access = gate, access
         self._templates = environment()
-        self.router = APIRouter(route_class=ScopedRoute, include_in_schema=False)
-        for path, method, endpoint, access in (
+        self.router = APIRouter(route_class=StrictRoute, include_in_schema=False)
+        for path, method, endpoint, callers in (
             ("/", "GET", self.feed, _PAGE),
             ("/search", "GET", self.search, _PAGE),
             ("/why", "GET", self.why, _PAGE),
@@ -65,10 +65,10 @@ class Pages:
             ("/media/items/{item_id:path}", "GET", self.picture, declare()),
         ):
             self.router.add_api_route(
-                *(path, self._in_html(endpoint)),
+                *(path, endpoint),
                 methods=[method],
                 response_model=None,
-                openapi_extra=access,
+                openapi_extra=callers,
             )
 
     async def feed(self, request: Request) -> Response:
@@ -113,21 +113,21 @@ class Pages:
             response = Response(body, media_type=HTML_TYPE, headers=headers)
         else:
             response = _redirect(item_link(query.item_id, query.user))
-        visitors.remember(self._ring, request, response, visit)
+        visitors.remember(self._access, request, response, visit)
         return response
 
     async def show_sign_in(self, request: Request) -> Response:
         """The form for a key; without keys there is nothing to sign in to."""
-        return _redirect("/") if self._ring.is_open else self._sign_in_page()
+        return _redirect("/") if self._access.is_open else self._sign_in_page()
 
     async def sign_in(self, request: Request) -> Response:
         """Sign a browser in with a key."""
         response = _redirect("/")
-        if self._ring.is_open:
+        if self._access.is_open:
             return response
         try:
             key = (await form_fields(request)).get("key", "")
-            visitors.sign_in(self._ring, request, response, key)
+            visitors.sign_in(self._access, request, response, key)
         except SerendipError as error:
             return self._sign_in_page(ErrorResponse.of(error))
         return response
@@ -135,13 +135,13 @@ class Pages:
     async def sign_out(self, request: Request) -> Response:
         """Sign out: all browsers that signed in with the same key."""
         response = _redirect("/")
-        await visitors.sign_out(self._ring, request, response)
+        await visitors.sign_out(self._access, request, response)
         return response
 
     async def static(self, request: Request) -> Response:
         """A file of the page."""
         missing = ErrorResponse(404, "unknown_route", "there is no such file here.")
-        return static_file(request.path_params["name"]) or self._error(missing)
+        return static_file(request.path_params["name"]) or error_page(missing)
 
     async def picture(self, request: Request) -> Response:
         """The picture file of an item."""
@@ -151,10 +151,10 @@ class Pages:
             item = engine.item(item_id)
             return engine.pictures.read(item) if item else None
 
-        picture = await self._gate.read_file(load)
+        picture = await self._gate.read(load, of_file=True)
         if picture is None:
             message = f"there is no picture of {item_id[:80]!r} here."
-            return self._error(ErrorResponse(404, "no_picture", message))
+            return error_page(ErrorResponse(404, "no_picture", message))
         headers = {"cache-control": _PICTURES_STORED, "etag": f'"{picture.version}"'}
         if request.headers.get("if-none-match") == headers["etag"]:
             return Response(status_code=304, headers=headers)
@@ -162,12 +162,13 @@ class Pages:
 
     async def report(self, request: Request) -> Response:
         """The report on the quality of the engine."""
-        body = await self._gate.read_file(
-            lambda engine: engine.report.read_bytes() if engine.report.is_file() else None
+        body = await self._gate.read(
+            lambda engine: engine.report.read_bytes() if engine.report.is_file() else None,
+            of_file=True,
         )
         if body is None:
             hint = "`serendip evaluate` makes it."
-            return self._error(ErrorResponse(404, "no_report", "there is no report yet.", hint))
+            return error_page(ErrorResponse(404, "no_report", "there is no report yet.", hint))
         headers = {**_NOT_STORED, "content-security-policy": _REPORT_POLICY}
         return Response(body, media_type=HTML_TYPE, headers=headers)
 
@@ -187,7 +188,7 @@ class Pages:
             return Response(body, media_type=HTML_TYPE, headers=headers)
 
         response = await self._gate.read(render)
-        visitors.remember(self._ring, request, response, visit)
+        visitors.remember(self._access, request, response, visit)
         return response
 
     def _sign_in_page(self, failure: ErrorResponse | None = None) -> Response:
@@ -195,20 +196,12 @@ class Pages:
         status, headers = (failure.status, dict(failure.headers)) if failure else (200, {})
         return Response(body, status, headers | _NOT_STORED, media_type=HTML_TYPE)
 
-    def _in_html(self, endpoint: Endpoint) -> Endpoint:
 
-        async def answer(request: Request) -> Response:
-            try:
-                return await endpoint(request)
-            except SerendipError as error:
-                return self._error(ErrorResponse.of(error, request.app.state.failures))
-
-        return answer
-
-    def _error(self, failure: ErrorResponse) -> Response:
-        body = self._templates.get_template("error.html").render(failure=failure, user="")
-        headers = dict(failure.headers) | _NOT_STORED
-        return Response(body, failure.status, media_type=HTML_TYPE, headers=headers)
+def error_page(failure: ErrorResponse) -> Response:
+    """The page that tells an error."""
+    body = environment().get_template("error.html").render(failure=failure, user="")
+    headers = dict(failure.headers) | _NOT_STORED
+    return Response(body, failure.status, media_type=HTML_TYPE, headers=headers)
 
 
 def _is_fragment(request: Request) -> bool:

@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from fastapi import Request, Response
 
 from serendip.data.api_key import ADMIN, READ_USERS
-from serendip.errors import ForbiddenError, UnauthenticatedError
+from serendip.errors import ForbiddenError
 from serendip.serve.access import (
     SESSION_COOKIE,
     SESSION_S,
     VISITOR_COOKIE,
+    Access,
     Caller,
-    KeyRing,
     get_caller,
-    is_accepted,
 )
 from serendip.serve.page.params import PageQuery, visitor_id
 
@@ -88,34 +87,30 @@ def find_visit(request: Request, query: PageQuery) -> Visit:
     return Visit(caller, own_id, shown)
 
 
-def remember(ring: KeyRing, request: Request, response: Response, visit: Visit) -> None:
+def remember(access: Access, request: Request, response: Response, visit: Visit) -> None:
     """Give a new visitor their cookie."""
     if not (visit.caller.is_open or visit.caller.visitor_id):
-        value = ring.sign(VISITOR_COOKIE, visit.own_id)
+        value = access.sign(VISITOR_COOKIE, visit.own_id)
         _set_cookie(request, response, VISITOR_COOKIE, value, _VISITOR_S)
 
 
-def sign_in(ring: KeyRing, request: Request, response: Response, text: str) -> None:
+def sign_in(access: Access, request: Request, response: Response, text: str) -> None:
     """Let a browser look at the feeds of others, and at the report, as a key allows.
 
     Raises:
         UnauthenticatedError: there is no such key, or it is not accepted any more.
         ForbiddenError: the key allows neither.
     """
-    key = ring.find(text.strip())
-    if key is None or not is_accepted(key):
-        raise UnauthenticatedError(
-            "this key is not accepted.", "`serendip keys list` shows those that are."
-        )
+    key = access.require_key(text)
     if not key.scopes & {READ_USERS, ADMIN}:
         raise ForbiddenError(
             f"key {key.key_id} shows nothing more here.",
             f"`serendip keys create --scope {READ_USERS}` makes one that shows all users.",
         )
-    _set_cookie(request, response, SESSION_COOKIE, ring.begin_session(key), SESSION_S)
+    _set_cookie(request, response, SESSION_COOKIE, access.begin_session(key), SESSION_S)
 
 
-async def sign_out(ring: KeyRing, request: Request, response: Response) -> None:
+async def sign_out(access: Access, request: Request, response: Response) -> None:
     """End all sessions of the key that a browser signed in with.
 
     Raises:
@@ -123,7 +118,7 @@ async def sign_out(ring: KeyRing, request: Request, response: Response) -> None:
     """
     key = get_caller(request).key
     if key is not None:
-        await asyncio.to_thread(ring.end_sessions, key)
+        await asyncio.to_thread(access.end_sessions, key)
     _set_cookie(request, response, SESSION_COOKIE, "", 0)
 
 
