@@ -21,10 +21,9 @@ import pytest
 
 from serendip.data.store.base import PATIENT_S, Database
 from serendip.data.store.config import DATABASE_FILE, DatabasePlace
-from serendip.data.store.database import open_database
+from serendip.data.store.database import copy_rows, open_database
 from serendip.data.store.store import Store
 from serendip.engine.workspace import SETTINGS_FILE
-from serendip.jobs.backup.table_copy import copy_rows, open_target
 
 HOST = "127.0.0.1"
 _UNSAFE = "-c fsync=off -c synchronous_commit=on -c full_page_writes=off -c shared_buffers=32MB"
@@ -165,12 +164,8 @@ on_both_databases = pytest.mark.parametrize(
 
 def copy_to_server(shop: Path, url: str) -> None:
     """Copy the rows of a workspace to a schema without rows."""
-    with (
-        open_target(url) as (target, writing),
-        closing(open_database(shop / DATABASE_FILE)) as source,
-        source.read() as reading,
-    ):
-        copy_rows(source, reading, target, writing)
+    with closing(open_database(shop / DATABASE_FILE)) as source:
+        copy_rows(source, url)
 
 
 def move_to_server(shop: Path, url: str) -> Path:

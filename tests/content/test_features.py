@@ -11,7 +11,7 @@ from serendip.content.features import build_features, encode_new, find_unchanged
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data import Catalogue, FloatArray, Item
 from serendip.data.items.features import ModalityVectors
-from serendip.data.rows.packed_rows import round_rows
+from serendip.data.rows.row_array import PackedRows
 
 FIELDS = ("title", "year", "genres")
 TEXT = TextEncoderConfig(name="hashing", fields=FIELDS)
@@ -74,7 +74,7 @@ def test_pictures_are_fused_with_words_and_masked_where_missing(tmp_path: Path) 
     assert features.content.shape == (30, pictures.stop)
     assert np.array_equal(features.codes, codebooks.assign(features.content))
     posted = encode_new(catalogue.items[3:5], HashingEncoder(), codebooks, FIELDS, fusion)
-    np.testing.assert_allclose(posted.content[0], round_rows(features.content)[3], atol=1e-5)
+    np.testing.assert_allclose(posted.content[0], PackedRows.of(features.content)[3], atol=1e-5)
     assert posted.present is not None
     assert posted.present.tolist() == [[True, False], [True, False]]
     assert not posted.content[:, pictures].any()

@@ -19,8 +19,7 @@ from serendip.data.dataset import AlignedProjection
 from serendip.data.events.repeats import Repeats
 from serendip.data.items.reception import Reception
 from serendip.data.rows.aligned_rows import AlignedRows
-from serendip.data.rows.late_rows import put_rows
-from serendip.data.rows.packed_rows import PackedRows
+from serendip.data.rows.row_array import PackedRows, put_rows
 from serendip.data.rows.strings import StringIndex, Strings
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import ArtefactError

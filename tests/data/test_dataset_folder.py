@@ -9,7 +9,7 @@ import pytest
 from serendip.data.dataset import Dataset, UserCountries
 from serendip.data.dataset_folder import open_dataset, save_dataset
 from serendip.data.events.impression_log import ImpressionLog
-from serendip.data.events.negative_log import NegativeLog
+from serendip.data.events.rejections import NegativeLog
 from serendip.data.events.search_log import LoggedRequest
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.users.groups import Groups

@@ -14,8 +14,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.data.items.features import ItemFeatures
 from serendip.data.query import History, Query
-from serendip.data.rows.late_rows import put_rows
-from serendip.data.rows.row_array import dot_items, dot_rows
+from serendip.data.rows.row_array import dot_items, dot_rows, put_rows
 from serendip.models.base import Recommender
 from serendip.models.content_similarity import ContentSimilarityConfig
 from serendip.models.context import compute_contexts

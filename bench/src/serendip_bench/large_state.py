@@ -28,7 +28,7 @@ from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.numeric import unit
 from serendip.data.query import RETRIEVAL_TASKS
 from serendip.data.rows.aligned_rows import AlignedRows
-from serendip.data.rows.packed_rows import pack_rows
+from serendip.data.rows.row_array import pack_rows
 from serendip.data.store.store import Store
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.artefacts.generations import publish

@@ -27,26 +27,24 @@ def back_up(
 
     It has the database, the published generation and the settings; others read and write on.
     """
-    from serendip.jobs.backup.folder import BackupFolder
-    from serendip.jobs.backup.save import back_up as save
-    from serendip.jobs.backup.save import verify as verify_backup
+    from serendip.jobs.backup import save
 
     terminal = Terminal(json)
     if verify:
         with terminal.step("verify"):
-            files = verify_backup(target)
+            files = save.verify(target)
         terminal.say(f"{files:,} files are as the manifest says: {target}")
         terminal.result({"target": target, "files": files})
         return
     opened = open_workspace(workspace)
     if forget:
         with closing(opened.open_store()) as store:
-            known = store.backups.forget(BackupFolder.of(target).name)
+            known = store.backups.forget(save.BackupFolder(target).name)
         terminal.say(f"{target} {'is' if known else 'was'} not in the list of backups any more.")
         terminal.result({"target": target, "known": known})
         return
     with terminal.step("backup"):
-        summary = save(opened, target)
+        summary = save.back_up(opened, target)
     terminal.say(
         f"{summary.items:,} items and {summary.events:,} events, {summary.files:,} files of "
         f"{summary.bytes / 1e6:,.0f} MB: {summary.target}",

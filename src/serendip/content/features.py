@@ -17,7 +17,7 @@ from serendip.content.fusion import TEXT, Fusion
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, fit_codebooks
 from serendip.data import Catalogue, Codebooks, FloatArray, IntArray, Item, ItemFeatures
 from serendip.data.items.features import ModalityVectors
-from serendip.data.rows.packed_rows import round_rows
+from serendip.data.rows.row_array import PackedRows
 from serendip.runtime.progress import Progress, TrainOptions
 
 
@@ -113,7 +113,7 @@ def build_text_features(
     encoded = {TEXT: ModalityVectors(vectors, find_present(texts)), **(media or {})}
     content = fusion.encode(encoded)
     codes, size = codebooks.assign(content), codebooks.codebook_size
-    return ItemFeatures(round_rows(content), codes, size, fusion.present(encoded))
+    return ItemFeatures(np.asarray(PackedRows.of(content)), codes, size, fusion.present(encoded))
 
 
 def fuse_text_vectors(texts: Sequence[str], vectors: FloatArray, fusion: Fusion) -> FloatArray:

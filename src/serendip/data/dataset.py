@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray, take_rows
 from serendip.data.artefact import Artefact
 from serendip.data.events.impression_log import ImpressionLog
-from serendip.data.events.negative_log import NegativeLog
+from serendip.data.events.rejections import NegativeLog
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.features import ItemFeatures
 from serendip.data.numeric import unit

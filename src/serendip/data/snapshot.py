@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, rank_by_first
 from serendip.data.dataset import Dataset, EventLog, UserCountries
 from serendip.data.events.event import ActionRules
+from serendip.data.events.event_table import LogColumns, Texts
 from serendip.data.events.feedback import Feedback
 from serendip.data.events.impression_log import ImpressionLog
-from serendip.data.events.log_columns import LogColumns
-from serendip.data.events.negative_log import NegativeLog
-from serendip.data.events.rejections import taken_back_at
+from serendip.data.events.rejections import NegativeLog, taken_back_at
 from serendip.data.events.search_log import IMPRESSION, logged_requests
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.store.store import Store
@@ -57,7 +56,7 @@ def read_snapshot(store: Store, rules: ActionRules) -> StoreSnapshot:
     item_version = store.max_version()  # first: a change is rather applied twice than never
     user_changes, generated = store.users.changes(), _digest_generated(store)
     with store.database.read() as connection:
-        items, events = store.items(connection), store.log.columns(connection)
+        items, events = store.items(connection), LogColumns.of_table(store.log.rows(connection))
         position, last_erasure = store.log.position(connection), store.last_erasure(connection)
     place = position.seq, position.removals, last_erasure, item_erasure
     dataset = _build(store, items, events, rules)
@@ -85,15 +84,16 @@ def take_snapshot(store: Store, rules: ActionRules) -> Dataset:
 
 def _build(store: Store, items: Sequence[Item], columns: LogColumns, rules: ActionRules) -> Dataset:
     catalogue = Catalogue(with_generated(items, _active(store)))
-    feedback = Feedback.of_actions(columns.actions, columns.action_names, columns.values, rules)
+    feedback = Feedback.of_actions(*columns.actions, columns.values, rules)
     ignored = ~feedback.interest & (feedback.exclusions < 0)
-    item_nums = catalogue.vocabulary.numbers(columns.item_ids)[columns.items]  # (E,)
+    codes, item_ids = columns.items
+    item_nums = catalogue.vocabulary.numbers(item_ids)[codes]  # (E,)
     usable = ~ignored & (item_nums >= 0)
     rows = np.flatnonzero(usable & feedback.interest)
-    user_nums, user_rows = rank_by_first(columns.users[rows], len(columns.user_ids))
-    users = Vocabulary(columns.user_ids[row] for row in user_rows.tolist())
-    actions, name_rows = rank_by_first(columns.actions[rows], len(columns.action_names))
-    action_names = tuple(columns.action_names[row] for row in name_rows.tolist())
+    log_users, user_ids = columns.users
+    user_nums, user_rows = rank_by_first(log_users[rows], len(user_ids))
+    users = Vocabulary(user_ids[row] for row in user_rows.tolist())
+    actions, action_names = _known_texts(columns.actions, rows)
     events = EventLog(
         user_nums,
         item_nums[rows],
@@ -105,12 +105,12 @@ def _build(store: Store, items: Sequence[Item], columns: LogColumns, rules: Acti
     )
     device_names: tuple[str, ...] = ()
     if columns.devices is not None:
-        devices, device_names = columns.devices.rows(rows).known()
+        devices, device_names = _known_texts(columns.devices, rows)
         events = replace(events, devices=devices)
     if columns.sessions is not None:
         events = replace(events, sessions=columns.sessions[rows])
     requests = logged_requests(store.log.requested(MOST_REQUESTED), catalogue.vocabulary, rules)
-    numbers = np.full(len(columns.user_ids), MISSING, np.int32)
+    numbers = np.full(len(user_ids), MISSING, np.int32)
     numbers[user_rows] = np.arange(len(user_rows))
     negatives = _negative_log(columns, usable, item_nums, feedback, numbers)
     known = store.users.all()
@@ -149,17 +149,17 @@ def _with_countries(
         return dataset
     codes, names = np.full(len(columns), MISSING, np.int32), tuple[str, ...]()
     if columns.countries is not None:
-        codes, names = columns.countries.known()
+        codes, names = _known_texts(columns.countries)
     countries = Vocabulary(sorted({*names, *of_users.values()}))
     codes = np.append(countries.numbers(names), np.int32(MISSING))[codes]  # the last one of -1
-    log_users = Vocabulary(columns.user_ids)
+    user_codes, log_users = columns.users[0], Vocabulary(columns.users[1])
     given = log_users.numbers(of_users)
     of_attribute = np.full(len(log_users), MISSING, np.int32)
     of_attribute[given[given >= 0]] = countries.numbers(of_users.values())[given >= 0]
-    carried = _carry_forward(columns.users, np.where(heard, codes, MISSING))  # of all events
+    carried = _carry_forward(user_codes, np.where(heard, codes, MISSING))  # of all events
     last = np.full(len(log_users), MISSING, np.int32)
-    last[columns.users] = carried  # of equal users the last write counts
-    own, by_attribute = codes[rows], of_attribute[columns.users[rows]]
+    last[user_codes] = carried  # of equal users the last write counts
+    own, by_attribute = codes[rows], of_attribute[user_codes[rows]]
     filled = np.where(by_attribute >= 0, by_attribute, carried[rows])
     log = replace(dataset.events, countries=np.where(own >= 0, own, filled))
     users = log_users.numbers(dataset.users.ids)  # (U,)
@@ -190,13 +190,13 @@ def _negative_log(
     is_negative = usable & (feedback.exclusions >= 0)
     if not is_negative.any():
         return NegativeLog()
-    rows = np.flatnonzero(usable)
-    pairs = columns.users[rows].astype(np.int64) * (int(item_nums.max()) + 1) + item_nums[rows]
+    users, rows = columns.users[0], np.flatnonzero(usable)
+    pairs = users[rows].astype(np.int64) * (int(item_nums.max()) + 1) + item_nums[rows]
     until = taken_back_at(pairs, feedback.takes_back[rows], columns.timestamps[rows])
     kept = is_negative[rows]
     rows = rows[kept]
     return NegativeLog(
-        user_nums[columns.users[rows]],
+        user_nums[users[rows]],
         item_nums[rows],
         columns.timestamps[rows],
         columns.values[rows].astype(np.float32),
@@ -207,11 +207,25 @@ def _negative_log(
 
 def _impression_log(columns: LogColumns, item_nums: IntArray) -> ImpressionLog:
     """The impressions of known items (E,), -1 = not known."""
-    if IMPRESSION not in columns.action_names:
+    actions, names = columns.actions
+    if IMPRESSION not in names:
         return ImpressionLog()
-    code = columns.action_names.index(IMPRESSION)
-    rows = np.flatnonzero((columns.actions == code) & (item_nums >= 0))
+    rows = np.flatnonzero((actions == names.index(IMPRESSION)) & (item_nums >= 0))
     return ImpressionLog(item_nums[rows], columns.timestamps[rows])
+
+
+def _known_texts(
+    texts: Texts, rows: NDArray[np.intp] | slice = slice(None)
+) -> tuple[IntArray, tuple[str, ...]]:
+    """(E,) int32 codes of some events by first appearance, -1 for no text, and the texts."""
+    codes, names = texts
+    codes, used = rank_by_first(codes[rows], len(names))
+    known = [names[code] for code in used.tolist()]
+    if "" not in known:
+        return codes, tuple(known)
+    none = known.index("")
+    codes = np.where(codes == none, -1, codes - (codes > none)).astype(np.int32)
+    return codes, tuple(name for name in known if name)
 
 
 def _strengths(actions: IntArray, names: Sequence[str], rules: ActionRules) -> FloatArray | None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.events.event import NO_SESSION
-from serendip.data.events.rejections import Rejections
+from serendip.data.events.rejections import NegativeLog
 from serendip.data.events.repeats import Repeats
 from serendip.data.events.search_log import LoggedRequest
 from serendip.data.items.catalogue import Catalogue, Item
@@ -44,7 +44,7 @@ class Targets:
 
     Args:
         numbers: (N,) int32 number in ``Split.catalogue`` of each of its items.
-        rejections: user number -> rejections over time, items numbered as in ``Split.catalogue``.
+        rejections: user number -> negative events, items numbered as in ``Split.catalogue``.
         people: (P,) int32 numbers of the users of all targets of the split, ascending.
         events: (T,) row of each target in the log.
         places: (T,) index of the target in its user's whole history.
@@ -53,7 +53,7 @@ class Targets:
 
     dataset: Dataset
     numbers: IntArray
-    rejections: Mapping[int, Rejections]
+    rejections: Mapping[int, NegativeLog]
     people: IntArray
     events: Rows
     places: Rows
@@ -372,7 +372,7 @@ def _find_targets(
 
 
 def _are_rejected(
-    log: EventLog, rows: Rows, numbers: IntArray, rejections: Mapping[int, Rejections]
+    log: EventLog, rows: Rows, numbers: IntArray, rejections: Mapping[int, NegativeLog]
 ) -> BoolArray:
     rejected = np.zeros(len(rows), np.bool_)
     of_rejecting = np.isin(log.users[rows], list(rejections)) if rejections else rejected

@@ -1,6 +1,6 @@
 """Engine state: everything that a request reads, as one immutable value.
 
-A request uses one state from its first to its last step. Late items (``data.rows.late_rows``) and
+A request uses one state from its first to its last step. Late items (``data.rows.row_array``) and
 deletions make a new state for later requests. A state without any is saved into a generation and
 opened from it (``state_parts``).
 """
@@ -21,7 +21,7 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.events.repeats import Repeats
 from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.reception import Reception
-from serendip.data.rows.late_rows import put_rows
+from serendip.data.rows.row_array import put_rows
 from serendip.data.vocabulary import MISSING
 from serendip.engine.feature_names import REPEAT_FEATURES, context_parts, feature_names
 from serendip.models.base import Recommender

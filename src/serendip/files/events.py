@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serendip.data import BoolArray, Event
-from serendip.data.events.event_table import NUMBERS, TEXTS, list_events, tabulate_events, unify
+from serendip.data.events.event_table import (
+    NUMBERS,
+    TEXTS,
+    join_events,
+    list_events,
+    tabulate_events,
+)
 from serendip.data.limits import EARLIEST, LATEST, MAX_ID_BYTES, MAX_POSITION, MAX_QUERY_CHARS
 from serendip.data.store.validation import event_problem
 from serendip.files.cells import number_sql, quote, strip_sql, text_sql, written_number_sql
@@ -89,7 +95,7 @@ class EventsRead:
     def _read(self, table: Table, most: int | None = None) -> pa.Table:
         # ``unread`` says what is wrong with a number.
         batches = table.read(*self._layers(table), most=most)
-        return unify([self._encode(batch) for batch in batches])
+        return join_events([self._encode(batch) for batch in batches])
 
     def _layers(self, table: Table) -> list[dict[str, str]]:
         cells = {name: table.cell(column) for name, column in self.mapping.items()}

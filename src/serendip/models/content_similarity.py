@@ -32,9 +32,7 @@ from pydantic import Field
 from serendip.config import INTERNAL, Config
 from serendip.data import Dataset, FloatArray, IntArray, ItemFeatures, Query
 from serendip.data.arrays import NO_ITEMS, distinct
-from serendip.data.rows.late_rows import late_numbers, put_rows
-from serendip.data.rows.packed_rows import PackedRows
-from serendip.data.rows.row_array import dot_items, dot_rows
+from serendip.data.rows.row_array import PackedRows, dot_items, dot_rows, late_numbers, put_rows
 from serendip.errors import DataError
 from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import Context, compute_context_weights, compute_contexts

@@ -21,7 +21,7 @@ from serendip.data import Dataset, FloatArray, IntArray, ItemFeatures, Query, Ti
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.artefact import Artefact
 from serendip.data.items.quality import catalogue_prior, has_ratings
-from serendip.data.rows.late_rows import put_rows
+from serendip.data.rows.row_array import put_rows
 from serendip.models.base import Recommender
 from serendip.models.query_scores import PriorOrder, PriorScores, QueryScores
 from serendip.runtime.progress import TrainOptions

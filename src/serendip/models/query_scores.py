@@ -19,7 +19,7 @@ from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, dist
 from serendip.data.artefact import Artefact
 from serendip.data.item_list import ItemList, tie_order, top_k
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
-from serendip.data.rows.late_rows import put_rows
+from serendip.data.rows.row_array import put_rows
 from serendip.models.index.vector_index import VectorIndex
 
 _MOST_COMPARED = 2_000

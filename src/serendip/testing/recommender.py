@@ -14,8 +14,7 @@ from serendip.config import Config, validate
 from serendip.data import AllowedItems, Dataset, FloatArray, History, ItemSet, Query
 from serendip.data.artefact import VALUE_FILE
 from serendip.data.events.event import EXCLUSIONS
-from serendip.data.events.negative_log import NegativeLog
-from serendip.data.events.rejections import Rejected
+from serendip.data.events.rejections import NegativeLog, Rejected
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
 from serendip.models import model_class
 from serendip.models.base import Recommender, ScoreKind, VotingModel

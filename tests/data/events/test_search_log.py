@@ -34,9 +34,12 @@ def test_suggestions_are_no_searches_and_come_with_their_chance_and_click():
         event("u", "", 1.0, "impression", "Heist", "s", "suggest", 7.0),
         event("u", "", 9.0, "click", "noir", "s", "suggest", 0.25),
         event("u", "a", 9.0, "click", "the ma", "", "suggest"),
+        event("u", "", 9.0, "hide", "Heist", "s", "suggest", 0.25),
     ]
     assert read_searches(events, ITEMS, ActionRules()) == []
-    found = {one.key: one for one in read_suggested(events, ActionRules())}
+    # The values are chances of being shown: no low one is a dislike.
+    rules = ActionRules(dislike_at_most=2.0)
+    found = {one.key: one for one in read_suggested(events, rules)}
     assert set(found) == {"noir", "heist"}
     assert (found["noir"].propensity, found["noir"].clicked) == (0.25, True)
     assert (found["heist"].propensity, found["heist"].clicked) == (1.0, False)
@@ -74,15 +77,3 @@ def test_what_is_rejected_is_not_chosen():
     ]
     assert [one.chosen.tolist() for one in read_searches(events, ITEMS, ActionRules())] == [[], []]
     assert similar_choices(events, ActionRules()) == {}
-
-
-def test_a_suggestion_that_was_dismissed_was_not_clicked():
-    events = [
-        event("u", "", 1.0, "impression", "Noir", "s", "suggest", 0.25),
-        event("u", "", 2.0, "hide", "Noir", "s", "suggest", 0.25),
-        event("u", "", 1.0, "impression", "Heist", "s", "suggest", 0.25),
-        event("u", "", 2.0, "click", "Heist", "s", "suggest", 0.25),
-    ]
-    # The values are chances of being shown: no low one is a dislike.
-    found = read_suggested(events, ActionRules(dislike_at_most=2.0))
-    assert {one.key: one.clicked for one in found} == {"noir": False, "heist": True}

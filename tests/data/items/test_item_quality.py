@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 
 from serendip.data import Catalogue, Dataset, EventLog, Item, Query, Vocabulary
-from serendip.data.events.negative_log import NegativeLog
+from serendip.data.events.rejections import NegativeLog
 from serendip.data.items.quality import (
     HALF_LIFE_DAYS,
     QUALITIES,

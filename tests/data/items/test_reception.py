@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from serendip.data.dataset import Dataset
 from serendip.data.events.impression_log import ImpressionLog
-from serendip.data.events.negative_log import NegativeLog
+from serendip.data.events.rejections import NegativeLog
 from serendip.data.items.reception import MOST_DAYS, MOST_IMPRESSIONS, Reception
 from serendip.data.items.starts import DAY_S, find_starts
 

@@ -5,8 +5,7 @@ import pytest
 
 from serendip.data.dataset import AlignedProjection
 from serendip.data.rows.aligned_rows import AlignedRows
-from serendip.data.rows.packed_rows import pack_rows
-from serendip.data.rows.row_array import dot_items, dot_rows
+from serendip.data.rows.row_array import dot_items, dot_rows, pack_rows
 from serendip.testing import draw_unit_vectors
 
 RANDOM = np.random.default_rng(3)

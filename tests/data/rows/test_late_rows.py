@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serendip.data.rows.late_rows import LateRows, late_numbers, put_rows
-from serendip.data.rows.row_array import dot_items, dot_rows
+from serendip.data.rows.row_array import LateRows, dot_items, dot_rows, late_numbers, put_rows
 
 STEPS = st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=4), max_size=12)
 

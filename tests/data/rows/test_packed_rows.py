@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from serendip.data.rows.packed_rows import PackedRows, pack_rows
-from serendip.data.rows.row_array import dot_items, dot_rows
+from serendip.data.rows.row_array import PackedRows, dot_items, dot_rows, pack_rows
 
 NUMBERS = st.floats(-1e3, 1e3, width=32)
 ROWS = arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(1, 5)), elements=NUMBERS)

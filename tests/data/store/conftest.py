@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from postgres_server import PostgresServer, StorePlace
 
+from serendip.data.store.event_log.pack_writer import PackWriter
 from serendip.data.store.store import Store
 
 
@@ -39,3 +41,20 @@ def file_store(file_place: StorePlace) -> Iterator[Store]:
     """A store without rows on SQLite, for tests about the file."""
     with closing(file_place.create()) as opened:
         yield opened
+
+
+@pytest.fixture
+def after_a_pack(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Has something done whenever a pack is written and does not count yet."""
+
+    def begin(act: Callable[[], object]) -> None:
+        write = PackWriter._write
+
+        def write_slowly(self: PackWriter, *arguments: Any) -> Any:
+            written = write(self, *arguments)
+            act()
+            return written
+
+        monkeypatch.setattr(PackWriter, "_write", write_slowly)
+
+    return begin

@@ -16,7 +16,7 @@ from postgres_server import on_both_databases
 from small_shop import WITHOUT_SEARCHES, add_settings
 
 from serendip.data import Event, Item
-from serendip.data.store.tables.copies import DataCopy
+from serendip.data.store.tables.erasures import DataCopy
 from serendip.data.store.tables.generated import Generated
 from serendip.data.users.user import User
 from serendip.engine.artefacts.erasure import PAUSE_S, REST, Eraser, remove_remains

@@ -20,15 +20,14 @@ from serendip.data.api_key import issue_key
 from serendip.data.store.database import open_database
 from serendip.data.store.store import Store
 from serendip.data.store.tables.api_keys import ApiKeys
-from serendip.data.store.tables.copies import DataCopy
+from serendip.data.store.tables.erasures import DataCopy
 from serendip.engine.artefacts.erasure import Eraser
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ConfigError, DataError, SerendipError, StorageError
-from serendip.jobs.backup.folder import BackupFolder
 from serendip.jobs.backup.restore import restore
-from serendip.jobs.backup.save import back_up, verify
+from serendip.jobs.backup.save import BackupFolder, back_up, verify
 from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.versions import seal
 
@@ -125,17 +124,14 @@ def test_a_target_that_is_not_empty_is_left_alone(fresh: Path, tmp_path: Path) -
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["file"]
 
 
-def test_a_backup_has_neither_caches_nor_files_of_users(saved: Path) -> None:
-    names = {path.name for path in saved.iterdir()}
-    assert names == {"manifest.json", "serendip.toml", "serendip.db"}
-
-
 def test_a_workspace_is_never_overwritten(saved: Path, fresh: Path, tmp_path: Path) -> None:
     for place in (fresh, fresh / "serendip.toml"):
         with pytest.raises(ConfigError, match="is not empty"):
             restore(str(saved), place)
     (tmp_path / "empty").mkdir()
     assert restore(str(saved), tmp_path / "empty").items == 60
+    with pytest.raises(ConfigError, match="is a backup"):
+        restore(str(saved), tmp_path / "restored", erasures_of=saved)
 
 
 def _reseal(saved: Path, change: Callable[[dict[str, object]], None]) -> None:
@@ -231,9 +227,9 @@ def patch_copies(monkeypatch: pytest.MonkeyPatch, before: Callable[[str], object
     """Do something before each file that a backup copies, or links or makes."""
     copy = shutil.copyfile
 
-    def patched(source: Path, target: Path) -> None:
-        before(target.name)
-        copy(source, target)
+    def patched(source: Path, target: Path, **options: bool) -> None:
+        before(Path(target).name)
+        copy(source, target, **options)
 
     monkeypatch.setattr(shutil, "copyfile", patched)
 
@@ -382,6 +378,8 @@ def test_a_damaged_generation_does_not_keep_items_and_events_from_coming_back(
 
 
 def test_a_backup_is_verified_without_a_restore(saved: Path) -> None:
+    names = {path.name for path in saved.iterdir()}  # no caches, no files of users
+    assert names == {"manifest.json", "serendip.toml", "serendip.db"}
     assert verify(str(saved)) == sum(path.is_file() for path in saved.rglob("*")) - 1
     _flip(saved / "serendip.db")
     with pytest.raises(ArtefactError, match=r"serendip\.db' is altered"):
@@ -393,10 +391,10 @@ def test_what_a_disk_keeps_otherwise_is_no_backup(
 ) -> None:
     copy = shutil.copyfile
 
-    def rot(source: Path, target: Path) -> None:
-        copy(source, target)
-        if target.name == "serendip.db":
-            _flip(target)
+    def rot(source: Path, target: Path, **options: bool) -> None:
+        copy(source, target, **options)
+        if Path(target).name == "serendip.db":
+            _flip(Path(target))
 
     monkeypatch.setattr(shutil, "copyfile", rot)
     with pytest.raises(StorageError, match="reads back otherwise"):
@@ -418,12 +416,12 @@ def test_copies_are_for_their_owner_alone(saved: Path, tmp_path: Path) -> None:
 def test_of_two_backups_to_one_target_the_first_stays(fresh: Path, tmp_path: Path) -> None:
     workspace, target = Workspace.open(fresh), tmp_path / "saved"
     with closing(workspace.open_store()) as store:
-        with BackupFolder.of(str(target)).claim(tmp_path) as staged:
+        with BackupFolder(str(target)).claim(tmp_path) as staged:
             store.backups.end(DataCopy(str(target), 0, 0))
             with pytest.raises(ConfigError, match="is not empty"):
                 save(fresh, target)
-            (staged / "manifest.json").write_text("first")
-        assert (target / "manifest.json").read_text() == "first"
+            (staged / "manifest.json").write_text(seal({"files": {}}))
+        assert [path.name for path in target.iterdir()] == ["manifest.json"]
         assert [one.place for one in store.backups.all()] == [str(target)]
 
 
@@ -477,11 +475,6 @@ def test_an_erased_item_that_the_backup_did_not_have_yet_stays_out(
     with closing(Store.open(tmp_path / "restored" / "serendip.db")) as store:
         store.import_all([Item("new", "A canary")], [])
         assert store.item("new") is None
-
-
-def test_a_backup_is_no_list_of_erasures(saved: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is a backup"):
-        restore(str(saved), tmp_path / "restored", saved)
 
 
 def test_no_password_is_kept(fresh: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from serendip.data.dataset import AlignedProjection
 from serendip.data.query import History, Query
 from serendip.data.rows.aligned_rows import AlignedRows
-from serendip.data.rows.packed_rows import pack_rows
+from serendip.data.rows.row_array import pack_rows
 from serendip.models.retriever.content_scores import ContentScores, TrainedQueries, text_keys
 from serendip.testing import draw_unit_vectors
 

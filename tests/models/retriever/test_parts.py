@@ -8,7 +8,7 @@ import torch
 
 from serendip.data import Dataset, FloatArray, History, Query
 from serendip.data.query import RetrievalTask
-from serendip.data.rows.packed_rows import PackedRows
+from serendip.data.rows.row_array import PackedRows
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.network import (

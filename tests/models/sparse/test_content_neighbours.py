@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.rows.packed_rows import PackedRows
+from serendip.data.rows.row_array import PackedRows
 from serendip.models.linalg import Sparse
 from serendip.models.sparse.content_neighbours import find_content_neighbours
 

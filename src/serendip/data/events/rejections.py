@@ -1,4 +1,4 @@
-"""Rejections: items excluded for a user by negative events, with the time each one is in force.
+"""Negative events of all users, and the items that they exclude, while they are in force.
 
 The latest of a user's events on an item decides: a negative event rejects it, a later like or
 rating revokes the rejection (see ``ActionRules``).
@@ -6,7 +6,7 @@ rating revokes the rejection (see ``ActionRules``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from serendip.data.arrays import (
     NO_ITEMS,
     BoolArray,
+    FloatArray,
     IntArray,
     TimeArray,
     are_within,
     distinct,
+    take_rows,
 )
+from serendip.data.artefact import Artefact
 from serendip.data.events.event import EXCLUSIONS, Exclusion
 
 ExclusionArray: TypeAlias = NDArray[np.int8]  # into ``EXCLUSIONS``; -1 = the event is not negative
@@ -71,25 +74,56 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rejections:
-    """Rejections of one user over time, one row per negative event.
+class NegativeLog(Artefact):
+    """Negative events in order of time, used for item quality and exclusions.
+
+    They are kept apart from the interactions that models learn from.
 
     Args:
-        item_nums: (K,) int32 item numbers.
-        since: (K,) float64 Unix seconds of the event.
+        users: (K,) int32 user numbers; -1 = a user without interactions.
+        items: (K,) int32 item numbers.
+        timestamps: (K,) float64 Unix seconds, non-decreasing.
+        values: (K,) float32, NaN where the event had none.
+        exclusions: (K,) int8 reach of each exclusion, see ``EXCLUSIONS``.
         until: (K,) float64 when it was revoked; infinite = still in force.
-        exclusions: (K,) int8 reach of the exclusion, ``SEEN`` or more.
     """
 
-    item_nums: IntArray = field(default_factory=lambda: NO_ITEMS)
-    since: TimeArray = field(default_factory=lambda: np.empty(0))
-    until: TimeArray = field(default_factory=lambda: np.empty(0))
+    users: IntArray = field(default_factory=lambda: NO_ITEMS)
+    items: IntArray = field(default_factory=lambda: NO_ITEMS)
+    timestamps: TimeArray = field(default_factory=lambda: np.empty(0))
+    values: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
     exclusions: ExclusionArray = field(default_factory=lambda: np.empty(0, np.int8))
+    until: TimeArray = field(default_factory=lambda: np.empty(0))
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def before(self, time: float) -> NegativeLog:
+        """Events strictly before a time; later revocations are undone."""
+        part = take_rows(self, self.timestamps < time)
+        return replace(part, until=np.where(part.until < time, part.until, np.inf))
+
+    def renumbered(self, users: IntArray, items: IntArray) -> NegativeLog:
+        """Map to new user and item numbers, given by old number; -1 = dropped."""
+        users = np.append(users, np.int32(-1))  # a user without interactions stays -1
+        moved = replace(self, users=users[self.users], items=items[self.items])
+        return take_rows(moved, moved.items >= 0)
+
+    def of_users(self, items: IntArray) -> dict[int, NegativeLog]:
+        """User number -> what rejects items, whose numbers are mapped by ``items``."""
+        rows = np.flatnonzero((self.users >= 0) & (self.exclusions >= SEEN))
+        rows = rows[np.argsort(self.users[rows], kind="stable")]
+        users, begins = np.unique(self.users[rows], return_index=True)
+        parts: list[NDArray[np.intp]] = np.split(rows, begins[1:])
+        moved = replace(self, items=items[self.items])
+        return {
+            user: take_rows(moved, part) for user, part in zip(users.tolist(), parts, strict=False)
+        }
 
     def at(self, time: float) -> Rejected:
-        """The rejections in force at ``time``, by events strictly before it."""
-        in_force = (self.since < time) & (self.until >= time)
-        return Rejected.of(self.item_nums[in_force], self.exclusions[in_force])
+        """What is in force at ``time``, by events strictly before it."""
+        in_force = (self.timestamps < time) & (self.until >= time)
+        return Rejected.of(self.items[in_force], self.exclusions[in_force])
 
 
 def taken_back_at(

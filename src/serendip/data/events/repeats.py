@@ -27,7 +27,7 @@ from serendip.data.dataset import Dataset, EventLog
 from serendip.data.items.catalogue import Item
 from serendip.data.items.semantic_ids import first_codes
 from serendip.data.query import History
-from serendip.data.rows.late_rows import put_rows
+from serendip.data.rows.row_array import put_rows
 from serendip.errors import ConfigError
 from serendip.runtime.budget import parse_duration
 

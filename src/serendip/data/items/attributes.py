@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, IntArray, TimeArray, locate, take_ranges
-from serendip.data.rows.late_rows import put_rows
+from serendip.data.rows.row_array import put_rows
 from serendip.data.rows.strings import Strings
 
 Attribute: TypeAlias = str | float | tuple[str, ...]

@@ -18,7 +18,7 @@ from serendip.data.items.attributes import (
     is_code_name,
 )
 from serendip.data.items.table import Item, ItemTable
-from serendip.data.rows.late_rows import put_rows
+from serendip.data.rows.row_array import put_rows
 from serendip.data.rows.strings import Strings
 from serendip.data.vocabulary import Vocabulary
 

@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, take_ranges
 from serendip.data.artefact import Artefact
 from serendip.data.items.catalogue import Attribute, Item
-from serendip.data.rows.late_rows import put_rows
-from serendip.data.rows.packed_rows import PackedRows
+from serendip.data.rows.row_array import PackedRows, put_rows
 from serendip.data.text import MAX_CHARACTERS, normalise, tokens
 
 

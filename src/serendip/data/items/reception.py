@@ -18,7 +18,7 @@ from serendip.data.arrays import BoolArray, IntArray, TimeArray
 from serendip.data.artefact import Artefact
 from serendip.data.dataset import Dataset
 from serendip.data.items.starts import DAY_S
-from serendip.data.rows.late_rows import put_rows
+from serendip.data.rows.row_array import put_rows
 
 MOST_IMPRESSIONS = 20  # without a choice, after which an item is no longer new
 MOST_DAYS = 30.0  # by which a new item may have become available before the newest of them

@@ -17,53 +17,47 @@ from numpy.typing import NDArray
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.artefact import Artefact
 from serendip.data.dataset import AlignedProjection
-from serendip.data.rows.late_rows import put_rows
-from serendip.data.rows.packed_rows import PackedRows
-from serendip.data.rows.row_array import ROWS_PER_BLOCK, RowArray, dot_items, dot_rows
+from serendip.data.rows.row_array import (
+    ROWS_PER_BLOCK,
+    PackedRows,
+    RowArray,
+    dot_items,
+    dot_rows,
+    put_rows,
+)
 
 
 class AlignedRows(RowArray, Artefact):
-    """Aligned unit vectors (N, C) float32 of content vectors; rows of zeros stay zeros.
+    """Aligned unit vectors (N, C) float32 of content (N, C); rows of zeros stay zeros.
 
-    Args:
-        content: (N, C) rows.
-        lengths: (N,) float32 lengths of the projected rows, 1 where they are zero.
+    The lengths (N,) are those of the projected rows, 1 where they are zero.
     """
 
-    __slots__ = ("content", "lengths", "projection")
+    __slots__ = ("content", "dtype", "lengths", "projection", "shape")
 
     def __init__(
         self, projection: AlignedProjection, content: FloatArray, lengths: FloatArray
     ) -> None:
         self.projection, self.content, self.lengths = projection, content, lengths
+        self.shape, self.dtype = content.shape, np.dtype(np.float32)
 
     @classmethod
     def of(cls, projection: AlignedProjection, content: FloatArray) -> Self:
         """Measure the lengths of the projected rows of content."""
         return cls(projection, content, _lengths(projection, content))
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(N, C)."""
-        return self.content.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """float32."""
-        return np.dtype(np.float32)
-
     def take(self, numbers: NDArray[np.integer]) -> FloatArray:
-        """Rows (..., C) of the numbers (...)."""
+        """See ``RowArray``."""
         rows = self.projection.apply(self.content[numbers])
         return np.asarray(rows / self.lengths[numbers][..., None], np.float32)
 
     def dot(self, vectors: FloatArray) -> FloatArray:
-        """``vectors @ rows.T`` (B, N), by products with the content."""
+        """See ``RowArray``."""
         products = dot_rows(self.projection.apply_transposed(vectors), self.content)
         return np.asarray(products / np.asarray(self.lengths), np.float32)
 
     def dot_items(self, numbers: NDArray[np.integer], vector: FloatArray) -> FloatArray:
-        """Products (M,) with a vector (C,), by products with the content."""
+        """See ``RowArray``."""
         turned = self.projection.apply_transposed(vector[None])[0]
         return np.asarray(dot_items(self.content, numbers, turned) / self.lengths[numbers])
 
@@ -79,7 +73,7 @@ class AlignedRows(RowArray, Artefact):
         return type(self)(self.projection, put_rows(self.content, numbers, content), lengths)
 
     def stored(self) -> dict[str, Any]:
-        """The projection, the packed content and the lengths."""
+        """See ``Artefact``."""
         content = PackedRows.of(self.content)
         return {"projection": self.projection, "content": content, "lengths": self.lengths}
 

@@ -39,6 +39,5 @@ def to_arrow(values: NDArray[Any]) -> pa.Array:
     import pyarrow as pa
 
     whole = np.ascontiguousarray(values)
-    kinds = {"int32": pa.int32(), "int64": pa.int64(), "float64": pa.float64()}
-    kind = kinds[whole.dtype.name]
+    kind = pa.from_numpy_dtype(whole.dtype)
     return pa.Array.from_buffers(kind, len(whole), [None, pa.py_buffer(whole)])

@@ -10,7 +10,6 @@ from __future__ import annotations
 import zlib
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self, overload
 
 import numpy as np
@@ -18,18 +17,12 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray
 from serendip.data.artefact import Artefact
-from serendip.errors import ArtefactError
 
 _PART = 65_536  # decoded at once in a loop over a column
 
 
 class Strings(Sequence[str], Artefact):
-    """An immutable sequence of N strings.
-
-    Args:
-        text: (T,) uint8, the UTF-8 of all strings, one after the other.
-        starts: (N + 1,) int64 offsets of the strings.
-    """
+    """An immutable sequence of N strings: their UTF-8 (T,), and N + 1 offsets of them."""
 
     __slots__ = ("_offsets", "_view", "starts", "text")
 
@@ -70,17 +63,14 @@ class Strings(Sequence[str], Artefact):
         return [self[row] for row in rows]
 
     def stored(self) -> dict[str, Any]:
-        """The bytes and the offsets."""
+        """See ``Artefact``."""
         return {"text": self.text, "starts": self.starts}
 
 
 class StringIndex(Mapping[str, int], Artefact):
-    """String -> its row in a column of distinct strings.
+    """String -> its row in a column of N distinct strings.
 
-    Args:
-        strings: the column, N strings.
-        hashes: (N,) uint32 hashes of the strings, ascending.
-        rows: (N,) int32 row of each hash.
+    ``hashes`` (N,) of the strings are ascending, ``rows`` (N,) has the row of each.
     """
 
     __slots__ = ("_hash_view", "_row_view", "hashes", "rows", "strings")
@@ -113,9 +103,6 @@ class StringIndex(Mapping[str, int], Artefact):
             raise KeyError(string)
         return row
 
-    def __contains__(self, string: object) -> bool:
-        return isinstance(string, str) and self.find(string) >= 0
-
     def __len__(self) -> int:
         return len(self.strings)
 
@@ -123,19 +110,9 @@ class StringIndex(Mapping[str, int], Artefact):
         return iter(self.strings)
 
     def stored(self) -> dict[str, Any]:
-        """The strings and their hashes."""
+        """See ``Artefact``."""
         return {"strings": self.strings, "hashes": self.hashes, "rows": self.rows}
 
 
 def _hash(string: str) -> int:
     return zlib.crc32(string.encode("utf-8", "surrogatepass"))
-
-
-def map_array(path: Path) -> NDArray[Any]:
-    """Map an npy file into memory, read-only."""
-    try:
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
-        raise ArtefactError(
-            f"{path} has no readable array: {error}.", "Train the model again."
-        ) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,7 @@ ITEM_NAMES = ("item_id", "title", "description", "attributes", "available_from")
 
 def item_values(item: Item) -> tuple[str, str, str, str, float | None]:
     """The values of ``ITEM_NAMES``."""
-    attributes = json.dumps(dict(item.attributes), ensure_ascii=False, allow_nan=False)
+    attributes = write_attributes(item.attributes)
     return item.item_id, item.title, item.description, attributes, item.available_from
 
 
@@ -31,11 +31,7 @@ def tabulate_items(items: Iterable[Item]) -> pa.Table:
 
 
 def last_of_each(table: pa.Table) -> tuple[pa.Table, list[str]]:
-    """Keep the last row of each id, at the place of its first one.
-
-    Returns:
-        the table, and the ids of the rows that repeat an id, in their order.
-    """
+    """Keep the last row of each id, at the place of its first one; and the ids of the others."""
     ids = table["item_id"].combine_chunks().dictionary_encode()
     if len(ids.dictionary) == len(table):
         return table, []
@@ -60,14 +56,13 @@ def list_items(table: pa.Table) -> list[Item]:
     return items_of(zip(*columns, strict=True))
 
 
+def write_attributes(attributes: Mapping[str, Attribute]) -> str:
+    """Attributes as JSON text."""
+    return json.dumps(dict(attributes), ensure_ascii=False, allow_nan=False)
+
+
 def read_attributes(text: str) -> dict[str, Attribute]:
     """Read attributes from their JSON text."""
     values: dict[str, Any] = json.loads(text)
-    return {
-        name: tuple(value)
-        if isinstance(value, list)
-        else value
-        if isinstance(value, str)
-        else float(value)
-        for name, value in values.items()
-    }
+    kinds: Mapping[type, Callable[[Any], Attribute]] = {list: tuple, str: str}
+    return {name: kinds.get(type(value), float)(value) for name, value in values.items()}

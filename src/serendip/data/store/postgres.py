@@ -7,9 +7,8 @@ server's settings decide what durable means, but ``synchronous_commit = off`` is
 
 A machine that falls silent, without power or behind a network that is cut, is given up by the other
 side after ``SILENCE_S``, and what it held is free. A process that stops inside a write, on a
-machine that runs, is given up after ``IDLE_S``.
-
-Several workspaces may share a database: each has a schema of its own, which ``search_path`` names.
+machine that runs, is given up after ``IDLE_S``. Several workspaces may share a database: each has a
+schema of its own, which ``search_path`` names.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
 
@@ -31,10 +29,10 @@ from serendip.errors import (
     BusyError,
     ConfigError,
     DiskFullError,
-    ExtraMissing,
     LostConnectionError,
     StorageError,
 )
+from serendip.runtime.extras import of_extra
 
 LEAST_VERSION = 15
 _POOL, _MORE = 4, 12
@@ -62,12 +60,9 @@ _LIMIT_IDLE = f"""set_config('idle_in_transaction_session_timeout',
     CASE current_setting('idle_in_transaction_session_timeout') WHEN '0' THEN '{IDLE_S}s'
     ELSE current_setting('idle_in_transaction_session_timeout') END, true)"""
 _ALLOW_IDLE = "set_config('idle_in_transaction_session_timeout', '0', true)"
-_TAKE_NAME_LOCK = (
-    f"SELECT pg_try_advisory_lock({_NAME_LOCK}, hashtext(current_schema() || ' ' || %s::text))"
-)
-_RELEASE_NAME_LOCK = (
-    f"SELECT pg_advisory_unlock({_NAME_LOCK}, hashtext(current_schema() || ' ' || %s::text))"
-)
+_NAME = f"({_NAME_LOCK}, hashtext(current_schema() || ' ' || %s::text))"
+_TAKE_NAME_LOCK = f"SELECT pg_try_advisory_lock{_NAME}"
+_RELEASE_NAME_LOCK = f"SELECT pg_advisory_unlock{_NAME}"
 _PREPARE = f"""
 SELECT current_schema(),
        set_config('lock_timeout', %s, false),
@@ -94,14 +89,7 @@ _BUSY_STATES: Mapping[str, tuple[str, str]] = {
 _LOST_STATES = ("08", "57P")
 # There is no state yet.
 _NOT_CONNECTED = ("connection failed", "connection is bad", "connection timeout")
-_ERASABLE = (
-    "events",
-    "pack_rows",
-    "pack_names",
-    "items",
-    "users",
-    "generated_rows",
-)
+_ERASABLE = ("events", "pack_rows", "pack_names", "items", "users", "generated_rows")
 _OLDEST_READER = """
 SELECT min(pg_snapshot_xmax(pg_current_snapshot())::text::bigint - age(backend_xmin))
 FROM pg_stat_activity
@@ -111,15 +99,7 @@ READERS_S = 10.0  # how long a scrub waits for readers of an older state
 
 
 class PostgresDatabase(Database):
-    """One PostgreSQL database, or one schema of it.
-
-    Args:
-        url: ``postgresql+psycopg://...``; it is never shown.
-
-    Raises:
-        ConfigError: the URL cannot be read.
-        ExtraMissing: a package is not installed.
-    """
+    """One PostgreSQL database, or one schema of it, by a URL that is never shown."""
 
     dialect = "postgresql"
     is_remote = True
@@ -135,19 +115,13 @@ class PostgresDatabase(Database):
     _set_last_number = ("SELECT setval(pg_get_serial_sequence(:table, :column), :number)",)
 
     def __init__(self, url: str, busy_timeout_s: float) -> None:
-        if find_spec("psycopg") is None:
-            raise ExtraMissing(
-                "a database on PostgreSQL needs psycopg.",
-                'Run `pip install "serendip[postgres]"`.',
-            )
-        import psycopg
-
+        with of_extra("postgres", "the driver of PostgreSQL"):
+            import psycopg
         try:
             self._url = make_url(url)
         except (ArgumentError, ValueError):  # a port that is no number
-            raise ConfigError(
-                "[store] url cannot be read.", "See `[store]` in the guide."
-            ) from None
+            hint = "See `[store]` in the guide."
+            raise ConfigError("[store] url cannot be read.", hint) from None
         self._lost: type[Exception] = psycopg.OperationalError
         self._lock_timeout = f"{max(1, round(busy_timeout_s * 1000))}ms"
         self._retry_at, self._retry_lock = 0.0, threading.Lock()
@@ -180,16 +154,16 @@ class PostgresDatabase(Database):
         connection.autocommit = False
         version = connection.info.server_version // 10_000
         encoding = connection.info.parameter_status("server_encoding")
+        problem = ""
         if version < LEAST_VERSION:
             problem = f"is served by PostgreSQL {version}; {LEAST_VERSION} is the oldest that works"
         elif encoding != "UTF8":
             problem = f"has the encoding {encoding}; create one with ENCODING 'UTF8'"
         elif schema is None:
             problem = "lacks the schema that search_path names; create it"
-        else:
-            return
-        connection.close()
-        raise StorageError(f"database {self.name} {problem}.")
+        if problem:
+            connection.close()
+            raise StorageError(f"database {self.name} {problem}.")
 
     def _translate(self, error: Exception) -> StorageError:
         cause = getattr(error, "orig", None) or error
@@ -218,9 +192,9 @@ class PostgresDatabase(Database):
         )
 
     def _find_problem(self) -> str:
-        if self._show("transaction_read_only") == "on":
-            return f"database {self.name} cannot be written to: its server is read-only."
-        return ""
+        if self._show("transaction_read_only") == "off":
+            return ""
+        return f"database {self.name} cannot be written to: its server is read-only."
 
     def _show(self, name: str) -> str:
         with self._errors(), self._engine.connect() as connection:
@@ -240,9 +214,6 @@ class PostgresDatabase(Database):
         """Write the tables that an erasure touches again (``VACUUM FULL``).
 
         Bytes stay in the server's write-ahead log until it recycles it, and in its backups.
-
-        Returns:
-            whether the bytes are gone from the tables; readers of an older state keep them.
         """
         import psycopg
 
@@ -297,9 +268,8 @@ class PostgresDatabase(Database):
         with self._retry_lock:
             if self._retry_at:
                 if time.monotonic() < self._retry_at:
-                    raise psycopg.OperationalError(
-                        "connection timeout: the server was silent a moment ago"
-                    )
+                    problem = "connection timeout: the server was silent a moment ago"
+                    raise psycopg.OperationalError(problem)
                 self._retry_at = math.inf
         arguments, options = self._engine.dialect.create_connect_args(self._url)
         connect: Any = psycopg.connect

@@ -1,234 +1,250 @@
 """Database schema of the store: tables, and the statements that several modules use.
 
-The tables work on SQLite and PostgreSQL alike. ``items`` keeps a deleted item as a tombstone with
-a new version, so that incremental readers see the deletion. ``origin`` says who wrote a row last,
-``file`` or ``api``: an import replaces only rows that came from files. ``events`` is the tail of
-the event log: what the API appended since events were packed last. ``pack_rows`` has one row for
-each user of a pack (``event_log.packs``), ``packs`` names the packs that count, ``pack_names`` has
-what the events of a pack share. ``users`` holds attributes of users, ``api_keys`` the keys of the
-service without their secrets. ``generated_rows`` has what an LLM or a rule wrote about items, apart
-from the catalogue's own columns, and ``llm_calls`` every request to an LLM. ``erased_users`` knows
-by digests who was erased; ``copies`` names the backups that were made, and the files with users or
-items.
+``items`` keeps a deleted item as a tombstone with a new version, so that incremental readers see
+the deletion. ``origin`` says who wrote a row last, ``file`` or ``api``: an import replaces only
+rows that came from files. ``events`` is the tail of the event log: what the API appended since
+events were packed last. ``pack_rows`` has one row for each user of a pack (``event_log.packs``),
+``packs`` names the packs that count, ``pack_names`` has what the events of a pack share.
+``generated_rows`` has what an LLM or a rule wrote about items, ``llm_calls`` every request to an
+LLM. ``erased_users`` knows by digests who was erased.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from operator import attrgetter
 from typing import Any, Final, Literal, TypeAlias
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Connection,
-    Double,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    Text,
-    bindparam,
-    false,
-    literal_column,
-    not_,
-    select,
-)
-from sqlalchemy.dialects import postgresql
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql import ClauseElement
 from sqlalchemy.types import TypeEngine
 
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
 from serendip.data.store.event_log.packs import TEXTS
 from serendip.data.store.item_rows import ITEM_NAMES, item_values
-from serendip.data.store.upsert import Insert, insert_into, upsert
 
+Insert: TypeAlias = sqlite.Insert | postgresql.Insert
+Order: TypeAlias = Callable[[Mapping[str, Any]], Any]
 Origin: TypeAlias = Literal["file", "api"]
 FROM_FILE: Final = "file"
 FROM_API: Final = "api"
 
-METADATA = MetaData()
+METADATA = sa.MetaData()
 # Compares by its bytes: the same order on both.
-TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 
 def name_type(length: int) -> TypeEngine[str]:
     """A text of few characters that compares by its bytes."""
-    return String(length).with_variant(postgresql.VARCHAR(length, collation="C"), "postgresql")
+    return sa.String(length).with_variant(postgresql.VARCHAR(length, collation="C"), "postgresql")
 
 
-def _texts(*names: str) -> list[Column[str]]:
-    return [Column(name, TEXT, nullable=False) for name in names]
+def _table(name: str, *columns: sa.Column[Any], **options: Any) -> sa.Table:
+    return sa.Table(name, METADATA, *columns, **options)
 
 
-def _numbers(*names: str) -> list[Column[int]]:
-    return [Column(name, BigInteger, nullable=False) for name in names]
+_key = partial(sa.Column, primary_key=True)
+
+
+def _columns(kind: Any, *names: str, nullable: bool = False) -> list[sa.Column[Any]]:
+    return [sa.Column(name, kind, nullable=nullable) for name in names]
 
 
 # SQLite auto-increments only a column of exactly this type.
-_SERIAL = BigInteger().with_variant(Integer, "sqlite")
+_SERIAL = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
-ITEMS = Table(
+ITEMS = _table(
     "items",
-    METADATA,
-    Column("item_id", TEXT, primary_key=True),
-    Column("number", BigInteger, nullable=False, unique=True),
-    Column("version", BigInteger, nullable=False, unique=True),
-    Column("deleted", Boolean, nullable=False, server_default=false()),
-    Column("origin", name_type(8), nullable=False),
-    *_texts("title", "description", "attributes"),
-    Column("available_from", Double, nullable=True),
+    _key("item_id", TEXT),
+    sa.Column("number", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("version", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("deleted", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("origin", name_type(8), nullable=False),
+    *_columns(TEXT, "title", "description", "attributes"),
+    *_columns(sa.Double, "available_from", nullable=True),
 )
 
-EVENTS = Table(
+EVENTS = _table(
     "events",
-    METADATA,
-    Column("seq", _SERIAL, primary_key=True, autoincrement=True),
-    Column("event_id", TEXT, nullable=True, unique=True),
-    *_texts("user_id", "item_id"),
-    Column("timestamp", Double, nullable=False),
-    Column("action", TEXT, nullable=False),
-    Column("value", Double, nullable=True),
-    *_texts("query", "request_id"),
-    Column("position", Integer, nullable=True),
-    *_texts("surface", "session_id"),
-    Column("country", TEXT, nullable=False, server_default=""),
-    Column("device", TEXT, nullable=False, server_default=""),
-    Column("propensity", Double, nullable=True),
+    sa.Column("seq", _SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("event_id", TEXT, nullable=True, unique=True),
+    *_columns(TEXT, "user_id", "item_id"),
+    sa.Column("timestamp", sa.Double, nullable=False),
+    sa.Column("action", TEXT, nullable=False),
+    *_columns(sa.Double, "value", nullable=True),
+    *_columns(TEXT, "query", "request_id"),
+    sa.Column("position", sa.Integer, nullable=True),
+    *_columns(TEXT, "surface", "session_id"),
+    *(sa.Column(name, TEXT, nullable=False, server_default="") for name in ("country", "device")),
+    *_columns(sa.Double, "propensity", nullable=True),
     sqlite_autoincrement=True,
 )
-Index("events_of_user", EVENTS.c.user_id, EVENTS.c.timestamp, EVENTS.c.seq)
+sa.Index("events_of_user", EVENTS.c.user_id, EVENTS.c.timestamp, EVENTS.c.seq)
 
-PACKS = Table(
+PACKS = _table(
     "packs",
-    METADATA,
-    Column("pack", BigInteger, primary_key=True, autoincrement=False),
-    Column("origin", name_type(8), nullable=False),
-    *_numbers("first_seq", "last_seq", "events"),
-    Column("stale", Boolean, nullable=False, server_default=false()),
-    Column("fields", TEXT, nullable=False),
+    _key("pack", sa.BigInteger, autoincrement=False),
+    sa.Column("origin", name_type(8), nullable=False),
+    *_columns(sa.BigInteger, "first_seq", "last_seq", "events"),
+    sa.Column("stale", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("fields", TEXT, nullable=False),
 )
 
-PACK_NAMES = Table(
+PACK_NAMES = _table(
     "pack_names",
-    METADATA,
-    Column("pack", BigInteger, primary_key=True, autoincrement=False),
-    Column("name", name_type(16), primary_key=True),
-    Column("count", BigInteger, nullable=False),
-    Column("content", LargeBinary, nullable=False),
+    _key("pack", sa.BigInteger, autoincrement=False),
+    _key("name", name_type(16)),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
 )
 
-PACK_ROWS = Table(
+PACK_ROWS = _table(
     "pack_rows",
-    METADATA,
-    Column("pack", BigInteger, primary_key=True, autoincrement=False),
-    Column("user_id", TEXT, primary_key=True),
-    *_numbers("events", "last"),
-    Column("newest", Double, nullable=False),
-    Column("records", LargeBinary, nullable=False),
-    *(Column(name, LargeBinary, nullable=True) for name in TEXTS),
+    _key("pack", sa.BigInteger, autoincrement=False),
+    _key("user_id", TEXT),
+    *_columns(sa.BigInteger, "events", "last"),
+    *_columns(sa.Double, "newest"),
+    *_columns(sa.LargeBinary, "records"),
+    *_columns(sa.LargeBinary, *TEXTS, nullable=True),
 )
 # Has what counting users needs, so that it reads no array.
-Index("packs_of_user", PACK_ROWS.c.user_id, PACK_ROWS.c.pack, PACK_ROWS.c.events)
+sa.Index("packs_of_user", PACK_ROWS.c.user_id, PACK_ROWS.c.pack, PACK_ROWS.c.events)
 
-GENERATED = Table(
+GENERATED = _table(
     "generated_rows",
-    METADATA,
-    Column("kind", name_type(8), primary_key=True),
-    Column("item_id", TEXT, primary_key=True),
-    Column("name", TEXT, primary_key=True),
-    Column("source", name_type(8), primary_key=True),
-    *_texts("value", "model", "prompt"),
-    Column("digest", name_type(64), nullable=False),
-    Column("active", Boolean, nullable=False, server_default=false()),
+    _key("kind", name_type(8)),
+    _key("item_id", TEXT),
+    _key("name", TEXT),
+    _key("source", name_type(8)),
+    *_columns(TEXT, "value", "model", "prompt"),
+    sa.Column("digest", name_type(64), nullable=False),
+    sa.Column("active", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
-LLM_CALLS = Table(
+LLM_CALLS = _table(
     "llm_calls",
-    METADATA,
-    Column("number", Integer, primary_key=True),
-    *_texts("job", "prompt"),
-    Column("prompt_digest", name_type(16), nullable=False),
-    Column("model", TEXT, nullable=False),
-    Column("data", name_type(64), nullable=False),
-    Column("state", name_type(8), nullable=False),
-    *_texts("failure", "answer"),
-    Column("sent", BigInteger, nullable=True),
-    Column("answered", BigInteger, nullable=True),
-    Column("seconds", Double, nullable=True),
-    Column("price", Double, nullable=False),
-    Column("sent_at", Double, nullable=False),
+    sa.Column("number", sa.Integer, primary_key=True),
+    *_columns(TEXT, "job", "prompt"),
+    sa.Column("prompt_digest", name_type(16), nullable=False),
+    sa.Column("model", TEXT, nullable=False),
+    sa.Column("data", name_type(64), nullable=False),
+    sa.Column("state", name_type(8), nullable=False),
+    *_columns(TEXT, "failure", "answer"),
+    *_columns(sa.BigInteger, "sent", "answered", nullable=True),
+    *_columns(sa.Double, "seconds", nullable=True),
+    *_columns(sa.Double, "price", "sent_at"),
     sqlite_autoincrement=True,
 )
-Index("llm_calls_of_job", LLM_CALLS.c.job)
-Index("llm_calls_about", LLM_CALLS.c.data)
+sa.Index("llm_calls_of_job", LLM_CALLS.c.job)
+sa.Index("llm_calls_about", LLM_CALLS.c.data)
 
-USER_TABLE = Table(
-    "users",
-    METADATA,
-    Column("user_id", TEXT, primary_key=True),
-    Column("attributes", TEXT, nullable=False),
-    Column("origin", name_type(8), nullable=False),
+USER_TABLE = _table(
+    "users", _key("user_id", TEXT), *_columns(TEXT, "attributes"), *_columns(name_type(8), "origin")
 )
 
-KEY_TABLE = Table(
+KEY_TABLE = _table(
     "api_keys",
-    METADATA,
-    Column("key_id", name_type(32), primary_key=True),
-    *_texts("name", "scopes", "hash"),
-    Column("created", Double, nullable=False),
-    Column("expires", Double, nullable=True),
-    Column("revoked", Double, nullable=True),
+    _key("key_id", name_type(32)),
+    *_columns(TEXT, "name", "scopes", "hash"),
+    sa.Column("created", sa.Double, nullable=False),
+    *_columns(sa.Double, "expires", "revoked", nullable=True),
 )
 
-ERASED_USERS = Table(
+ERASED_USERS = _table(
     "erased_users",
-    METADATA,
-    Column("digest", name_type(64), primary_key=True),
-    Column("moment", Double, nullable=False),
-    Column("removals", BigInteger, nullable=False),
-    Column("until", Double, nullable=False),
+    _key("digest", name_type(64)),
+    sa.Column("moment", sa.Double, nullable=False),
+    sa.Column("removals", sa.BigInteger, nullable=False),
+    sa.Column("until", sa.Double, nullable=False),
 )
 
-COPIES = Table(
+COPIES = _table(
     "copies",
-    METADATA,
-    Column("kind", name_type(8), primary_key=True),
-    Column("place", TEXT, primary_key=True),
-    *_numbers("removals", "item_version"),
+    _key("kind", name_type(8)),
+    _key("place", TEXT),
+    *_columns(sa.BigInteger, "removals", "item_version"),
 )
 
-META = Table(
-    "meta",
-    METADATA,
-    Column("key", name_type(64), primary_key=True),
-    Column("value", TEXT, nullable=False),
-)
+META = _table("meta", _key("key", name_type(64)), *_columns(TEXT, "value"))
 
 _CONTENT = ("title", "description", "attributes", "available_from")
 EVENT_NAMES = tuple(name for name in EVENTS.c.keys() if name != "seq")  # filled by ``event_row``
 _EVENT_VALUES = attrgetter(*EVENT_NAMES)
 
-FROM_FILES = select(ITEMS.c.item_id).where(not_(ITEMS.c.deleted), ITEMS.c.origin == FROM_FILE)
-BLANK_ITEMS = select(ITEMS.c.item_id).where(
+FROM_FILES = sa.select(ITEMS.c.item_id).where(sa.not_(ITEMS.c.deleted), ITEMS.c.origin == FROM_FILE)
+BLANK_ITEMS = sa.select(ITEMS.c.item_id).where(
     *(ITEMS.c.deleted, ITEMS.c.origin == FROM_API, ITEMS.c.title == ""),
     *(ITEMS.c.description == "", ITEMS.c.attributes == "{}"),
 )
-META_VALUE = select(META.c.value).where(META.c.key == bindparam("name"))
+META_VALUE = sa.select(META.c.value).where(META.c.key == sa.bindparam("name"))
+
+
+def insert_into(dialect: str, table: sa.Table, names: Sequence[str] = ()) -> Insert:
+    """An INSERT that takes ``on_conflict_...``; with names of columns, for ``insert_rows``."""
+    if dialect != "postgresql":
+        insert = sqlite.insert(table)
+        return insert.values({name: sa.bindparam(name) for name in names}) if names else insert
+    if not names:
+        return postgresql.insert(table)
+    arrays = [
+        sa.bindparam(name, type_=postgresql.ARRAY(table.c[name].type, dimensions=1))
+        for name in names
+    ]
+    rows = sa.func.unnest(*arrays).table_valued(*names).render_derived()
+    return postgresql.insert(table).from_select(list(names), sa.select(rows))
+
+
+def upsert(
+    connection: sa.Connection,
+    table: sa.Table,
+    rows: Sequence[Mapping[str, Any]],
+    if_changed: Sequence[str] = (),
+) -> None:
+    """Insert whole rows, at least one, or replace those of their keys, where these have changed."""
+    insert = insert_into(connection.dialect.name, table)
+    new = insert.excluded
+    changes = {column.name: new[column.name] for column in table.c if not column.primary_key}
+    differs = [table.c[name].is_distinct_from(new[name]) for name in if_changed]
+    condition = sa.or_(*differs) if differs else None
+    upsert = insert.on_conflict_do_update(
+        index_elements=list(table.primary_key), set_=changes, where=condition
+    )
+    connection.execute(upsert, rows)
+
+
+@lru_cache(maxsize=64)
+def driver_form(statement: ClauseElement, dialect: sa.Dialect) -> tuple[str, Order]:
+    """A statement for the driver, which is faster: its text, and what orders named values."""
+    compiled: Any = statement.compile(dialect=dialect)
+    if not compiled.positional:
+        return compiled.string, dict
+    places = list(compiled.positiontup)
+    return compiled.string, lambda values: tuple([values[name] for name in places])
+
+
+def insert_rows(
+    connection: sa.Connection, statement: Insert, rows: Sequence[Mapping[str, Any]]
+) -> int:
+    """Insert many rows; how many were new. A server takes them as one array per column."""
+    if not rows:
+        return 0
+    if connection.dialect.name == "postgresql":
+        arrays = {name: [row[name] for row in rows] for name in rows[0]}
+        counted = connection.execution_options(preserve_rowcount=True)
+        return counted.execute(statement, arrays).rowcount
+    text, order = driver_form(statement, connection.dialect)
+    return connection.exec_driver_sql(text, list(map(order, rows))).rowcount
 
 
 def upsert_items(dialect: str, origin: str) -> Insert:
-    """Insert items, or replace those of the same id.
-
-    The API always replaces and restores a deleted item. A file replaces only rows that a file
-    wrote.
-    """
+    """Insert items, or replace and restore those of the same id; a file only what a file wrote."""
     insert = insert_into(dialect, ITEMS, ITEMS.c.keys())
     new = insert.excluded
     changes = {name: new[name] for name in ("version", "deleted", "origin", *_CONTENT)}
-    is_of_file = ITEMS.c.origin == literal_column(f"'{FROM_FILE}'")  # no parameter of a row
+    is_of_file = ITEMS.c.origin == sa.literal_column(f"'{FROM_FILE}'")  # no parameter of a row
     condition = None if origin == FROM_API else is_of_file
     return insert.on_conflict_do_update(
         index_elements=[ITEMS.c.item_id], set_=changes, where=condition
@@ -241,17 +257,17 @@ def insert_events(dialect: str) -> Insert:
     return insert.on_conflict_do_nothing(index_elements=[EVENTS.c.event_id])
 
 
-def read_meta(connection: Connection, key: str) -> str:
+def read_meta(connection: sa.Connection, key: str) -> str:
     """The value of the meta table under a key; empty = there is none."""
     return str(connection.scalar(META_VALUE, {"name": key}) or "")
 
 
-def set_meta(connection: Connection, key: str, value: str) -> None:
+def set_meta(connection: sa.Connection, key: str, value: str) -> None:
     """Set a value of the meta table, under a key of at most 64 characters."""
     upsert(connection, META, [{"key": key, "value": value}])
 
 
-def count_meta(connection: Connection, key: str) -> int:
+def count_meta(connection: sa.Connection, key: str) -> int:
     """Count up a number of the meta table."""
     number = int(read_meta(connection, key) or 0) + 1
     set_meta(connection, key, str(number))

@@ -17,13 +17,16 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import OperationalError
 
 from serendip.data.store.base import WRITES, Database
 from serendip.errors import BusyError, DiskFullError, StorageError
@@ -91,32 +94,27 @@ class SqliteDatabase(Database):
         return connection
 
     def _open(self) -> Any:
-        try:
-            opened = self._open_for_writing()
-            self._is_read_only |= not self._is_writable()
-            return opened
-        except self._module.OperationalError as error:
-            reason = getattr(error, "sqlite_errorname", "")
-            is_lasting = not self._is_writable() or reason.startswith(_NO_ROOM)
-            if reason.startswith(_LOCKED) or not is_lasting:
-                raise
+        end = time.monotonic() + self.busy_timeout_s
+        while True:
+            try:
+                opened = self._open_by("mode=rw", "journal_mode=WAL", "synchronous=FULL")
+                self._is_read_only |= not self._is_writable()
+                return opened
+            except self._module.OperationalError as error:
+                reason = getattr(error, "sqlite_errorname", "")
+                if not reason.startswith(_LOCKED):
+                    if self._is_writable() and not reason.startswith(_NO_ROOM):
+                        raise
+                    break
+                # Of two that turn on the write-ahead log at once SQLite lets neither wait.
+                if time.monotonic() >= end:
+                    raise
+                time.sleep(_AGAIN_S)
         self._is_read_only = True
         wal = self._path.with_name(f"{self._path.name}-wal")
         if wal.exists() and wal.stat().st_size:
             return self._open_by("mode=ro&vfs=unix-none", "locking_mode=EXCLUSIVE")
         return self._open_by("mode=ro&immutable=1")
-
-    def _open_for_writing(self) -> Any:
-        """Open it; of two that turn on the write-ahead log at once SQLite lets neither wait."""
-        end = time.monotonic() + self.busy_timeout_s
-        while True:
-            try:
-                return self._open_by("mode=rw", "journal_mode=WAL", "synchronous=FULL")
-            except self._module.OperationalError as error:
-                is_locked = getattr(error, "sqlite_errorname", "").startswith(_LOCKED)
-                if not is_locked or time.monotonic() >= end:
-                    raise
-                time.sleep(_AGAIN_S)
 
     def _open_by(self, query: str, *pragmas: str) -> Any:
         connection = self._module.connect(
@@ -136,28 +134,19 @@ class SqliteDatabase(Database):
 
     def keep_open(self) -> None:
         """Open every connection of the pool, so that a file deleted later stays readable."""
-        with self._errors():
-            connections = [self._engine.connect() for _ in range(_POOL)]
-            for connection in connections:
-                connection.close()
+        with self._errors(), ExitStack() as opened:
+            for _ in range(_POOL):
+                opened.enter_context(self._engine.connect())
 
     def _require_same(self) -> None:
         current = self._file_identity()
         if current is not None and self._identity in (None, current):
             return
-        if current is not None:
-            happened = "was replaced while it was open; nothing is written"
-            hint = "Restart to use the new file."
-        elif self._identity is not None:
-            happened = "was deleted while it was open; nothing is written"
-            hint = "Restore it from a backup and restart."
-        else:
-            happened = "does not exist"
-            hint = (
-                "Restore it from a backup, or run `serendip import`, which makes one from your "
-                "files only."
-            )
-        raise StorageError(f"database {self.name} {happened}.", hint)
+        happened, hint = "does not exist", "or run `serendip import`, which makes one from files."
+        if self._identity is not None:
+            happened = f"was {'replaced' if current else 'deleted'} while it was open"
+            hint = "and restart; a restart uses a new file."
+        raise StorageError(f"database {self.name} {happened}.", f"Restore it from a backup, {hint}")
 
     def _file_identity(self) -> tuple[int, int] | None:
         try:
@@ -167,7 +156,7 @@ class SqliteDatabase(Database):
         return status.st_dev, status.st_ino
 
     def commit_number(self) -> int | None:
-        """A number that is the same as long as nothing is committed; None = not known."""
+        """See ``Database``; None where nothing can be written."""
         return None if self._is_read_only else super().commit_number()
 
     def _translate(self, error: Exception) -> StorageError:
@@ -177,7 +166,8 @@ class SqliteDatabase(Database):
                 f"database {self.name} is locked by another writer.",
                 "Nothing was written. Try again when the other command has ended.",
             )
-        if self._is_full_error(name):
+        may_be_full = name.startswith(("SQLITE_IOERR", "SQLITE_READONLY"))
+        if name == "SQLITE_FULL" or (may_be_full and self._is_full()):
             message = f"database {self.name} cannot be written to: its disk is full."
             return DiskFullError(message, "Nothing was written. Free some space.")
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
@@ -185,10 +175,6 @@ class SqliteDatabase(Database):
             f"database {self.name}: {reason}.",
             "Nothing was written. Check free space, permissions and other writers.",
         )
-
-    def _is_full_error(self, name: str) -> bool:
-        may_be = ("SQLITE_IOERR", "SQLITE_READONLY")
-        return name == "SQLITE_FULL" or (name.startswith(may_be) and self._is_full())
 
     def _find_problem(self) -> str:
         self._require_same()
@@ -212,18 +198,23 @@ class SqliteDatabase(Database):
             return False
         return disk.f_bavail * disk.f_frsize < _ROOM
 
-    def _find_damage(self, connection: Connection) -> list[str]:
-        lines = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
-        return [str(line) for line in lines if line != "ok"]
+    def integrity(self) -> list[str]:
+        """See ``Database``."""
+        try:
+            lines = [str(row[0]) for row in self.rows(text("PRAGMA integrity_check"))]
+        except StorageError as error:
+            if isinstance(error.__cause__, OperationalError):  # locked, or the disk fails
+                raise
+            return [error.message]
+        return [line for line in lines if line != "ok"]
 
     def weaknesses(self) -> list[str]:
         """Whether this version of SQLite keeps what several processes write."""
-        if not may_corrupt_log(self._module.sqlite_version_info):
-            return []
-        return [
+        problem = (
             f"{self.version()} can corrupt a write-ahead log that two processes write: install "
             "pysqlite3, or SQLite 3.51.3 or later"
-        ]
+        )
+        return [problem] if may_corrupt_log(self._module.sqlite_version_info) else []
 
     def version(self) -> str:
         """Name and version."""
@@ -279,9 +270,4 @@ def may_corrupt_log(version: tuple[int, int, int]) -> bool:
 
 def sqlite_module() -> ModuleType:
     """The driver."""
-    try:
-        from pysqlite3 import dbapi2
-    except ImportError:
-        import sqlite3 as dbapi2
-    module: ModuleType = dbapi2
-    return module
+    return import_module("pysqlite3.dbapi2" if find_spec("pysqlite3") else "sqlite3")

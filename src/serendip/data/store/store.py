@@ -1,9 +1,8 @@
 """The store of items and events: the only source of truth of a workspace.
 
-Everything else can be rebuilt from it. It does not interpret its rows: a snapshot decides which
-events count. Each write takes effect in one transaction, but for packing, which goes on where it
-was, and is durable when it returns; reads never wait for a writer. Many threads may share a store,
-many processes a file.
+It does not interpret its rows: a snapshot decides which events count. Each write takes effect in
+one transaction, but for packing, which goes on where it was, and is durable when it returns; reads
+never wait for a writer. Many threads may share a store, many processes a file.
 
 Items and the newest events of the API are rows, all other events are packed (``event_log``).
 """
@@ -11,15 +10,16 @@ Items and the newest events of the API are rows, all other events are packed (``
 from __future__ import annotations
 
 import json
-import logging
+import math
+import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from sqlalchemy import Connection, Row, bindparam, case, func, not_, or_, select
+from sqlalchemy import Connection, bindparam, case, func, inspect, not_, or_, select
 
 from serendip.data.events.event import Event
 from serendip.data.events.event_table import tabulate_events
@@ -28,39 +28,41 @@ from serendip.data.rows.arrow import tabulate
 from serendip.data.store.base import PATIENT_S, Database
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import create_database, existing_database, open_database
-from serendip.data.store.event_log.pack_writer import ERASED_BYTES_KEY, PackWriter, note_remains
-from serendip.data.store.event_log.reader import FETCHED, MOST, LogReader
-from serendip.data.store.item_rows import (
-    ITEM_NAMES,
-    items_of,
-    last_of_each,
-    tabulate_items,
-)
+from serendip.data.store.event_log.pack_writer import PackWriter
+from serendip.data.store.event_log.reader import FETCHED, MOST, REMOVALS_KEY, LogReader
+from serendip.data.store.item_rows import ITEM_NAMES, items_of, last_of_each, tabulate_items
 from serendip.data.store.schema import (
     BLANK_ITEMS,
     ERASED_USERS,
+    EVENTS,
     FROM_API,
     FROM_FILE,
     FROM_FILES,
+    GENERATED,
     ITEMS,
+    PACK_ROWS,
+    PACKS,
+    Insert,
+    count_meta,
     event_row,
     insert_events,
+    insert_rows,
     item_row,
     read_meta,
     set_meta,
     upsert_items,
 )
-from serendip.data.store.tables.copies import Copies
-from serendip.data.store.tables.erased_users import (
+from serendip.data.store.tables.erasures import (
+    Copies,
     Erasures,
     UserErasure,
     adopt_erasures,
     put_erasures,
     read_erasures,
+    record_erasure,
 )
 from serendip.data.store.tables.generated import GeneratedTable
 from serendip.data.store.tables.users import Users
-from serendip.data.store.upsert import insert_rows
 from serendip.data.store.validation import event_problem, id_problem, item_problem, require_valid
 from serendip.data.users.user import User
 from serendip.errors import DataError
@@ -68,38 +70,25 @@ from serendip.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-
-_log = logging.getLogger(__name__)
-
 IMPORT_KEY, ITEM_ERASURE_KEY = "import", "item erasure"
-
+ERASED_BYTES_KEY = "deleted rows"  # of the meta table: empty without bytes of erased rows
 _CHUNK = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class ImportCounts:
-    """Counts of an import.
-
-    Args:
-        events: events stored, without those whose event_id was stored already.
-        erased_events: events left out, as their users were erased after them.
-        deleted_items: of earlier imports, which are not read again.
-    """
+    """Counts of an import."""
 
     items: int
-    events: int
+    events: int  # stored, without those whose event_id was stored already
     users: int
-    erased_events: int
-    deleted_items: int
+    erased_events: int  # left out, as their users were erased after them
+    deleted_items: int  # of earlier imports, which were not read again
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoreTables:
-    """Everything in a store, at one moment.
-
-    Args:
-        events: in order of arrival; see ``events.event_table``.
-    """
+    """Everything in a store, at one moment; events in order of arrival (``events.event_table``)."""
 
     items: Sequence[Item]
     users: Sequence[User]
@@ -108,29 +97,17 @@ class StoreTables:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemChanges:
-    """What happened to the items of a store since a version.
-
-    Args:
-        version: of the last change.
-        items: that changed, those that are deleted now included.
-        deleted: ids of those that are deleted now.
-    """
+    """What happened to the items of a store after a version, up to another one."""
 
     after: int
     version: int
-    items: Sequence[Item]
-    deleted: frozenset[str] = frozenset()
+    items: Sequence[Item]  # that changed, those that are deleted now included
+    deleted: frozenset[str] = frozenset()  # ids of those
 
 
 @dataclass(frozen=True, slots=True)
 class ItemCounts:
-    """Numbers of items by what happened to them since a version of the store.
-
-    Args:
-        new: added since, and not deleted.
-        changed: known before, and changed.
-        deleted: known before, and deleted.
-    """
+    """Numbers of items since a version: added, and known before and changed or deleted."""
 
     new: int = 0
     changed: int = 0
@@ -143,12 +120,16 @@ class ItemCounts:
 
 
 class Store(AbstractContextManager["Store"]):
-    """Items and events in one database; a ``with`` block closes it."""
+    """Items and events in one database; a ``with`` block closes it.
+
+    Every method raises ``StorageError`` if the database cannot be read or written; a write has
+    changed nothing then.
+    """
 
     def __init__(self, database: Database) -> None:
         self.database, self.log = database, LogReader(database)
         self.users = Users(database)
-        self._writer = PackWriter(self.log, self.users)
+        self._writer = PackWriter(self.log)
         self.backups = Copies(database, "backup")
         self.exports = Copies(database, "export")
         self.generated = GeneratedTable(database)
@@ -157,32 +138,20 @@ class Store(AbstractContextManager["Store"]):
 
     @staticmethod
     def exists(place: DatabasePlace) -> bool:
-        """Whether there is a database, with or without rows.
-
-        Raises:
-            StorageError: its server cannot be reached.
-        """
+        """Whether there is a database, with or without rows."""
         if "://" not in str(place):
             return Path(place).exists()
-        with closing(open_database(place)) as database:
-            return database.has_tables()
+        with closing(open_database(place)) as database, database.read() as connection:
+            return bool(inspect(connection).get_table_names())
 
     @classmethod
     def create(cls, place: DatabasePlace) -> Self:
-        """Open a database, creating file and tables where they are missing.
-
-        Raises:
-            StorageError: the database cannot be opened or written to.
-        """
+        """Open a database, creating file and tables where they are missing."""
         return cls(create_database(place))
 
     @classmethod
     def open(cls, place: DatabasePlace, busy_timeout_s: float = PATIENT_S) -> Self:
-        """Open an existing database; writes nothing, so a full or read-only disk is enough.
-
-        Raises:
-            StorageError: the database or a table is missing, or it cannot be opened.
-        """
+        """Open an existing database; writes nothing, so a full or read-only disk is enough."""
         return cls(existing_database(place, busy_timeout_s))
 
     def __exit__(self, *error: object) -> None:
@@ -195,18 +164,13 @@ class Store(AbstractContextManager["Store"]):
     def put_items(self, items: Iterable[Item]) -> ItemChanges:
         """Add or replace items; restores deleted ones. The last of equal ids counts.
 
-        Raises:
-            DataError: an item is invalid; none is stored.
-            StorageError: the database cannot be written to.
+        If one is invalid, a ``DataError``, none is stored.
         """
         unique = {item.item_id: item for item in require_valid(items, item_problem, "an item")}
         rows = [item_row(item, "api") for item in unique.values()]
         with self.database.write() as connection:
             version = _max_version(connection)
-            for step, row in enumerate(rows, 1):
-                row["number"] = row["version"] = version + step
-            if rows:
-                insert_rows(connection, self._upsert_items, rows)
+            _upsert(connection, self._upsert_items, rows, version)
         stored = items_of([row[name] for name in ITEM_NAMES] for row in rows)
         return ItemChanges(version, version + len(rows), stored)
 
@@ -214,7 +178,6 @@ class Store(AbstractContextManager["Store"]):
         """Delete an item permanently, if there is one; only ``put_items`` restores it."""
         if id_problem(item_id):
             return False
-
         with self.database.write() as connection:
             return _delete(connection, [item_id], FROM_API) > 0
 
@@ -223,10 +186,7 @@ class Store(AbstractContextManager["Store"]):
 
         The id stays so that no import brings the item back, also one that the database never had;
         only ``put_items`` does. Events keep it: they are their users'. The bytes are gone after
-        ``remove_erased``.
-
-        Returns:
-            whether the database had the item, deleted or not.
+        ``remove_erased``. Returns whether the database had the item, deleted or not.
         """
         if id_problem(item_id):
             return False
@@ -237,8 +197,8 @@ class Store(AbstractContextManager["Store"]):
             is_known = connection.execute(change).rowcount > 0
             if not is_known:  # an import may bring it: its id is kept from now on
                 connection.execute(ITEMS.insert(), {**blank, "number": version})
-            self.generated.remove_item(connection, item_id)
-            note_remains(connection)
+            connection.execute(GENERATED.delete().where(GENERATED.c.item_id == item_id))
+            _note_remains(connection)
             set_meta(connection, ITEM_ERASURE_KEY, str(version))
         return is_known
 
@@ -247,13 +207,9 @@ class Store(AbstractContextManager["Store"]):
         return int(self.meta(ITEM_ERASURE_KEY) or 0)
 
     def put_events(self, events: Iterable[Event]) -> int:
-        """Append events; an event whose ``event_id`` is already stored is skipped.
+        """Append events; returns their number. If one is invalid, a ``DataError``, none is stored.
 
-        So is one that happened before its user was erased.
-
-        Raises:
-            DataError: an event is invalid; none is stored.
-            StorageError: the database cannot be written to.
+        One whose ``event_id`` is stored is skipped, and one from before its user was erased.
         """
         (stored,) = self.put_event_groups([events])
         if isinstance(stored, DataError):
@@ -263,50 +219,32 @@ class Store(AbstractContextManager["Store"]):
     def put_event_groups(self, groups: Iterable[Iterable[Event]]) -> list[int | DataError]:
         """Append groups of events in one transaction (group commit), each as by ``put_events``.
 
-        Args:
-            groups: drawn one by one inside the transaction: a post that arrives while it is open
-                can still join it.
-
-        Returns:
-            number of new events of each group; the error where one of its events is invalid: none
-            of that group is stored.
-
-        Raises:
-            StorageError: the database cannot be written to; no group is stored.
+        The groups are drawn one by one inside the transaction: a post that arrives while it is open
+        can still join it. Returns the number of new events of each group; the error where one of
+        its events is invalid.
         """
         stored: list[int | DataError] = []
-        packs: Sequence[Row[Any]] | None = None
-        with ExitStack() as transaction:
+        with self.database.write() as connection:
+            packs = self.log.packs(connection)
             for events in groups:
                 try:
-                    valid = require_valid(events, event_problem, "an event")
-                    rows = list(map(event_row, valid))
+                    rows = [*map(event_row, require_valid(events, event_problem, "an event"))]
                 except DataError as error:
                     stored.append(error)
                     continue
-                if packs is None:
-                    connection = transaction.enter_context(self.database.write())
-                    packs = self.log.packs(connection)
-                stored.append(self._append(connection, packs, rows))
+                erasures = read_erasures(connection, {row["user_id"] for row in rows})
+                event_ids = [row["event_id"] or "" for row in rows]
+                is_packed = self.log.is_packed(event_ids, packs, connection).tolist()
+                new = [
+                    row
+                    for row, is_known in zip(rows, is_packed, strict=True)
+                    if not is_known and not erasures.is_late(row["user_id"], row["timestamp"])
+                ]
+                stored.append(insert_rows(connection, self._insert_events, new))
         return stored
 
-    def _append(
-        self, connection: Connection, packs: Sequence[Row[Any]], rows: Sequence[dict[str, Any]]
-    ) -> int:
-        erasures = read_erasures(connection, {row["user_id"] for row in rows})
-        is_packed = self.log.is_packed([row["event_id"] or "" for row in rows], packs, connection)
-        new = [
-            row
-            for row, is_known in zip(rows, is_packed.tolist(), strict=True)
-            if not is_known and not erasures.is_late(row["user_id"], row["timestamp"])
-        ]
-        return insert_rows(connection, self._insert_events, new) if new else 0
-
     def import_all(self, items: Iterable[Item], events: Iterable[Event]) -> ImportCounts:
-        """Replace everything that earlier imports wrote; see ``import_tables``.
-
-        An invalid item or event is a ``DataError``, with which nothing changes.
-        """
+        """Replace everything that earlier imports wrote; see ``import_tables``."""
         return self.import_tables(
             lambda: tabulate_items(require_valid(items, item_problem, "an item")),
             lambda: tabulate_events(require_valid(events, event_problem, "an event")),
@@ -322,16 +260,8 @@ class Store(AbstractContextManager["Store"]):
 
         The tables are read before it begins, one after the other, so other writers do not wait for
         them. Events, items and deletions of the API stay unchanged. An item of an earlier import
-        that is not read again is deleted.
-
-        Args:
-            read_items: reads valid items, see ``item_rows``; of a repeated id the last row counts.
-            read_events: reads valid events, see ``events.event_table``.
-            read_users: reads valid users; of a repeated id the last one counts.
-
-        Raises:
-            DataError: a row is invalid; nothing changes.
-            StorageError: the database or the log cannot be written to; nothing changes.
+        that is not read again is deleted; of a repeated id the last row counts. See ``item_rows``
+        and ``events.event_table``. An invalid row is a ``DataError``: nothing changes.
         """
         items, repeated = last_of_each(read_items())
         examples = list(dict.fromkeys(repeated))[:10]
@@ -339,11 +269,14 @@ class Store(AbstractContextManager["Store"]):
         users, events = read_users(), read_events()
 
         def bring(connection: Connection) -> tuple[int, int]:
-            left_out = self._replace_imported_items(connection, ids, changed)
+            insert = upsert_items(self.database.dialect, FROM_FILE)
+            _upsert(connection, insert, changed, _max_version(connection))
+            left = set(connection.scalars(FROM_FILES)) - ids
+            left_out = _delete(connection, sorted(left), FROM_FILE)
             erasures = read_erasures(connection)
-            left = [user for user in users if erasures.find(user.user_id) is None]
+            kept = [user for user in users if erasures.find(user.user_id) is None]
             set_meta(connection, IMPORT_KEY, note)
-            return self.users.replace_imported(connection, left), left_out
+            return self.users.replace_imported(connection, kept), left_out
 
         with self._writer.exclusive(self.database.busy_timeout_s):
             ids, changed = set(items["item_id"].to_pylist()), self._changed_items(items)
@@ -359,80 +292,78 @@ class Store(AbstractContextManager["Store"]):
         common = {"deleted": False, "origin": FROM_FILE}
         return [dict(zip(ITEM_NAMES, row, strict=True), **common) for row in changed]
 
-    def _replace_imported_items(
-        self, connection: Connection, ids: set[str], changed: Sequence[dict[str, Any]]
-    ) -> int:
-        insert, version = upsert_items(connection.dialect.name, FROM_FILE), _max_version(connection)
-        for number, row in enumerate(changed, version + 1):
-            row.update(number=number, version=number)
-        for begin in range(0, len(changed), _CHUNK):
-            insert_rows(connection, insert, changed[begin : begin + _CHUNK])
-        left = set(connection.scalars(FROM_FILES)) - ids
-        return _delete(connection, sorted(left), FROM_FILE)
-
     def pack(self) -> int:
-        """Pack the events that the API appended; returns their number.
-
-        Raises:
-            StorageError: another process packs, or the database cannot be written to.
-        """
+        """Pack the events that the API appended; their number. One process at a time can."""
         return self._writer.pack()
 
-    def erase_user(self, user_id: str, moment: float | None = None) -> tuple[UserErasure, int]:
+    def erase_user(
+        self, user_id: str, moment: float | None = None, until: float = -math.inf
+    ) -> tuple[UserErasure, int]:
         """Remove a user: all events, and their attributes. Every reader obeys from now on.
 
         What happened until now is never stored again, by an import or the API, nor is what was
-        erased of clocks that are ahead. The bytes are gone after ``remove_erased``.
-
-        Returns:
-            the erasure, and the number of events removed. Each call is an erasure of its own, also
-            of a user who has nothing stored; ``erasure`` reads the last one.
-
-        Raises:
-            DataError: the id is not valid.
-            StorageError: the database cannot be written to; nothing is erased.
+        erased of clocks that are ahead, nor anything with a time ``until`` then. The bytes are gone
+        after ``remove_erased``. Each call is an erasure of its own, also of a user who has nothing
+        stored. Returns the erasure, and the number of events removed.
         """
         if problem := id_problem(user_id):
             raise DataError(f"user id {user_id[:40]!r} cannot be erased: it {problem}.")
-        at = time.time() if moment is None else moment
-        return self._writer.erase_user(user_id, at)
+        moment = time.time() if moment is None else moment
+        in_tail = EVENTS.c.user_id == user_id
+        # Of packs that count; what is being written is written again before it counts.
+        in_packs = PACK_ROWS.c.user_id == user_id, PACK_ROWS.c.pack.in_(select(PACKS.c.pack))
+        facts = select(PACK_ROWS.c.pack, PACK_ROWS.c.events, PACK_ROWS.c.newest).where(*in_packs)
+        with self.database.write() as connection:
+            packed = connection.execute(facts).all()
+            newest = connection.scalar(select(func.max(EVENTS.c.timestamp)).where(in_tail))
+            removed = connection.execute(EVENTS.delete().where(in_tail)).rowcount
+            connection.execute(PACK_ROWS.delete().where(*in_packs))
+            for pack, events, _ in packed:
+                left = {"events": PACKS.c.events - events, "stale": True}
+                connection.execute(PACKS.update().where(PACKS.c.pack == pack).values(left))
+                removed += events
+            if self.users.erase(connection, user_id) or removed:
+                count_meta(connection, REMOVALS_KEY)
+            # Whatever is found: rows that were packed or replaced before leave bytes, too.
+            _note_remains(connection)
+            earlier = read_erasures(connection, [user_id]).find(user_id)
+            ends = [moment, until, newest or moment, *(row.newest for row in packed)]
+            if earlier is not None:
+                moment, ends = max(moment, earlier.moment), [*ends, earlier.until]
+            removals = self.log.position(connection).removals
+            erasure = record_erasure(connection, user_id, moment, removals, max(ends))
+        return erasure, int(removed)
 
     def erase_all(self, erasures: Erasures) -> int:
-        """Erase again whoever was erased from another copy of this database, which is newer.
-
-        Returns:
-            number of users who had something here.
-
-        Raises:
-            DataError: the other database is no copy of this one; nothing is erased.
-        """
+        """Erase again whoever was erased from a newer copy; how many had something here."""
         if not erasures.by_digest:
             return 0
         with self.database.write() as connection:
-            new = adopt_erasures(connection, erasures)
-        wanted = Erasures(erasures.secret, {one.digest: one for one in new})
+            new = {one.digest: one for one in adopt_erasures(connection, erasures)}
+        wanted = Erasures(erasures.secret, new)
         user_ids = {user.user_id for user in self.users.all()}
         user_ids.update(user_id for user_id, _ in self.log.active_users(MOST))
         found = {user_id: one for user_id in user_ids if (one := wanted.find(user_id))}
         for user_id, erasure in found.items():
-            self._writer.erase_user(user_id, erasure.moment, erasure.until)
-        done = {one.digest for one in found.values()}
+            self.erase_user(user_id, erasure.moment, erasure.until)
+            del new[erasure.digest]
         removals = self.log.position().removals
         with self.database.write() as connection:
-            rest = [replace(one, removals=removals) for one in new if one.digest not in done]
-            put_erasures(connection, rest)
+            put_erasures(connection, [replace(one, removals=removals) for one in new.values()])
         return len(found)
 
     def erased_items(self) -> list[str]:
         """Ids of the items that were erased."""
-        with self.database.read() as connection:
-            return list(connection.scalars(BLANK_ITEMS))
+        return [row[0] for row in self.database.rows(BLANK_ITEMS)]
 
     def items_deleted_by_api(self) -> frozenset[str]:
         """Ids of the items that somebody deleted or erased, and no import left out."""
-        with self.database.read() as connection:
-            deleted = _ITEM_IDS.where(ITEMS.c.deleted, ITEMS.c.origin == FROM_API)
-            return frozenset(connection.scalars(deleted))
+        deleted = select(ITEMS.c.item_id).where(ITEMS.c.deleted, ITEMS.c.origin == FROM_API)
+        return frozenset(row[0] for row in self.database.rows(deleted))
+
+    def imported_item_ids(self) -> frozenset[str]:
+        """Ids of the items of the last import that are not deleted."""
+        return frozenset(row[0] for row in self.database.rows(FROM_FILES))
 
     def erasure(self, user_id: str) -> UserErasure | None:
         """The last erasure of a user; None if they never were erased."""
@@ -450,12 +381,9 @@ class Store(AbstractContextManager["Store"]):
             return read_erasures(connection)
 
     def remove_erased(self) -> None:
-        """Remove the bytes of erased users and items from the database.
+        """Remove the bytes of erased users and items; an interrupted call is continued by the next.
 
-        An interrupted call is continued by the next one.
-
-        Raises:
-            StorageError: another process packs events, or the disk is full.
+        Nobody else may be packing events.
         """
         note = self.meta(ERASED_BYTES_KEY)
         self._writer.repack()
@@ -477,57 +405,33 @@ class Store(AbstractContextManager["Store"]):
         """One item; None if it is unknown or deleted."""
         if id_problem(item_id):
             return None
-        with self.database.read() as connection:
-            items = items_of(connection.execute(_ITEMS_IN_ORDER.where(ITEMS.c.item_id == item_id)))
-        return items[0] if items else None
+        rows = self.database.rows(_ITEMS_IN_ORDER.where(ITEMS.c.item_id == item_id))
+        return next(iter(items_of(rows)), None)
 
     def item_changes(self, after: int, with_imports: bool = True) -> ItemChanges:
         """Items added, changed or deleted since a version, new ones in order of first insertion.
 
         Readers that number unknown items in this order agree on the numbers, however often each of
-        them reads.
-
-        ``with_imports`` adds what an import changed.
+        them reads. ``with_imports`` adds what an import changed.
         """
+        values = {"after": after, "origins": [FROM_API, *([FROM_FILE] if with_imports else [])]}
         with self.database.read() as connection:
-            origins = [FROM_API, FROM_FILE] if with_imports else [FROM_API]
-            values = {"after": after, "origins": origins}
             version = _max_version(connection)
-            changed = version > after
-            rows = connection.execute(_ITEM_CHANGES, values).all() if changed else []
+            rows = connection.execute(_ITEM_CHANGES, values).all() if version > after else []
         items = items_of(row[:-1] for row in rows)
         return ItemChanges(after, version, items, frozenset(row[0] for row in rows if row[-1]))
 
-    def posted_after(self, version: int, most: int) -> list[tuple[Item, int]]:
-        """Items that the API wrote since a version and did not delete, with their versions.
+    def touch_items(self, item_ids: Iterable[str], until: int) -> int:
+        """Give items a new version, so that engines read them again; not those of later ones.
 
-        Those changed first, ``most`` at most.
+        Returns the version up to which nobody else has changed any, ``until`` or the new ones.
         """
-        is_posted = ITEMS.c.version > version, ITEMS.c.origin == FROM_API, not_(ITEMS.c.deleted)
-        posted = select(*_ITEM, ITEMS.c.version).where(*is_posted).order_by(ITEMS.c.version)
-        with self.database.read() as connection:
-            rows = connection.execute(posted.limit(most)).all()
-        items = items_of(row[:-1] for row in rows)
-        return [(item, int(row[-1])) for item, row in zip(items, rows, strict=True)]
-
-    def touch_items(self, versions: Mapping[str, int]) -> dict[str, int]:
-        """Give items a new version, so that engines read them again.
-
-        Args:
-            versions: item_id -> version; an item that has another one by now is left as it is.
-
-        Returns:
-            item_id -> new version, of the others.
-        """
-        touched = {}
         with self.database.write() as connection:
-            version = _max_version(connection)
-            for item_id, seen in versions.items():
-                same = ITEMS.update().where(ITEMS.c.item_id == item_id, ITEMS.c.version == seen)
-                if connection.execute(same.values(version=version + 1)).rowcount:
-                    version += 1
-                    touched[item_id] = version
-        return touched
+            version = newest = _max_version(connection)
+            for item_id in item_ids:
+                same = ITEMS.update().where(ITEMS.c.item_id == item_id, ITEMS.c.version <= until)
+                version += connection.execute(same.values(version=version + 1)).rowcount
+        return version if newest == until else until
 
     def tables(self) -> StoreTables:
         """A consistent snapshot of everything, for exports."""
@@ -536,12 +440,7 @@ class Store(AbstractContextManager["Store"]):
             return StoreTables(items, users, self.log.table(connection))
 
     def columns(self) -> tuple[pa.Table, pa.Table]:
-        """A consistent snapshot of all items and events as columns, for checks.
-
-        Returns:
-            ``item_id``, ``title`` and ``available_from`` of the items; and the whole log, in no
-            order.
-        """
+        """Ids, titles and times of all items, and the whole log in no order, for checks."""
         statement = _ITEMS_IN_ORDER.with_only_columns(*(ITEMS.c[name] for name in _CHECKED))
         with self.database.read() as connection:
             items = tabulate(connection.execute(statement).yield_per(FETCHED), _CHECKED)
@@ -559,16 +458,11 @@ class Store(AbstractContextManager["Store"]):
 
     def count_item_changes(self, after: int) -> ItemCounts:
         """Count the items added, changed and deleted since a version."""
-        with self.database.read() as connection:
-            is_known = ITEMS.c.number <= after
-            kinds = (
-                ~is_known & ~ITEMS.c.deleted,
-                is_known & ~ITEMS.c.deleted,
-                is_known & ITEMS.c.deleted,
-            )
-            counts = select(*(func.count(case((kind, 1))) for kind in kinds))
-            row = connection.execute(counts.where(ITEMS.c.version > after)).one()
-        return ItemCounts(row[0], row[1], row[2])
+        is_old, is_gone = ITEMS.c.number <= after, ITEMS.c.deleted
+        kinds = ~is_old & ~is_gone, is_old & ~is_gone, is_old & is_gone
+        counts = select(*(func.count(case((kind, 1))) for kind in kinds))
+        ((*numbers,),) = self.database.rows(counts.where(ITEMS.c.version > after))
+        return ItemCounts(*numbers)
 
     def max_version(self) -> int:
         """Version of the last change to any item, 0 at first; it only grows."""
@@ -578,16 +472,9 @@ class Store(AbstractContextManager["Store"]):
     def count_items(self) -> int:
         """Number of items that are not deleted."""
         counted = select(func.count()).select_from(ITEMS).where(not_(ITEMS.c.deleted))
-        with self.database.read() as connection:
-            return int(connection.scalar(counted) or 0)
-
-    def imported_item_ids(self) -> frozenset[str]:
-        """Ids of the items of the last import that are not deleted."""
-        with self.database.read() as connection:
-            return frozenset(connection.scalars(FROM_FILES))
+        return int(self.database.rows(counted)[0][0])
 
 
-_ITEM_IDS = select(ITEMS.c.item_id)
 _ITEM = tuple(ITEMS.c[name] for name in ITEM_NAMES)
 _ITEMS_IN_ORDER = select(*_ITEM).where(not_(ITEMS.c.deleted)).order_by(ITEMS.c.number)
 _CHECKED = {"item_id": "string", "title": "string", "available_from": "float64"}
@@ -612,6 +499,20 @@ _TOMBSTONE = (
 
 def _max_version(connection: Connection) -> int:
     return int(connection.scalar(_MAX_VERSION) or 0)
+
+
+def _upsert(
+    connection: Connection, insert: Insert, rows: Sequence[dict[str, Any]], version: int
+) -> None:
+    for number, row in enumerate(rows, version + 1):
+        row.update(number=number, version=number)
+    for begin in range(0, len(rows), _CHUNK):
+        insert_rows(connection, insert, rows[begin : begin + _CHUNK])
+
+
+def _note_remains(connection: Connection) -> None:
+    # Each note is another one: whoever removes bytes takes back none that was made meanwhile.
+    set_meta(connection, ERASED_BYTES_KEY, secrets.token_hex(8))
 
 
 def _delete(connection: Connection, item_ids: Sequence[str], writer: str) -> int:

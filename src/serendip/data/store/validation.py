@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from operator import attrgetter
 from typing import TypeVar
 
@@ -56,11 +57,11 @@ def id_problem(name: str) -> str:
 
 
 def item_problem(item: Item, columns: Mapping[str, str] = _SAME_NAMES) -> str:
-    """Why an item of any length is invalid; empty if it is valid.
-
-    ``columns`` has the name of a field or attribute in the source, such as a file's column.
-    """
-    if problem := id_problem(item.item_id) or _ending_problem(item.item_id):
+    """Why an item is invalid; empty if not; ``columns`` names fields as in a file, say."""
+    problem = id_problem(item.item_id)
+    if item.item_id.endswith(RESERVED_ENDING):
+        problem = f"ends in {RESERVED_ENDING!r}, which the API reserves for similar items"
+    if problem:
         return _wrong("item_id", item.item_id, columns, problem)
     for name, text in (("title", item.title), ("description", item.description)):
         if problem := text_problem(text):
@@ -71,13 +72,10 @@ def item_problem(item: Item, columns: Mapping[str, str] = _SAME_NAMES) -> str:
 
 
 def event_problem(event: Event, columns: Mapping[str, str] = _SAME_NAMES) -> str:
-    """Why an event is invalid; empty if it is valid.
-
-    ``item_id`` may be empty if there is a query: a search without a click is an event too;
-    ``columns`` as in ``item_problem``.
-    """
+    """Why an event is invalid; empty if it is valid; ``columns`` as in ``item_problem``."""
     if problem := id_problem(event.user_id):
         return _wrong("user_id", event.user_id, columns, problem)
+    # A search without a click is an event, too.
     if (event.item_id or not event.query) and (problem := id_problem(event.item_id)):
         return _wrong("item_id", event.item_id, columns, problem)
     if not EARLIEST <= event.timestamp <= LATEST:
@@ -106,11 +104,7 @@ def user_problem(user: User, columns: Mapping[str, str] = _SAME_NAMES) -> str:
 
 
 def require_valid(values: Iterable[T], find_problem: Callable[[T], str], name: str) -> Iterator[T]:
-    """Yield values unchanged.
-
-    Raises:
-        DataError: one is invalid.
-    """
+    """Yield values unchanged; a ``DataError`` if one is invalid."""
     for value in values:
         if problem := find_problem(value):
             raise DataError(f"{name} cannot be stored: {problem}.")
@@ -133,11 +127,6 @@ def _name_problem(name: str) -> str:
     return text_problem(name)
 
 
-def _ending_problem(item_id: str) -> str:
-    ends = item_id.endswith(RESERVED_ENDING)
-    return f"ends in {RESERVED_ENDING!r}, which the API reserves for similar items" if ends else ""
-
-
 def _attribute_problem(attributes: Mapping[str, Attribute], columns: Mapping[str, str]) -> str:
     if len(attributes) > MAX_ATTRIBUTES:
         return f"has {len(attributes):,} attributes; at most {MAX_ATTRIBUTES} are allowed"
@@ -154,19 +143,16 @@ def _value_problem(value: Attribute) -> str:
         return "" if math.isfinite(value) else f"{value!r} is not a finite number"
     if len(value) > MAX_ATTRIBUTE_VALUES:
         return f"has {len(value):,} values; at most {MAX_ATTRIBUTE_VALUES:,} are allowed"
-    if max(map(len, value), default=0) <= MAX_TEXT_CHARS:
-        return text_problem("".join(value), MAX_ITEM_CHARS)
-    return next(filter(None, map(text_problem, value)))
+    return next(filter(None, map(text_problem, value)), "")
 
 
 def _size_problem(item: Item) -> str:
-    size = len(item.title) + len(item.description)
-    for value in item.attributes.values():
-        size += len(value) if isinstance(value, str) else 0
-        size += sum(map(len, value)) if isinstance(value, tuple) else 0
-    if size <= MAX_ITEM_CHARS:
-        return ""
-    return f"has {size:,} characters in all; at most {MAX_ITEM_CHARS:,} are allowed"
+    values = item.attributes.values()
+    lists = chain.from_iterable(value for value in values if isinstance(value, tuple))
+    texts = item.title, item.description, *(one for one in values if isinstance(one, str)), *lists
+    size = sum(map(len, texts))
+    told = f"has {size:,} characters in all; at most {MAX_ITEM_CHARS:,} are allowed"
+    return told if size > MAX_ITEM_CHARS else ""
 
 
 def _event_text_problem(event: Event, columns: Mapping[str, str]) -> str:

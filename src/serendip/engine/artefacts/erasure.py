@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from serendip.data.store.store import Store
-from serendip.data.store.tables.copies import DataCopy
-from serendip.data.store.tables.erased_users import UserErasure
+from serendip.data.store.tables.erasures import DataCopy, UserErasure
 from serendip.data.store.validation import id_problem
 from serendip.engine.artefacts.generations import ITEM_VERSION, REMOVALS, with_erased
 from serendip.engine.workspace import Workspace

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data.rows.strings import map_array
 from serendip.errors import ArtefactError, NotTrainedError, StorageError
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.sync import Place, SharedFolder, local_folder, place_name
@@ -383,7 +382,10 @@ def find_nan(folder: Path) -> str:
         ArtefactError: an array cannot be read.
     """
     for path in sorted(folder.rglob("*.npy")):
-        array = map_array(path)
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise ArtefactError(f"{path} has no readable array: {error}.") from None
         if array.dtype.kind != "f":
             continue
         values = array.reshape(-1)

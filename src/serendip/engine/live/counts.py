@@ -24,7 +24,7 @@ import numpy as np
 from serendip.data import ActionRules, BoolArray, EventColumns, IntArray, TimeArray
 from serendip.data.events.feedback import Feedback
 from serendip.data.events.search_log import IMPRESSION
-from serendip.data.rows.late_rows import put_rows
+from serendip.data.rows.row_array import put_rows
 from serendip.data.store.event_log.reader import LogReader
 from serendip.engine.state import EngineState
 from serendip.models.popularity import Popularity

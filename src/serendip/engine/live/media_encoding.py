@@ -47,7 +47,6 @@ class PostedMediaEncoder:
         self._media = open_media(content, folder)
         self._posted = PostedMedia.of(content, folder, workspace.cache, manifest)
         self._version = int(manifest[ITEM_VERSION])
-        self._touched = dict[str, int]()  # item_id -> version that this encoder gave it
 
     def encode_posted(self) -> int:
         """Encode the files of items posted since the last call; the number of changed items.
@@ -57,31 +56,27 @@ class PostedMediaEncoder:
             ExtraMissing: a package of an encoder is not installed.
         """
         changed = 0
-        while (newest := self._store.max_version()) > self._version:
-            posted = self._store.posted_after(self._version, _AT_ONCE)
-            new = {
-                item.item_id: (item, version)
-                for item, version in posted
-                if self._touched.pop(item.item_id, 0) != version
-            }
-            changed += self._encode(new)
-            self._version = posted[-1][1] if posted else newest
+        while self._store.max_version() > self._version:
+            changes = self._store.item_changes(self._version, with_imports=False)
+            items = [item for item in changes.items if item.item_id not in changes.deleted]
+            version = changes.version
+            for begin in range(0, len(items), _AT_ONCE):
+                if done := self._encode(items[begin : begin + _AT_ONCE]):
+                    version = self._store.touch_items(done, version)
+                    changed += len(done)
+            self._version = version
             self._posted.set_version(self._version)
         return changed
 
-    def _encode(self, posted: Mapping[str, tuple[Item, int]]) -> int:
-        items = [item for item, _ in posted.values()]
+    def _encode(self, items: list[Item]) -> list[str]:
         before = self._posted.count_encoded(items)
         named = [len(self._posted.named(item)) for item in items]
         if not (before < named).any():
-            return 0
+            return []
         for name, source in self._media.items():
             self._encode_files(items, name, source)
         is_new = self._posted.count_encoded(items) > before
-        changed = [item.item_id for item, new in zip(items, is_new.tolist(), strict=True) if new]
-        touched = self._store.touch_items({name: posted[name][1] for name in changed})
-        self._touched |= touched
-        return len(touched)
+        return [item.item_id for item, new in zip(items, is_new.tolist(), strict=True) if new]
 
     def _encode_files(self, items: list[Item], name: str, source: Media) -> None:
         report = source.encode(items, self._posted.cache, SilentProgress(), name)[1]

@@ -1,24 +1,33 @@
 """``serendip backup``: an online copy of a workspace, with a checksum of every file.
 
+::
+
+    manifest.json    format, time, SHA-256 of every file, and of itself
+    serendip.db      the database; generations/, ... as in a workspace
+
 The database is copied as of one moment while others read and write; events, items and deletions
 that were acknowledged before are in it. The copy and the generation in force are verified before
-anything is written, and what was written to a disk is read once more.
+anything is written, and what was written to a disk is read once more. The manifest is in its place
+last: a backup without it is not complete. What is read is hostile until every name and checksum is
+as the manifest says.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from serendip import __version__
 from serendip.data.store.config import DATABASE_FILE
+from serendip.data.store.database import copy_rows
 from serendip.data.store.store import Store
-from serendip.data.store.tables.copies import DataCopy
+from serendip.data.store.tables.erasures import DataCopy
 from serendip.engine.artefacts.generations import (
     ITEM_VERSION,
     REMOVALS,
@@ -26,20 +35,184 @@ from serendip.engine.artefacts.generations import (
     set_current,
 )
 from serendip.engine.workspace import Workspace
-from serendip.errors import ArtefactError, NotTrainedError, StorageError
-from serendip.jobs.backup.folder import FILES, FOLDERS, FORMAT, BackupFolder
-from serendip.jobs.backup.table_copy import copy_rows, open_target
-from serendip.runtime.atomic_files import link_or_copy
-from serendip.runtime.versions import MANIFEST, compute_checksums, seal
+from serendip.errors import ArtefactError, ConfigError, NotTrainedError, StorageError
+from serendip.runtime.atomic_files import flush_folder, flush_tree, hash_file, link_or_copy
+from serendip.runtime.scratch import scratch_folder
+from serendip.runtime.sync import Storage
+from serendip.runtime.versions import MANIFEST, compute_checksums, seal, unseal
+
+FORMAT = 2
+_OTHER = "Use another backup; nothing was changed"
+FILES = ("serendip.toml", "serendip.db", "synonyms.csv")
+_FOLDERS = ("generations", "relevance", "queries", "media")  # the last two of earlier versions
+
+
+class BackupFolder:
+    """A folder on a disk, by its path, or of an object store, by a URL such as ``s3://bucket/name``.
+
+    A URL of no such storage, or with more than its place, is a ``ConfigError``.
+    """
+
+    def __init__(self, place: str) -> None:
+        if {"@", "?"} & set(place) and "://" in place:
+            raise ConfigError(
+                "the URL of a backup has a password or options.",
+                "Give s3://bucket/name alone; credentials and server come from the environment.",
+            )
+        self._storage = Storage(place) if "://" in place else None
+        self.name = os.path.abspath(place) if self._storage is None else place
+
+    def names(self) -> set[str]:
+        """Relative paths of all that is no folder; empty = there is nothing."""
+        if self._storage is not None:
+            return set(self._storage.sizes(""))
+        path = Path(self.name)
+        found = (one for one in path.rglob("*") if one.is_symlink() or not one.is_dir())
+        return {one.relative_to(path).as_posix() for one in found}
+
+    @contextmanager
+    def claim(self, scratch: Path) -> Iterator[Path]:
+        """A folder for the files of a new backup, which nobody else can begin from then on.
+
+        After the block they are in place, the manifest last; of one that fails nothing is left.
+        Until then they are in ``scratch``. If the folder is not empty it is a ``ConfigError``.
+        """
+        with scratch_folder(scratch) as folder:
+            staged = folder / "files"
+            staged.mkdir()
+            if self._storage is None:
+                with fill(Path(self.name), MANIFEST) as copy:
+                    yield staged
+                    shutil.copytree(staged, copy, copy_function=shutil.copyfile, dirs_exist_ok=True)
+                    files = unseal((staged / MANIFEST).read_bytes())["files"]
+                    if compute_checksums(copy) != files:
+                        raise StorageError(f"{self.name} reads back otherwise.", "Try again.")
+                return
+            if self.names() or not self._storage.create(MANIFEST, os.urandom(8)):
+                raise _not_empty(self.name)
+            try:
+                yield staged
+                self._storage.upload_folder("", staged)
+            except BaseException:
+                with suppress(StorageError):
+                    self._storage.remove(*self.names())
+                raise
+
+    def read(self, target: Path | None = None, without: str | None = None) -> dict[str, Any]:
+        """Read everything again, copied into the target or not, and compare it with the manifest.
+
+        The folder ``without`` is neither read nor looked at. Returns the manifest.
+
+        Raises:
+            ArtefactError: the backup is incomplete, altered, hostile or of another format.
+            StorageError: something cannot be read or written.
+        """
+        manifest = self._read_manifest()
+        expected, names = dict(manifest["files"]), self.names() - {MANIFEST}
+        for name in sorted({*expected, *names}):
+            if name.partition("/")[0] == without:
+                continue
+            problem = ""
+            if name not in names:
+                problem = "is missing"
+            elif name not in expected:
+                problem = "is not in the manifest"
+            elif not _is_of_workspace(name):
+                problem = "is no file of a workspace"
+            elif self._read_file(name, target) != expected[name]:
+                problem = "is altered"
+            if problem:
+                of_generation = name.startswith("generations/")
+                hint = "Restore --without-generation, and train again" if of_generation else _OTHER
+                raise ArtefactError(f"{self.name}: {name[:80]!r} {problem}.", f"{hint}.")
+        return manifest
+
+    def _read_manifest(self) -> dict[str, Any]:
+        try:
+            here, there = Path(self.name) / MANIFEST, self._storage
+            manifest = unseal(here.read_bytes() if there is None else there.read(MANIFEST) or b"")
+        except (OSError, ValueError) as error:
+            raise ArtefactError(
+                f"{self.name} is no complete backup: {MANIFEST} is not readable: {error}.",
+                f"{_OTHER}.",
+            ) from None
+        if manifest.get("format") != FORMAT or not isinstance(manifest.get("created"), str):
+            raise ArtefactError(
+                f"{self.name} is not of the format {FORMAT}, which this code reads.",
+                "Restore it with the version of Serendip that made it.",
+            )
+        return manifest
+
+    def _read_file(self, name: str, target: Path | None) -> str:
+        copy = Path(os.devnull) if target is None else target / name
+        if self._storage is not None:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            return self._storage.download(name, copy)
+        source = Path(self.name) / name
+        if not source.is_file() or source.is_symlink():
+            return ""
+        try:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, copy)
+            return hash_file(source if target is None else copy)
+        except OSError as error:
+            raise StorageError(f"{self.name} cannot be copied: {error}.") from None
+
+
+@contextmanager
+def fill(target: Path, last: str) -> Iterator[Path]:
+    """A folder whose files are moved into one that is missing or empty after the block.
+
+    The file ``last`` comes once all others are there for good. Of a block that fails nothing is
+    left. The owner of the files alone may read them. If something is in the target, such as what
+    another process moves there, it is a ``ConfigError``.
+    """
+    is_new = not target.exists()
+    if not is_new and not target.is_dir():
+        raise _not_empty(target)
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        with scratch_folder(target) as scratch:
+            staged = scratch / "files"
+            staged.mkdir()
+            _require_alone(scratch)
+            yield staged
+            _require_alone(scratch)
+            for path in staged.rglob("*"):
+                if path.is_file():
+                    path.chmod(0o600)
+            flush_tree(staged)
+            for path in sorted(staged.iterdir(), key=lambda path: path.name == last):
+                if path.name == last:
+                    flush_folder(target)
+                path.rename(target / path.name)
+            flush_folder(target)
+    finally:
+        if is_new:
+            with suppress(OSError):  # it is filled
+                target.rmdir()
+
+
+def _require_alone(scratch: Path) -> None:
+    if set(scratch.parent.iterdir()) != {scratch}:
+        raise _not_empty(scratch.parent)
+
+
+def _not_empty(place: object) -> ConfigError:
+    return ConfigError(f"{place} is not empty.", "Name a new folder, or an empty one.")
+
+
+def _is_of_workspace(name: str) -> bool:
+    """Whether a path leads nowhere but to a place that a backup has something of."""
+    path = PurePosixPath(name)
+    if str(path) != name or ".." in path.parts or not name.isprintable():
+        return False
+    return name in FILES or (len(path.parts) > 1 and path.parts[0] in _FOLDERS)
 
 
 @dataclass(frozen=True, slots=True)
 class BackupSummary:
-    """What a backup has.
-
-    Args:
-        damage: why the published generation is not in it; empty = it is, or there is none.
-    """
+    """What a backup has."""
 
     target: str
     created: str
@@ -48,20 +221,18 @@ class BackupSummary:
     items: int
     events: int
     generation: str
-    damage: str
+    damage: str  # why the published generation is not in it; empty = it is, or there is none
 
 
 def back_up(workspace: Workspace, target: str) -> BackupSummary:
-    """Copy a workspace that is in use to an empty folder or one that does not exist, a path or a
-    URL.
+    """Copy a workspace that is in use to an empty or new folder, a path or a URL.
 
     Raises:
         ConfigError: the target is not empty, or cannot be used.
         StorageError: the database is damaged, or the target cannot be read or written;
             nothing is left at the target.
     """
-    folder = BackupFolder.of(target)
-    created = datetime.now(UTC).isoformat(timespec="seconds")
+    folder = BackupFolder(target)
     with closing(workspace.open_store()) as store:
         with suppress(StorageError):  # Somebody packs: then the copy is noted as older.
             store.remove_erased()
@@ -69,110 +240,73 @@ def back_up(workspace: Workspace, target: str) -> BackupSummary:
             with folder.claim(workspace.training) as staged:
                 # It is in the list of backups from before its first byte, as old as any erasure.
                 store.backups.end(DataCopy(folder.name, 0, 0))
-                facts, damage = _stage(workspace, store, staged)
-                store.backups.end(DataCopy(folder.name, facts["removals"], facts["item_version"]))
-                sizes = _write_manifest(staged, {"created": created, **facts})
+                summary, copy = _stage(workspace, store, staged, folder.name)
+                store.backups.end(copy)
         except BaseException as error:
-            if folder.is_gone():
-                store.backups.forget(folder.name)
+            is_gone = False
+            with suppress(OSError, StorageError):
+                if is_gone := not folder.names():
+                    store.backups.forget(folder.name)
             if not isinstance(error, OSError):
                 raise
-            hint = "Nothing is left there." if folder.is_gone() else "Delete what is left there."
+            hint = "Nothing is left there." if is_gone else "Delete what is left there."
             raise StorageError(f"{folder.name} cannot be written: {error}.", hint) from None
-    told = {name: facts[name] for name in ("items", "events", "generation")}
-    return BackupSummary(folder.name, created, len(sizes), sum(sizes), damage=damage, **told)
+    return summary
 
 
 def verify(target: str) -> int:
-    """Compare every file of a backup with its manifest; returns their number.
-
-    Raises:
-        ArtefactError: the backup is incomplete or altered.
-        StorageError: it cannot be read.
-    """
-    folder = BackupFolder.of(target)
-    manifest = folder.read_manifest()
-    if damage := folder.find_damage(manifest):
-        raise ArtefactError(f"{folder.name}: {damage}.", "Make another backup.")
-    return len(manifest["files"])
+    """Compare every file of a backup with its manifest, see ``BackupFolder``; their number."""
+    return len(BackupFolder(target).read()["files"])
 
 
-def _stage(workspace: Workspace, store: Store, staged: Path) -> tuple[dict[str, Any], str]:
-    """Copy the database and what belongs to it into a folder, and verify both.
-
-    Returns:
-        facts of the copy for the manifest, and why the published generation is not in it. The
-        fact ``removals`` is 0 if bytes of erased users are in it: it is as old as any erasure. It
-        and ``item_version`` are those of the generation, which may have learned from an erased
-        user.
-
-    Raises:
-        StorageError: the database is damaged or cannot be read.
-    """
-    generation, damage = _stage_generation(workspace, staged / "generations")
-    for name in FILES:
-        if name != DATABASE_FILE and (workspace.folder / name).is_file():
-            shutil.copyfile(workspace.folder / name, staged / name)
-    for name in FOLDERS:
-        if name != "generations":
-            _link_tree(workspace.folder / name, staged / name)
-    path, database = staged / DATABASE_FILE, store.database
-    if not database.copy_file(path):  # it is on a server
-        with open_target(path) as (target, writing), database.read() as reading:
-            copy_rows(database, reading, target, writing)
+def _stage(
+    workspace: Workspace, store: Store, staged: Path, name: str
+) -> tuple[BackupSummary, DataCopy]:
+    """Copy the database and what belongs to it into a folder, and verify both."""
+    learned, damage = _stage_generation(workspace, staged / "generations")
+    for file in FILES:
+        if file != DATABASE_FILE and (workspace.folder / file).is_file():
+            shutil.copyfile(workspace.folder / file, staged / file)
+    with suppress(FileNotFoundError, shutil.Error):  # a version that is not used any more goes
+        hidden = shutil.ignore_patterns(".*")
+        target = staged / "relevance"
+        shutil.copytree(workspace.relevance, target, copy_function=link_or_copy, ignore=hidden)
+    path = staged / DATABASE_FILE
+    if not store.database.copy_file(path):  # it is on a server
+        copy_rows(store.database, path)
     with closing(Store.open(path)) as copy:
         if broken := copy.database.integrity():
             raise StorageError(f"the database is damaged: {broken[0]}.", "See `serendip doctor`.")
-        learned = open_current(staged / "generations").manifest if generation else {}
+        # With bytes of erased users it is as old as any erasure.
         removals = 0 if copy.has_remains() else copy.log.position().removals
-        version = copy.max_version()
-        facts = {
-            "removals": min(removals, int(learned.get(REMOVALS, removals))),
-            "item_version": min(version, int(learned.get(ITEM_VERSION, version))),
-            "items": copy.count_items(),
-            "events": copy.log.count(),
-            "generation": generation,
-        }
-    return facts, damage
+        version, counts = copy.max_version(), (copy.count_items(), copy.log.count())
+    # The generation may have learned from an erased user.
+    removals = min(removals, int(learned.get(REMOVALS, removals)))
+    version = min(version, int(learned.get(ITEM_VERSION, version)))
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    files = compute_checksums(staged)
+    facts = {"format": FORMAT, "code_version": __version__, "created": created, "files": files}
+    (staged / MANIFEST).write_text(seal(facts), encoding="utf-8")
+    size = sum((staged / file).stat().st_size for file in files)
+    generation = str(learned.get("name", ""))
+    summary = BackupSummary(name, created, len(files), size, *counts, generation, damage)
+    return summary, DataCopy(name, removals, version)
 
 
-def _stage_generation(workspace: Workspace, target: Path) -> tuple[str, str]:
-    """Copy and verify the published generation; its name, empty = none, and why.
+def _stage_generation(workspace: Workspace, target: Path) -> tuple[Mapping[str, Any], str]:
+    """Copy and verify the published generation; its manifest, empty = there is none, and why.
 
     A damaged one is left out, and one that this machine lacks while the storage is out of reach:
     another training makes a new one, of what is in the database.
     """
     try:
         generation = open_current(workspace.generations, verify=False)
-        _link_tree(generation.folder, target / generation.name)
+        copy = target / generation.name
+        shutil.copytree(generation.folder, copy, copy_function=link_or_copy)
         set_current(target, generation.name)
-        open_current(target)
+        return open_current(target).manifest, ""
     except NotTrainedError:
-        return "", ""
-    except (ArtefactError, StorageError) as error:
+        return {}, ""
+    except (ArtefactError, StorageError, shutil.Error) as error:
         shutil.rmtree(target, ignore_errors=True)
-        return "", str(error)
-    return generation.name, ""
-
-
-def _link_tree(source: Path, target: Path) -> None:
-    """Link or copy the plain files below a folder that are not hidden.
-
-    What is linked is not removed while the backup is made. What is gone by then is of an old
-    version: the current one never is, unless two are published meanwhile.
-    """
-    for path in sorted(source.rglob("*")):
-        relative = path.relative_to(source)
-        is_hidden = any(part.startswith(".") and part != ".managed.json" for part in relative.parts)
-        if is_hidden or path.is_symlink() or not path.is_file():
-            continue
-        (target / relative).parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            link_or_copy(path, target / relative)
-
-
-def _write_manifest(staged: Path, facts: Mapping[str, Any]) -> list[int]:
-    checksums = compute_checksums(staged)
-    manifest = {"format": FORMAT, "code_version": __version__, **facts, "files": checksums}
-    (staged / MANIFEST).write_text(seal(manifest), encoding="utf-8")
-    return [(staged / name).stat().st_size for name in checksums]
+        return {}, str(error)

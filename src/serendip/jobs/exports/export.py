@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from serendip.data.items.attributes import Attribute
 from serendip.data.store.store import Store, StoreTables
-from serendip.data.store.tables.copies import DataCopy
+from serendip.data.store.tables.erasures import DataCopy
 from serendip.engine.workspace import SETTINGS_FILE, Workspace
 from serendip.errors import ConfigError, StorageError
 from serendip.runtime.atomic_files import flush_tree

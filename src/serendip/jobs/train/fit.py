@@ -27,7 +27,7 @@ from serendip.data.items.features import ItemFeatures
 from serendip.data.items.quality import PRIOR_EVENTS, catalogue_prior, item_quality
 from serendip.data.items.reception import Reception
 from serendip.data.items.semantic_ids import Codebooks
-from serendip.data.rows.packed_rows import pack_rows
+from serendip.data.rows.row_array import pack_rows
 from serendip.data.splits import Split
 from serendip.data.text import fold
 from serendip.data.vocabulary import Vocabulary

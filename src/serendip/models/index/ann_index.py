@@ -39,8 +39,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import FloatArray, IntArray, locate
 from serendip.data.artefact import Artefact
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
-from serendip.data.rows.packed_rows import PackedRows, pack_rows
-from serendip.data.rows.row_array import dot_items
+from serendip.data.rows.row_array import PackedRows, dot_items, pack_rows
 
 LISTS_FILES = "*-lists.npy"
 """Pattern of the file of an artefact that has the lists of an index."""

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from serendip.data import AllowedItems, FloatArray, IntArray, Query
 from serendip.data.arrays import NO_ITEMS, distinct
 from serendip.data.artefact import Artefact
-from serendip.data.rows.late_rows import merge_numbers
+from serendip.data.rows.row_array import merge_numbers
 from serendip.models.index.ann_index import ApproximateIndex
 from serendip.models.linalg import main_directions
 

@@ -25,7 +25,7 @@ import numpy as np
 from serendip.data import BoolArray, Catalogue, FloatArray, IntArray
 from serendip.data.artefact import Artefact
 from serendip.data.numeric import NewtonSteps, fit_logistic, logistic
-from serendip.data.rows.late_rows import put_rows
+from serendip.data.rows.row_array import put_rows
 from serendip.errors import ArtefactError
 from serendip.models.onnx import open_session
 from serendip.models.relevance.features import (

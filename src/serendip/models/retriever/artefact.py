@@ -12,8 +12,7 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.artefact import Artefact
-from serendip.data.rows.packed_rows import PackedRows
-from serendip.data.rows.row_array import dot_items, dot_rows
+from serendip.data.rows.row_array import PackedRows, dot_items, dot_rows
 from serendip.models.retriever.content_scores import ContentScores
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.quality import QualityVector

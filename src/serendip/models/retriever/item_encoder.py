@@ -17,8 +17,7 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.artefact import Artefact
 from serendip.data.dataset import AlignedProjection
 from serendip.data.items.features import ItemFeatures, Tokens
-from serendip.data.rows.packed_rows import PackedRows
-from serendip.data.rows.row_array import RowArray
+from serendip.data.rows.row_array import PackedRows, RowArray
 from serendip.errors import DataError
 from serendip.models.linalg import Sparse, sum_rows, to_csr
 from serendip.models.sparse.content_neighbours import find_content_neighbours

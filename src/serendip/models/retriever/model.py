@@ -31,7 +31,7 @@ from serendip.config import Config
 from serendip.data import BoolArray, Dataset, FloatArray, History, IntArray, ItemFeatures, Query
 from serendip.data.items.features import Tokens
 from serendip.data.numeric import unit
-from serendip.data.rows.late_rows import put_rows
+from serendip.data.rows.row_array import put_rows
 from serendip.errors import UnsupportedError
 from serendip.models.base import Recommender, ScoreKind, WarmStart
 from serendip.models.embedding_space import CONTENT, NETWORK

@@ -35,7 +35,7 @@ from torch.nn import functional
 
 from serendip.data.arrays import FloatArray
 from serendip.data.items.features import Tokens
-from serendip.data.rows.packed_rows import PackedRows
+from serendip.data.rows.row_array import PackedRows
 from serendip.models.linalg import fit_procrustes
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.requests import NUM_GAPS, NUM_TASKS, SEARCH

@@ -20,8 +20,7 @@ import numpy as np
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.artefact import Artefact
 from serendip.data.items.quality import UNKNOWN
-from serendip.data.rows.late_rows import put_rows
-from serendip.data.rows.row_array import dot_rows
+from serendip.data.rows.row_array import dot_rows, put_rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -29,7 +29,7 @@ import torch
 
 from serendip.data import BoolArray, Dataset, EventLog, FloatArray, ItemFeatures
 from serendip.data.rows.aligned_rows import AlignedRows
-from serendip.data.rows.packed_rows import PackedRows
+from serendip.data.rows.row_array import PackedRows
 from serendip.models.early_stopping import train_epochs
 from serendip.models.onnx import to_onnx
 from serendip.models.retriever.artefact import TrainedRetriever

@@ -1,6 +1,6 @@
 """Sparse rows of a generation, packed and memory-mapped, and those of late items beside them.
 
-The columns stay those of the generation; ``data.rows.late_rows`` has the rule.
+The columns stay those of the generation; ``data.rows.row_array`` has the rule.
 
 Shapes: N0 rows of the generation, N rows, C columns, M rows that are read, L late rows.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, locate
 from serendip.data.artefact import Artefact
-from serendip.data.rows.late_rows import merge_numbers
+from serendip.data.rows.row_array import merge_numbers
 from serendip.models.linalg import Sparse, stack_rows, to_csr
 from serendip.models.sparse.packed_sparse import PackedSparse
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,24 +14,18 @@ from postgres_server import StorePlace
 from serendip.data import Event, Item
 from serendip.data.limits import MAX_CLOCK_LEAD_S
 from serendip.data.store.base import Database
+from serendip.data.store.event_log.pack_writer import TRIES
 from serendip.data.store.store import Store
 from serendip.data.store.tables.generated import Generated
 from serendip.data.users.user import User
 from serendip.errors import BusyError
 
 BEFORE, MOMENT, AFTER = 10.0, 20.0, 30.0
+AfterPack = Callable[[Callable[[], object]], None]
 
 
 def items_of(store: Store, user_id: str) -> list[str]:
     return [event.item_id for event in store.log.history(user_id, 99)]
-
-
-def test_what_happened_before_is_not_stored_again_and_what_happens_later_is(store: Store) -> None:
-    store.put_events([Event("u", "a", BEFORE)])
-    assert store.erase_user("u", MOMENT)[1] == 1
-    late = [Event("u", "b", BEFORE), Event("u", "b", MOMENT)]
-    assert store.put_events([*late, Event("u", "c", AFTER), Event("v", "a", BEFORE)]) == 2
-    assert (items_of(store, "u"), items_of(store, "v")) == (["c"], ["a"])
 
 
 def test_files_do_not_bring_an_erased_user_back(store: Store) -> None:
@@ -82,16 +76,6 @@ def test_a_time_of_another_century_in_a_file_shuts_nobody_out_of_the_api(store: 
     assert store.put_events([Event("u", "c", MOMENT + MAX_CLOCK_LEAD_S + 1)]) == 1
 
 
-def test_an_event_id_of_a_late_event_is_free_for_another_one(store: Store) -> None:
-    first = Event("u", "a", BEFORE, event_id="e")
-    store.put_events([first])
-    store.pack()
-    store.erase_user("u", MOMENT)
-    counts = store.import_all([], [first, Event("v", "b", BEFORE, event_id="e")])
-    assert (counts.events, counts.erased_events) == (1, 1)
-    assert items_of(store, "v") == ["b"]
-
-
 def test_a_second_erasure_counts_whatever_is_stored(store: Store) -> None:
     store.erase_user("u", BEFORE)
     assert store.erase_user("u", AFTER)[0].moment == AFTER
@@ -137,27 +121,17 @@ def test_an_erasure_does_not_wait_for_who_imports(place: StorePlace, store: Stor
 
 
 def test_an_import_under_way_keeps_only_what_happened_after_an_erasure(
-    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch
+    place: StorePlace, store: Store, after_a_pack: AfterPack
 ) -> None:
     """Of somebody who has nothing stored yet, too: the first import is the usual case."""
-    from serendip.data.store.event_log.pack_writer import PackWriter
-
     with closing(place.open()) as other:
-        write = PackWriter._write
-
-        def write_slowly(self: PackWriter, *arguments: Any) -> Any:
-            written = write(self, *arguments)
-            for name in names:
-                other.erase_user(name, MOMENT)
-            return written
-
-        monkeypatch.setattr(PackWriter, "_write", write_slowly)
         names = ["u"]
+        after_a_pack(lambda: [other.erase_user(name, MOMENT) for name in names])
         both = [Event(name, "a", BEFORE) for name in "uvw"]
         counts = store.import_all([], both)
         assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a"])
         assert (counts.events, counts.erased_events, other.log.count()) == (2, 1, 2)
-        names = ["v", "w"]
+        names[:] = ["v", "w"]
         counts = store.import_all([], [*both, Event("w", "b", AFTER), Event("x", "a", BEFORE)])
         assert (items_of(other, "v"), items_of(other, "w")) == ([], ["b"])
         assert (counts.events, counts.erased_events, other.log.count()) == (2, 3, 2)
@@ -167,54 +141,37 @@ def test_an_import_under_way_keeps_only_what_happened_after_an_erasure(
 
 @pytest.mark.parametrize("writes", ["pack", "remove_erased"])
 def test_whoever_is_erased_while_a_pack_is_written_is_not_in_it(
-    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch, writes: str
+    place: StorePlace, store: Store, after_a_pack: AfterPack, writes: str
 ) -> None:
-    from serendip.data.store.event_log.pack_writer import PackWriter
-
     store.put_events([Event(name, "a", BEFORE) for name in "uvwx"])
     store.pack()
     store.put_events([Event(name, "b", BEFORE) for name in "uvwx"])
     store.erase_user("w", MOMENT)
+    left = ["u"]
     with closing(place.open()) as other:
-        write = PackWriter._write
-
-        def write_slowly(self: PackWriter, *arguments: Any) -> Any:
-            written = write(self, *arguments)
-            other.erase_user("u", MOMENT)
-            return written
-
-        monkeypatch.setattr(PackWriter, "_write", write_slowly)
+        after_a_pack(lambda: left and other.erase_user(left.pop(), MOMENT))
         getattr(store, writes)()
     for name, count in (("u", 0), ("v", 2), ("w", 0), ("x", 2)):
         assert len(items_of(store, name)) == count
     assert store.log.active_users(9) == [("v", 2), ("x", 2)]
-    monkeypatch.undo()
     store.remove_erased()
     assert store.log.count() == 4
 
 
 @pytest.mark.parametrize("writes", ["pack", "import_all"])
 def test_where_users_are_erased_all_the_time_nothing_is_packed_and_nothing_lost(
-    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch, writes: str
+    place: StorePlace, store: Store, after_a_pack: AfterPack, writes: str
 ) -> None:
-    from serendip.data.store.event_log.pack_writer import TRIES, PackWriter
-
     names = [f"u{number}" for number in range(TRIES + 2)]
     store.put_events([Event(name, "a", BEFORE) for name in names])
+    left = names[:TRIES]
     with closing(place.open()) as other:
-        write, left = PackWriter._write, iter(names)
-
-        def write_slowly(self: PackWriter, *arguments: Any) -> Any:
-            written = write(self, *arguments)
-            other.erase_user(next(left), MOMENT)
-            return written
-
-        monkeypatch.setattr(PackWriter, "_write", write_slowly)
+        after_a_pack(lambda: left and other.erase_user(left.pop(0), MOMENT))
         with pytest.raises(BusyError, match="erased"):
             store.pack() if writes == "pack" else store.import_all([], [Event("v", "b", BEFORE)])
-    monkeypatch.undo()
-    assert store.log.active_users(9) == [(name, 1) for name in names[TRIES:]]
-    assert store.pack() == 2
+        assert left == []
+        assert store.log.active_users(9) == [(name, 1) for name in names[TRIES:]]
+        assert store.pack() == 2
     assert [items_of(store, name) for name in names[TRIES - 1 :]] == [[], ["a"], ["a"]]
 
 

@@ -1,15 +1,14 @@
 """Packed events: one row per user, with all events of theirs as one array.
 
-What an import brings, and what a training finds in the tail, is packed: the history of a user is
-one row, a scan of the log a concatenation, an erasure one row less. A pack is a set of such rows
-that becomes visible at once. Ids of items and other texts that repeat are codes of names, which the
-pack has once; queries and ids of requests, sessions and events are texts beside the array.
+What an import brings, and what a training finds in the tail, is packed: a history is one row,
+a scan a concatenation, an erasure one row less. A pack is a set of such rows that becomes
+visible at once. Ids of items and other texts that repeat are codes of names, which the pack has
+once; queries and ids of requests, sessions and events are texts beside the array.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
@@ -20,12 +19,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.events.event import NO_SESSION
-from serendip.data.events.event_table import (
-    read_codes,
-    read_numbers,
-    stable_order,
-)
-from serendip.data.events.log_columns import read_sessions
+from serendip.data.events.event_table import read_codes, read_numbers, read_sessions, stable_order
 from serendip.data.rows.arrow import to_arrow
 
 if TYPE_CHECKING:
@@ -43,41 +37,28 @@ _DEFAULTS: Mapping[str, Any] = {**dict.fromkeys(_NUMBERS), SESSION: NO_SESSION}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackNames:
-    """What the events of a pack share.
-
-    Args:
-        kind: of the rows of its array.
-        first_seq: added to the arrivals of its events, gives their sequence numbers.
-        names: column of ``CODED`` -> the texts that its codes are indices into.
-        event_ids: (N,) uint64 hashes, ascending, of the ids that senders gave.
-    """
+    """What the events of a pack share; see ``PackedEvents``."""
 
     kind: np.dtype[np.void]
     first_seq: int
     names: Mapping[str, pa.StringArray]
-    event_ids: NDArray[np.uint64]
+    event_ids: NDArray[np.uint64]  # (N,) hashes, ascending, of the ids that senders gave
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedEvents:
-    """Events of some users of a pack, by user, time and arrival.
+    """E events of some users of a pack, by user, time and arrival.
 
-    Args:
-        user_ids: U ids.
-        sizes: (U,) int64 number of events of each user, at least one.
-        records: (E,) structured: ``arrival``, ``timestamp``, and codes and numbers of the columns
-            that an event of the pack fills.
-        texts: column of ``TEXTS`` -> E texts, of those that were read; without one that is empty.
-        names: column of ``CODED`` -> the texts that its codes are indices into.
-        first_seq: added to the arrivals, gives the sequence numbers.
+    The records have ``arrival``, ``timestamp``, and codes and numbers of the columns that an event
+    of the pack fills.
     """
 
     user_ids: Sequence[str]
-    sizes: NDArray[np.int64]
-    records: NDArray[np.void]
-    texts: Mapping[str, pa.LargeStringArray]
-    names: Mapping[str, pa.StringArray]
-    first_seq: int = 0
+    users: IntArray  # (E,) indices into the ids, ascending
+    records: NDArray[np.void]  # (E,)
+    texts: Mapping[str, pa.LargeStringArray]  # of ``TEXTS``, those that were read and any event has
+    names: Mapping[str, pa.StringArray]  # of ``CODED``: what its codes are indices into
+    first_seq: int = 0  # added to the arrivals, gives the sequence numbers
 
     @classmethod
     def of_table(cls, table: pa.Table, arrivals: NDArray[np.integer[Any]]) -> Self:
@@ -110,72 +91,49 @@ class PackedEvents:
             for name in TEXTS
             if name in present
         }
-        sizes = np.bincount(users, minlength=len(user_names))
-        return cls(
-            user_names.to_pylist(), sizes, records, texts, {n: c[1] for n, c in coded.items()}
-        )
+        shared = {name: names for name, (_, names) in coded.items()}
+        return cls(user_names.to_pylist(), users[order], records, texts, shared)
 
     @classmethod
     def of_rows(
         cls, shared: PackNames, rows: Sequence[Sequence[Any]], texts: Sequence[str]
     ) -> Self:
-        """Read rows of the table ``pack_rows``.
-
-        They have a user id, number of events, array, and the texts with these names.
-        """
-        sizes = np.array([row[1] for row in rows], np.int64)
-        content = b"".join(row[2] for row in rows)
-        records = np.frombuffer(content, shared.kind)
-        blobs = {name: [row[3 + place] for row in rows] for place, name in enumerate(texts)}
+        """Read user ids, numbers of events, arrays and these texts of the table ``pack_rows``."""
+        user_ids, counts, contents, *blobs = zip(*rows, strict=True)
+        records = np.frombuffer(b"".join(contents), shared.kind)
         joined = {
-            name: _join_texts(of_users, sizes.tolist())
-            for name, of_users in blobs.items()
+            name: _join_texts(of_users, counts)
+            for name, of_users in zip(texts, blobs, strict=True)
             if any(of_users)
         }
-        user_ids = [row[0] for row in rows]
-        return cls(user_ids, sizes, records, joined, shared.names, shared.first_seq)
+        users = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+        return cls(user_ids, users, records, joined, shared.names, shared.first_seq)
 
     def __len__(self) -> int:
         return len(self.records)
 
     @property
-    def fields(self) -> str:
-        """Name and type of each column of the array, as JSON."""
-        return json.dumps(self.records.dtype.descr)
-
-    @property
     def seqs(self) -> NDArray[np.int64]:
         """(E,) sequence numbers."""
-        numbers: NDArray[np.int64] = self.records["arrival"].astype(np.int64) + self.first_seq
-        return numbers
-
-    @property
-    def users(self) -> IntArray:
-        """(E,) int32 indices into ``user_ids``."""
-        return np.repeat(np.arange(len(self.sizes), dtype=np.int32), self.sizes)
+        return self.records["arrival"].astype(np.int64) + self.first_seq
 
     def is_counted(self, without: Sequence[str]) -> BoolArray:
         """(E,) False for events of some actions."""
-        names = enumerate(self.names["action"].to_pylist())
-        codes = [code for code, name in names if name in without]
-        return ~np.isin(self.records["action"], codes)
+        names = self.names["action"].to_pylist()
+        counts = np.array([name not in without for name in names], np.bool_)
+        return np.asarray(counts[self.records["action"]])
 
     def select(self, mask: BoolArray) -> PackedEvents:
-        """The events for which (E,) is True; users without any are left out."""
-        sizes = np.bincount(self.users[mask], minlength=len(self.sizes))
+        """The events for which (E,) is True."""
+        if mask.all():
+            return self
         places = to_arrow(np.flatnonzero(mask))
-        kept = np.flatnonzero(sizes)
-        return replace(
-            self,
-            user_ids=[self.user_ids[number] for number in kept.tolist()],
-            sizes=sizes[kept].astype(np.int64),
-            records=self.records[mask],
-            texts={name: column.take(places) for name, column in self.texts.items()},
-        )
+        texts = {name: column.take(places) for name, column in self.texts.items()}
+        return replace(self, users=self.users[mask], records=self.records[mask], texts=texts)
 
     def user_rows(self, pack: int) -> Iterator[dict[str, Any]]:
         """Rows of the table ``pack_rows``, each when asked for."""
-        ends = np.cumsum(self.sizes).tolist()
+        ends = np.cumsum(np.bincount(self.users)).tolist()
         texts = [
             _split_texts(self.texts[name], ends) if name in self.texts else repeat(None)
             for name in TEXTS
@@ -230,7 +188,7 @@ class PackedEvents:
 
     def _values(self, name: str) -> list[Any]:
         if name == "user_id":
-            return np.repeat(np.array(self.user_ids, object), self.sizes).tolist()
+            return [self.user_ids[user] for user in self.users.tolist()]
         if name in ("seq", "timestamp", SESSION):
             numbers: list[Any] = (self.seqs if name == "seq" else self.records[name]).tolist()
             return numbers

@@ -28,8 +28,13 @@ from sqlalchemy import (
 
 from serendip.data.arrays import BoolArray, locate
 from serendip.data.events.event import Event, EventColumns, session_code
-from serendip.data.events.event_table import join_events, tabulate_rows, without_empty_columns
-from serendip.data.events.log_columns import LogColumns, read_sessions
+from serendip.data.events.event_table import (
+    join_events,
+    list_events,
+    read_sessions,
+    tabulate_rows,
+    without_empty_columns,
+)
 from serendip.data.limits import EARLIEST
 from serendip.data.rows.arrow import to_arrow
 from serendip.data.store.event_log.packs import (
@@ -45,7 +50,6 @@ from serendip.data.store.validation import id_problem
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from numpy.typing import NDArray
 
     from serendip.data.store.base import Database
 
@@ -53,12 +57,10 @@ if TYPE_CHECKING:
 REMOVALS_KEY = "event removals"
 EVENT_IDS = "event_id"  # name, among those of a pack, of the hashes of the ids that senders gave
 MOST = 2**31 - 1
-
-_MORE = 50  # rows of a history that are fetched beyond twice as many as are wanted
 FETCHED = 10_000  # rows of a large result that are fetched at once
+
 _EVENT = (*(field.name for field in fields(Event)), "seq")
-_LOG_ROW = ("user_id", "item_id", "timestamp", "action", "value", "country", SESSION, "seq")
-_NUMBERS = (*_LOG_ROW, "device")
+_NUMBERS = ("user_id", "item_id", "timestamp", "action", "value", "country", SESSION, "seq")
 
 
 def _columns(names: Sequence[str]) -> list[ColumnElement[Any]]:
@@ -72,49 +74,33 @@ def _columns(names: Sequence[str]) -> list[ColumnElement[Any]]:
 _PACKS = PACKS.select().order_by(PACKS.c.first_seq, PACKS.c.pack)
 _VISIBLE = PACK_ROWS.c.pack.in_(select(PACKS.c.pack))
 _RECORDS = select(PACK_ROWS.c.user_id, PACK_ROWS.c.events, PACK_ROWS.c.records)
-_OF_USER = select(PACK_ROWS.c.pack, *_RECORDS.selected_columns).where(
-    PACK_ROWS.c.user_id == bindparam("user"), _VISIBLE
-)
-
 _ZERO: ColumnElement[int] = literal_column("0")
 _POSITION = select(
     select(func.coalesce(func.max(EVENTS.c.seq), _ZERO)).scalar_subquery(),
     select(func.coalesce(func.max(PACKS.c.last_seq), _ZERO)).scalar_subquery(),
     select(META.c.value).where(META.c.key == literal_column(f"'{REMOVALS_KEY}'")).scalar_subquery(),
 )
-
-_IS_OF_USER = EVENTS.c.user_id == bindparam("user")
-_PAST = select(*_columns(_LOG_ROW)).where(_IS_OF_USER), _OF_USER
-_HISTORY = (
-    select(*_columns(_EVENT))
-    .where(_IS_OF_USER, EVENTS.c.timestamp >= bindparam("since"))
-    .order_by(EVENTS.c.timestamp.desc(), EVENTS.c.seq.desc())
-    .limit(bindparam("rows"))
-    .offset(_ZERO),
-    _OF_USER.add_columns(*(PACK_ROWS.c[name] for name in TEXTS)),
-)
-_REQUESTED = (
-    select(*_columns(_EVENT))
-    .where(or_(EVENTS.c.request_id != "", EVENTS.c.query != ""))
-    .order_by(EVENTS.c.timestamp.desc(), EVENTS.c.seq.desc())
-    .limit(bindparam("most"))
-)
-
 _USERS_OF_TAIL = select(EVENTS.c.user_id, func.count().label("events")).group_by(EVENTS.c.user_id)
 _USERS_OF_PACKS = select(PACK_ROWS.c.user_id, PACK_ROWS.c.events).where(_VISIBLE)
 
 
+def _of_user(names: Sequence[str], *texts: str) -> tuple[Select[Any], Select[Any]]:
+    """A user's events since a time in the tail, and their rows of packs with these texts."""
+    is_new = EVENTS.c.user_id == bindparam("user"), EVENTS.c.timestamp >= bindparam("since")
+    packed = select(PACK_ROWS.c.pack, *_RECORDS.selected_columns, *(PACK_ROWS.c[n] for n in texts))
+    is_packed = PACK_ROWS.c.user_id == bindparam("user"), _VISIBLE
+    return select(*_columns(names)).where(*is_new), packed.where(*is_packed)
+
+
+_PAST, _HISTORY = _of_user(_NUMBERS), _of_user(_EVENT, *TEXTS)
+
+
 @dataclass(frozen=True, slots=True)
 class LogPosition:
-    """A state of the event log: equal positions mean equal logs.
+    """A state of the event log: equal positions mean equal logs."""
 
-    Args:
-        removals: number of imports, and of erasures that found events or attributes.
-        seq: number of the last event, 0 in an empty log; grows with every event appended.
-    """
-
-    removals: int
-    seq: int
+    removals: int  # number of imports, and of erasures that found events or attributes
+    seq: int  # of the last event, 0 in an empty log; grows with every event appended
 
 
 class LogReader:
@@ -122,7 +108,8 @@ class LogReader:
 
     Rows are only appended, except by an import or an erasure, which remove rows; ``LogPosition``
     shows both kinds of change. ``within`` is the transaction that something is read in, to be of
-    one moment with what else is read there; None = one of its own.
+    one moment with what else is read there; None = one of its own. ``without`` are actions whose
+    events are left out.
     """
 
     def __init__(self, database: Database) -> None:
@@ -136,10 +123,9 @@ class LogReader:
             tail, packed, removals = connection.execute(_POSITION).one()
         return LogPosition(int(removals or 0), max(int(tail), int(packed)))
 
-    def packs(self, within: Connection | None = None) -> Sequence[Row[Any]]:
+    def packs(self, connection: Connection) -> Sequence[Row[Any]]:
         """The packs that count, as rows of their table; names of others are forgotten."""
-        with self.database.read(within) as connection:
-            found = connection.execute(_PACKS).all()
+        found = connection.execute(_PACKS).all()
         for number in self._names.keys() - {one.pack for one in found}:
             self._names.pop(number, None)
         return found
@@ -147,10 +133,8 @@ class LogReader:
     def _names_of(self, pack: Row[Any], connection: Connection) -> PackNames:
         known = self._names.get(pack.pack)
         if known is None:
-            statement = PACK_NAMES.select().where(PACK_NAMES.c.pack == pack.pack)
-            found = {
-                name: (count, content) for _, name, count, content in connection.execute(statement)
-            }
+            rows = connection.execute(PACK_NAMES.select().where(PACK_NAMES.c.pack == pack.pack))
+            found = {name: (count, content) for _, name, count, content in rows}
             _, hashes = found.pop(EVENT_IDS, (0, b""))
             names = {name: decode_names(content, n) for name, (n, content) in found.items()}
             kind = np.dtype([(name, form) for name, form in json.loads(pack.fields)])
@@ -158,32 +142,27 @@ class LogReader:
             self._names[pack.pack] = known
         return known
 
-    def _load_names(self, within: Connection | None = None) -> None:
-        with self.database.read(within) as connection:
-            for pack in self.packs(connection):
-                self._names_of(pack, connection)
-
     def _parts(
         self, connection: Connection, pack: Row[Any], texts: Sequence[str] = (), *conditions: Any
     ) -> Iterator[PackedEvents]:
         """Events of a pack, users by the thousand, with the texts of these names."""
-        columns = [PACK_ROWS.c[name] for name in texts]
-        statement = _RECORDS.add_columns(*columns).where(PACK_ROWS.c.pack == pack.pack)
-        for rows in connection.execute(statement.where(*conditions)).partitions(FETCHED):
+        statement = _RECORDS.add_columns(*(PACK_ROWS.c[name] for name in texts))
+        chosen = statement.where(PACK_ROWS.c.pack == pack.pack, *conditions)
+        for rows in connection.execute(chosen).partitions(FETCHED):
             yield PackedEvents.of_rows(self._names_of(pack, connection), rows, texts)
 
     def count(self) -> int:
         """Number of events, counted again where the log has changed."""
         with self.database.read() as connection:
-            position, (counted, number) = self.position(connection), self._counted
-            if position != counted:
+            position = self.position(connection)
+            if position != self._counted[0]:
                 in_tail = connection.scalar(select(func.count()).select_from(EVENTS)) or 0
-                number = int(in_tail) + sum(int(one.events) for one in self.packs(connection))
-                self._counted = position, number
-        return number
+                packed = sum(int(one.events) for one in self.packs(connection))
+                self._counted = position, int(in_tail) + packed
+        return self._counted[1]
 
     def count_after(self, seq: int, without: Sequence[str] = ()) -> int:
-        """Number of events appended after a sequence number, without some actions."""
+        """Number of events appended after a sequence number."""
         counted = select(func.count()).where(EVENTS.c.seq > seq, EVENTS.c.action.not_in(without))
         with self.database.read() as connection:
             parts = self._packed_after(connection, seq)
@@ -202,80 +181,81 @@ class LogReader:
     def after(
         self, seq: int, most: int = MOST, with_imports: bool = True
     ) -> tuple[LogPosition, EventColumns]:
-        """Events of all users appended after number ``seq``, in order of time.
-
-        If more than ``most`` were appended, none are read: reading histories anew is cheaper.
-        """
+        """Events appended after number ``seq``, by time; none are read if there are too many."""
+        rows: Sequence[Sequence[Any]] = ()
         with self.database.read() as connection:
             position = self.position(connection)
-            if not seq < position.seq <= seq + most:
-                return position, EventColumns.of_rows(())
-            rows = connection.execute(select(*_columns(_LOG_ROW)).where(EVENTS.c.seq > seq))
-            return position, _in_columns(rows, self._packed_after(connection, seq, with_imports))
+            if seq < position.seq <= seq + most:
+                tail = connection.execute(select(*_columns(_NUMBERS)).where(EVENTS.c.seq > seq))
+                packed = self._packed_after(connection, seq, with_imports)
+                rows = _in_order(map(_with_code, tail), packed, _NUMBERS)
+        return position, EventColumns.of_rows(rows)
 
     def past(self, user_id: str, without: Sequence[str] = ()) -> EventColumns:
-        """A user's events, without the given actions."""
-        return _in_columns(*self._of_user({"user": user_id}, *_PAST), without)
+        """All events of a user."""
+        tail, packed = self._read_user(user_id, _PAST, without)
+        return EventColumns.of_rows(_in_order(map(_with_code, tail), packed, _NUMBERS))
 
     def history(
         self, user_id: str, limit: int, without: Sequence[str] = (), since: float = EARLIEST
     ) -> list[Event]:
-        """The last events of a user since a time, without the given actions, oldest first."""
-        most, parts = max(limit, 0), []
-        for rows in (2 * most + _MORE, MOST):  # seldom are more of them left out
-            values = {"user": user_id, "since": since, "rows": min(rows, MOST)}
-            tail, packed = self._of_user(values, *_HISTORY, TEXTS)
-            wanted = [row for row in tail if row[3] not in without]
-            if len(wanted) >= most or len(tail) < rows:
-                break
-        for part in packed:
-            is_wanted = part.is_counted(without) & (part.records["timestamp"] >= since)
-            is_wanted[np.flatnonzero(is_wanted)[:-most]] = False
-            parts.append(part.select(is_wanted))
-        return _newest(wanted, parts, most)
+        """The last events of a user since a time, oldest first."""
+        if limit <= 0:
+            return []
+        tail, packed = self._read_user(user_id, _HISTORY, without, TEXTS, since, limit)
+        return [Event(*row[:-1]) for row in _in_order(tail, packed, _EVENT)[-limit:]]
 
-    def _of_user(
+    def _read_user(
         self,
-        values: Mapping[str, Any],
-        of_tail: Select[Any],
-        of_packs: Select[Any],
+        user_id: str,
+        statements: tuple[Select[Any], Select[Any]],
+        without: Sequence[str],
         texts: Sequence[str] = (),
+        since: float = EARLIEST,
+        most: int = MOST,
     ) -> tuple[list[Any], list[PackedEvents]]:
-        if id_problem(values["user"]):
+        """A user's rows of the tail and events of packs, of each pack the last ``most``."""
+        if id_problem(user_id):
             return [], []
         while True:
             with self.database.read_by_driver() as fetch:
-                tail, packed = (fetch(one, values) for one in (of_tail, of_packs))
+                values = {"user": user_id, "since": since}
+                tail, packed = (fetch(statement, values) for statement in statements)
             shared = [self._names.get(row[0]) for row in packed]
             if None not in shared:
                 break
-            self._load_names()
-        return tail, [
-            PackedEvents.of_rows(names, [row[1:]], texts)
-            for names, row in zip(shared, packed, strict=True)
-            if names is not None
-        ]
+            with self.database.read() as connection:
+                for pack in self.packs(connection):
+                    self._names_of(pack, connection)
+        parts = []
+        for names, row in zip(shared, packed, strict=True):
+            if names is not None:
+                part = PackedEvents.of_rows(names, [row[1:]], texts)
+                wanted = part.is_counted(without) & (part.records["timestamp"] >= since)
+                wanted[np.flatnonzero(wanted)[:-most]] = False
+                parts.append(part.select(wanted))
+        return [row for row in tail if row[3] not in without], parts
 
     def requested(self, limit: int) -> list[Event]:
         """The last ``limit`` events that have a request id or a query, oldest first."""
-        most = min(max(limit, 0), MOST)
+        import pyarrow.compute as pc
+
         was_asked = or_(PACK_ROWS.c.query.is_not(None), PACK_ROWS.c.request_id.is_not(None))
         with self.database.read() as connection:
-            parts = [
-                part.select(_is_asked(part))
-                for pack in self.packs(connection)
-                for part in self._parts(connection, pack, TEXTS, was_asked)
-            ]
-            times = np.concatenate([np.empty(0), *(part.records["timestamp"] for part in parts)])
-            since = np.partition(times, -most)[-most] if 0 < most < len(times) else -np.inf
-            parts = [part.select(part.records["timestamp"] >= since) for part in parts]
-            return _newest(connection.execute(_REQUESTED, {"most": most}), parts, most)
+            events = self.joined(connection, _EVENT, TEXTS, was_asked)
+        given = [name for name in ("query", "request_id") if name in events.column_names]
+        if not given or limit <= 0:
+            return []
+        masks = [pc.not_equal(events[name].cast("string"), "") for name in given]
+        asked = events.filter(masks[0] if len(masks) == 1 else pc.or_(*masks))
+        ordered = asked.sort_by([("timestamp", "ascending"), ("seq", "ascending")])
+        return list_events(ordered.slice(max(0, len(ordered) - limit)))
 
     def queries(self, without: Sequence[str] = ()) -> list[str]:
-        """Distinct queries of events, without the given actions, most frequent first."""
+        """Distinct queries of events, most frequent first."""
         has_any = PACK_ROWS.c.query.is_not(None)
         with self.database.read() as connection:
-            events = self._joined(connection, ("action", "query", "seq"), ["query"], has_any)
+            events = self.joined(connection, ("action", "query", "seq"), ["query"], has_any)
         if "query" not in events.column_names:
             return []
         counts: Counter[str] = Counter()
@@ -284,30 +264,33 @@ class LogReader:
                 counts[one["query"]] += one["count_all"]
         return sorted(counts, key=lambda query: (-counts[query], query.encode()))
 
-    def columns(self, within: Connection | None = None) -> LogColumns:
-        """The whole log as numbers."""
-        return LogColumns.of_table(self.rows(within))
-
     def rows(self, within: Connection | None = None) -> pa.Table:
-        """The columns of the whole log that ``columns`` has, in no order."""
+        """The columns of the whole log that ``LogColumns`` has, in no order."""
         with self.database.read(within) as connection:
-            return self._joined(connection, _NUMBERS)
+            return self.joined(connection, (*_NUMBERS, "device"))
 
     def table(self, within: Connection | None = None) -> pa.Table:
         """All events with all columns that any of them fills, in order of arrival."""
         with self.database.read(within) as connection:
-            joined = self._joined(connection, _EVENT, TEXTS)
+            joined = self.joined(connection, _EVENT, TEXTS)
         return without_empty_columns(joined.sort_by("seq").drop_columns(["seq"]))
 
-    def _joined(
-        self, connection: Connection, names: Sequence[str], texts: Sequence[str] = (), *which: Any
+    def joined(
+        self,
+        connection: Connection,
+        names: Sequence[str] = _EVENT,
+        texts: Sequence[str] = TEXTS,
+        *which: Any,
+        packs: Iterable[Row[Any]] | None = None,
+        tail: pa.Table | None = None,
     ) -> pa.Table:
+        """Some columns of the events of some packs, and of a tail; None = of all."""
         parts = [
             part.table(names)
-            for pack in self.packs(connection)
+            for pack in (self.packs(connection) if packs is None else packs)
             for part in self._parts(connection, pack, texts, *which)
         ]
-        tail = without_empty_columns(self.tail(connection, names))
+        tail = without_empty_columns(self.tail(connection, names) if tail is None else tail)
         if "session_id" in tail.column_names and SESSION in names:
             sessions = to_arrow(read_sessions(tail))
             tail = tail.drop_columns(["session_id"]).append_column(SESSION, sessions)
@@ -321,30 +304,15 @@ class LogReader:
         columns = [column.name for column in statement.selected_columns]
         return tabulate_rows(columns, connection.execute(statement).yield_per(FETCHED))
 
-    def pack_table(self, pack: Row[Any]) -> pa.Table:
-        """All columns of a pack's events, with their ``seq``, in order of user and time."""
-        import pyarrow as pa
-
-        with self.database.read() as connection:
-            tables = [part.table(_EVENT) for part in self._parts(connection, pack, TEXTS)]
-        return join_events(tables) if tables else pa.table({})
-
     def is_packed(
         self, event_ids: Sequence[str], packs: Iterable[Row[Any]], connection: Connection
     ) -> BoolArray:
-        """(N,) whether packs have an event that was sent with an id."""
+        """(N,) whether packs have an event that was sent with one of the ids."""
         wanted = hash_ids(event_ids)
         found = np.zeros(len(wanted), np.bool_)
         for pack in packs:
             found |= locate(self._names_of(pack, connection).event_ids, wanted)[1]
         return found
-
-    def api_event_ids(self, connection: Connection) -> NDArray[np.uint64]:
-        """Hashes of the ids that senders gave events of the API, in the tail and in packs."""
-        # An import replaces the others.
-        packs = [one for one in self.packs(connection) if one.origin == FROM_API]
-        hashes = [self._names_of(pack, connection).event_ids for pack in packs]
-        return np.concatenate([hash_ids(self.tail_ids_after(0, connection)), *hashes])
 
     def tail_ids_after(self, seq: int, connection: Connection) -> list[str]:
         """The ids that senders gave events of the tail after a sequence number."""
@@ -357,17 +325,11 @@ class LogReader:
         total = func.sum(both.c.events)
         users = select(both.c.user_id, total).group_by(both.c.user_id)
         ordered = users.order_by(total.desc(), both.c.user_id).limit(max(most, 0))
-        with self.database.read() as connection:
-            return [(user, int(count)) for user, count in connection.execute(ordered)]
+        return [(user, int(count)) for user, count in self.database.rows(ordered)]
 
 
-def _in_columns(
-    tail: Iterable[Sequence[Any]], packed: Iterable[PackedEvents], without: Sequence[str] = ()
-) -> EventColumns:
-    """Rows of ``_LOG_ROW`` of the tail, and packed events, by time and without some actions."""
-    numbered = [(*row[:-2], session_code(row[-2]), row[-1]) for row in tail]
-    rows = _in_order(numbered, packed, _LOG_ROW)
-    return EventColumns.of_rows([row for row in rows if row[3] not in without])
+def _with_code(row: Sequence[Any]) -> Sequence[Any]:
+    return (*row[:-2], session_code(row[-2]), row[-1])
 
 
 def _in_order(
@@ -375,19 +337,3 @@ def _in_order(
 ) -> list[Sequence[Any]]:
     rows = [*tail, *(row for part in packed for row in part.rows(names))]
     return sorted(rows, key=lambda row: (row[2], row[-1]))  # time and number
-
-
-def _newest(
-    tail: Iterable[Sequence[Any]], packed: Iterable[PackedEvents], most: int
-) -> list[Event]:
-    ordered = _in_order(tail, packed, _EVENT)
-    return [Event(*row[:-1]) for row in ordered[-most:]] if most else []
-
-
-def _is_asked(part: PackedEvents) -> NDArray[np.bool_]:
-    import pyarrow.compute as pc
-
-    texts = (part.texts.get(name) for name in ("query", "request_id"))
-    lengths = [np.asarray(pc.binary_length(column)) for column in texts if column is not None]
-    asked: NDArray[np.bool_] = np.any(lengths, axis=0)
-    return asked

@@ -23,11 +23,7 @@ FOLDER = Path(__file__).parent
 
 
 def migrate(connection: Connection, name: str) -> None:
-    """Make the tables of a new database, or run the revisions that it lacks, within a write.
-
-    Raises:
-        StorageError: see ``find_revision``.
-    """
+    """Make the tables of a new database, or run the revisions that it lacks, within a write."""
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
 
@@ -51,9 +47,7 @@ def migrate(connection: Connection, name: str) -> None:
 def find_revision(connection: Connection, name: str) -> str | None:
     """The revision of a database, ``HEAD`` or an earlier one; None = it has no tables.
 
-    Raises:
-        StorageError: it has a revision that this code does not know, or tables of a version without
-            revisions.
+    One that this code does not know, or a version without revisions, is a ``StorageError``.
     """
     from sqlalchemy import inspect
 
@@ -62,10 +56,8 @@ def find_revision(connection: Connection, name: str) -> str | None:
         found = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()
     else:
         found = "none" if "items" in tables else None
-    if found in (None, HEAD):
+    if found in (None, HEAD) or found in {one.revision for one in _scripts().walk_revisions()}:
         return found
-    if any(found == script.revision for script in _scripts().walk_revisions()):
-        return str(found)
     raise StorageError(
         f"database {name} is of another version: it has revision {found}, this code {HEAD}.",
         "Keep it. Use the version of Serendip that made it; `serendip export` of that version "

@@ -1,8 +1,4 @@
-"""The API keys of one workspace, in its database.
-
-A revoked key stays in the table, marked: once a workspace has had a key, its service is never open
-again.
-"""
+"""The API keys of one workspace; a revoked one stays, so that its service is never open again."""
 
 from __future__ import annotations
 
@@ -22,23 +18,17 @@ from serendip.data.store.schema import KEY_TABLE, read_meta, set_meta
 from serendip.errors import DataError
 
 _SECRET_KEY, _ENDED_KEY = "signing secret", "ended sessions"
-_SECRET_BYTES = 32
 
 _ALL = select(KEY_TABLE).order_by(KEY_TABLE.c.created, KEY_TABLE.c.key_id)
 
 
 @dataclass(frozen=True, slots=True)
 class KeySnapshot:
-    """All keys of a workspace at one moment.
-
-    Args:
-        secret: of the workspace, for digests and signatures; empty before the first key.
-        ended_sessions: id of a key -> how often its sessions were ended.
-    """
+    """All keys of a workspace at one moment."""
 
     keys: Mapping[str, ApiKey]
-    secret: bytes
-    ended_sessions: Mapping[str, int] = field(default_factory=dict)
+    secret: bytes  # of the workspace, for digests and signatures; empty before the first key
+    ended_sessions: Mapping[str, int] = field(default_factory=dict)  # id of a key -> how often
 
 
 class ApiKeys:
@@ -46,57 +36,38 @@ class ApiKeys:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.commit_number, self.close = database.commit_number, database.close
 
     @classmethod
     def open(cls, place: DatabasePlace, busy_timeout_s: float = PATIENT_S) -> Self:
-        """Open the keys of an existing database.
-
-        Raises:
-            StorageError: the database is missing or cannot be opened.
-        """
+        """Open the keys of an existing database; a ``StorageError`` if it cannot be opened."""
         return cls(existing_database(place, busy_timeout_s))
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._database.close()
-
-    def commit_number(self) -> int | None:
-        """A number that is the same as long as nothing is committed; None = not known."""
-        return self._database.commit_number()
 
     def read(self) -> KeySnapshot:
         """All keys, oldest first, and the secret of the workspace."""
         with self._database.read() as connection:
             rows = connection.execute(_ALL).all()
             secret = read_meta(connection, _SECRET_KEY)
-            ended = self._read_ended(connection)
-        keys = {row.key_id: _to_key(row) for row in rows}
-        return KeySnapshot(keys, bytes.fromhex(secret), ended)
+            ended = _read_ended(connection)
+        return KeySnapshot({row.key_id: _to_key(row) for row in rows}, bytes.fromhex(secret), ended)
 
     def add(self, issued: IssuedKey) -> None:
         """Store a new key; the first one of a workspace also draws its secret."""
+        row = asdict(issued.key) | {"scopes": " ".join(sorted(issued.key.scopes))}
         with self._database.write() as connection:
-            connection.execute(KEY_TABLE.insert(), _to_row(issued.key))
+            connection.execute(KEY_TABLE.insert(), row)
             if not read_meta(connection, _SECRET_KEY):
-                self._draw_secret(connection)
+                _draw_secret(connection)
 
     def end_sessions(self, key_id: str) -> None:
         """Count up how often the sessions of a key were ended."""
         with self._database.write() as connection:
-            ended = self._read_ended(connection)
+            ended = _read_ended(connection)
             ended[key_id] = ended.get(key_id, 0) + 1
             set_meta(connection, _ENDED_KEY, json.dumps(ended))
 
-    def _read_ended(self, connection: Connection) -> dict[str, int]:
-        ended: dict[str, int] = json.loads(read_meta(connection, _ENDED_KEY) or "{}")
-        return ended
-
     def revoke(self, key_id: str, now: float) -> ApiKey:
-        """Refuse a key from now on, if it is not already.
-
-        Raises:
-            DataError: there is no such key.
-        """
+        """Refuse a key from now on, if it is not already; a ``DataError`` if there is none."""
         is_named, is_accepted = KEY_TABLE.c.key_id == key_id, KEY_TABLE.c.revoked.is_(None)
         with self._database.write() as connection:
             connection.execute(KEY_TABLE.update().where(is_named, is_accepted).values(revoked=now))
@@ -108,16 +79,17 @@ class ApiKeys:
     def renew_secret(self) -> None:
         """Draw the secret of the workspace anew: cookies that were signed with it are void."""
         with self._database.write() as connection:
-            self._draw_secret(connection)
-
-    def _draw_secret(self, connection: Connection) -> None:
-        set_meta(connection, _SECRET_KEY, secrets.token_hex(_SECRET_BYTES))
+            _draw_secret(connection)
 
 
-def _to_row(key: ApiKey) -> dict[str, Any]:
-    return asdict(key) | {"scopes": " ".join(sorted(key.scopes))}
+def _draw_secret(connection: Connection) -> None:
+    set_meta(connection, _SECRET_KEY, secrets.token_hex(32))
+
+
+def _read_ended(connection: Connection) -> dict[str, int]:
+    ended: dict[str, int] = json.loads(read_meta(connection, _ENDED_KEY) or "{}")
+    return ended
 
 
 def _to_key(row: Row[Any]) -> ApiKey:
-    values = dict(row._mapping)
-    return ApiKey(**values | {"scopes": frozenset(values["scopes"].split())})
+    return ApiKey(**{**row._mapping, "scopes": frozenset(row.scopes.split())})

@@ -1,20 +1,22 @@
-"""The users of one database, with their attributes.
-
-A file replaces what files wrote before; what the API wrote stays. Without rows everything works as
-if there were no such table.
-"""
+"""The users of one database, with their attributes: a file replaces what files wrote before."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, bindparam, select
 
-from serendip.data.store.item_rows import read_attributes
-from serendip.data.store.schema import FROM_FILE, USER_TABLE, count_meta, read_meta
-from serendip.data.store.upsert import insert_into, upsert
+from serendip.data.store.item_rows import read_attributes, write_attributes
+from serendip.data.store.schema import (
+    FROM_FILE,
+    USER_TABLE,
+    count_meta,
+    insert_into,
+    insert_rows,
+    read_meta,
+    upsert,
+)
 from serendip.data.store.validation import id_problem, user_problem
 from serendip.data.users.user import User
 from serendip.errors import DataError
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from serendip.data.store.base import Database
 
 _CHANGES_KEY = "user changes"
-_CHUNK = 10_000
 
 _ALL = select(USER_TABLE.c.user_id, USER_TABLE.c.attributes).order_by(USER_TABLE.c.user_id)
 _ONE = select(USER_TABLE.c.attributes).where(USER_TABLE.c.user_id == bindparam("user"))
@@ -56,10 +57,7 @@ class Users:
             return [User(user_id, read_attributes(attributes)) for user_id, attributes in rows]
 
     def put(self, user: User) -> None:
-        """Add a user, or replace all attributes of theirs.
-
-        An invalid id or attribute is a ``DataError``; nothing is stored.
-        """
+        """Add a user, or replace all attributes of theirs; a ``DataError`` if one is invalid."""
         if problem := user_problem(user):
             raise DataError(f"a user cannot be stored: {problem}.")
         with self._database.write() as connection:
@@ -69,12 +67,10 @@ class Users:
     def replace_imported(self, connection: Connection, users: Iterable[User]) -> int:
         """Replace what earlier imports wrote, within a write transaction; returns their number."""
         rows = list({user.user_id: _row(user, "file") for user in users}.values())
-        removed = connection.execute(
-            USER_TABLE.delete().where(USER_TABLE.c.origin == FROM_FILE)
-        ).rowcount
-        insert = insert_into(connection.dialect.name, USER_TABLE).on_conflict_do_nothing()
-        for begin in range(0, len(rows), _CHUNK):
-            connection.execute(insert, rows[begin : begin + _CHUNK])
+        of_files = USER_TABLE.delete().where(USER_TABLE.c.origin == FROM_FILE)
+        removed = connection.execute(of_files).rowcount
+        insert = insert_into(connection.dialect.name, USER_TABLE, USER_TABLE.c.keys())
+        insert_rows(connection, insert.on_conflict_do_nothing(), rows)
         if rows or removed:
             count_meta(connection, _CHANGES_KEY)
         return len(rows)
@@ -88,5 +84,5 @@ class Users:
 
 
 def _row(user: User, origin: str) -> dict[str, Any]:
-    attributes = json.dumps(dict(user.attributes), ensure_ascii=False, allow_nan=False)
+    attributes = write_attributes(user.attributes)
     return {"user_id": user.user_id, "attributes": attributes, "origin": origin}
