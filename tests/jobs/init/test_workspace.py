@@ -60,22 +60,9 @@ def test_doubt_ends_in_the_columns_a_cell_of_each_and_the_option(tmp_path):
     }
 
 
-def test_numbers_that_are_no_times_are_not_taken_for_times(tmp_path):
-    events = "who;what;amount\n" + "".join(f"c{n % 3};s{n % 8};{n}\n" for n in range(9))
-    with pytest.raises(DataError, match=r"cannot determine .* timestamp"):
-        start(tmp_path, ITEMS, events)
-
-
 def test_what_is_said_wins_over_a_name(tmp_path):
     guesses = start(tmp_path, ITEMS, clicks("time;sku;id"), ["user_id=time", "timestamp=id"])
     assert guesses["events"].mapping == {"user_id": "time", "item_id": "sku", "timestamp": "id"}
-
-
-def test_a_missing_file_is_named_with_its_option(tmp_path):
-    with pytest.raises(DataError) as caught:
-        start_workspace(tmp_path, tmp_path / "none.csv", None, False)
-    assert "none.csv" in caught.value.message
-    assert caught.value.hint == "Correct the path of --items."
 
 
 COLUMNS = {"items": ["sku", "name"], "events": ["sku", "when"]}
@@ -241,12 +228,6 @@ def test_no_value_is_a_dislike_where_it_may_be_no_rating(tmp_path, header, value
     assert settings(tmp_path).actions.dislike_at_most is None
 
 
-def test_a_dislike_that_may_be_meant_is_written_as_a_comment(tmp_path):
-    start(tmp_path, ITEMS, rated_file("value", *STARS))
-    written = (tmp_path / "ws" / "serendip.toml").read_text()
-    assert "# dislike_at_most = 2.0     # if values are ratings: up to" in written
-
-
 def did(*actions: str) -> str:
     rows = [f"c{n % 3};s{n % 8};2024-03-01;{action}" for n, action in enumerate(actions)]
     return "\n".join(["customer;sku;when;event_type", *rows]) + "\n"
@@ -367,7 +348,10 @@ def test_a_catalogue_with_gaps_is_filled_from_the_log_by_a_setting(
     assert items_of(folder) == [("a", "An A"), ("b", ""), ("c", ""), ("d", "A D")]
 
 
-def test_no_file_at_all_is_refused(tmp_path: Path) -> None:
+def test_no_file_at_all_or_one_that_is_missing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.csv is not a file") as missing:
+        start_workspace(tmp_path, tmp_path / "none.csv", None, False)
+    assert missing.value.hint == "Correct the path of --items."
     with pytest.raises(ConfigError) as caught:
         start_workspace(tmp_path / "ws", None, None, False)
     assert caught.value.hint == "Add --items FILE or --events FILE."

@@ -158,11 +158,6 @@ def test_labels_are_told_from_coin_flips(context: JobContext, right: float, on: 
     assert found.low is not None and (found.low > 0.8) == on
 
 
-def test_few_labels_tell_nothing(context: JobContext) -> None:
-    found = check_labels(context, context.dataset.catalogue, make_labels(0.92, queries=6))
-    assert not found.on and "10 are needed" in found.reason
-
-
 @pytest.mark.parametrize("columns", [("model",), ()], ids=["by a model", "by people"])
 def test_coin_flips_stop_a_training(
     context: JobContext, tmp_path: Path, columns: tuple[str, ...]

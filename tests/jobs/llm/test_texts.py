@@ -2,13 +2,11 @@
 
 import csv
 from collections.abc import Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from commands import invoke
-from generated_rows import use_queries
 from small_shop import NUM_ITEMS
 
 from serendip.data import Event, Item
@@ -16,7 +14,6 @@ from serendip.data.snapshot import take_snapshot
 from serendip.data.store.tables.generated import Generated, text_digest
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
-from serendip.jobs.suggestions.build import hash_written_queries, is_for_texts
 
 
 @pytest.fixture
@@ -123,61 +120,3 @@ def test_a_gate_without_judgements_asks_what_was_never_typed_before(shop: Path) 
     put(shop, NAMES)
     _, found = llm(shop, "gate")
     assert (found["queries"], found["verdict"]) == (NUM_ITEMS - 10, "passed")
-
-
-def query_of(name: str, for_texts: bool = True, start: int = 0) -> str:
-    """A query with a name that is dealt to a half."""
-    texts = (f"{name} tale {number}" for number in count(start))
-    return next(text for text in texts if is_for_texts(text) is for_texts)
-
-
-def test_written_queries_extend_their_items_behind_the_same_gate(shop: Path) -> None:
-    run = ("run", "--free")
-    with pytest.raises(DataError, match="written no queries"):
-        llm(shop, *run)
-    # For each item two queries for its text, and one that others learn; one for a gone item.
-    texts = [[query_of(name), query_of(name, start=50)] for name in NAMES]
-    learned = [query_of(name, for_texts=False) for name in NAMES]
-    written = {
-        text: f"i{n}"
-        for n, queries in enumerate(zip(texts, learned, strict=True))
-        for text in (*queries[0], queries[1])
-    }
-    use_queries(Workspace.open(shop), {**written, "gone": "no-such-item"})
-    code, told = llm(shop, *run)
-    assert (code, told["state"], told["written"]) == (0, "complete", NUM_ITEMS)
-    one = next(text for text in written_of(shop) if text.item_id == "i3")
-    assert one.value == ", ".join(texts[3])
-    assert (one.name, one.source, one.model, one.active) == (
-        *("queries", "queries", "written queries", False),
-    )
-    assert one.prompt and hash_written_queries(Workspace.open(shop)).startswith(one.prompt)
-    assert used_by(shop) == {}
-
-    gate = ("gate", "--judgements")
-    for own in (NAMES, [queries[1].upper() for queries in texts]):  # A part, and one in capitals.
-        code, found = llm(shop, *gate, judge(shop, own))
-        assert (code, found["verdict"], found["active"]) == (1, "refused", 0)
-        assert found["reason"].startswith("0 held-out queries")
-    asked = judge(shop, [f"cheap {name}" for name in NAMES])
-    code, found = llm(shop, *gate, asked)
-    assert (code, found["verdict"], found["active"]) == (0, "passed", NUM_ITEMS)
-    assert used_by(shop)["i3"] == one.value
-
-    wrong = {queries[0]: f"i{(n + 31) % NUM_ITEMS}" for n, queries in enumerate(texts)}
-    use_queries(Workspace.open(shop), wrong)
-    llm(shop, *run)
-    code, found = llm(shop, *gate, asked)
-    assert (code, found["verdict"], used_by(shop)) == (1, "failed", {})
-    assert llm(shop, "revert")[1]["removed"] == NUM_ITEMS
-
-
-def test_texts_of_queries_that_are_gone_are_deleted(shop: Path) -> None:
-    put(shop, NAMES[:5])
-    use_queries(Workspace.open(shop), {query_of(NAMES[n]): f"i{n}" for n in range(4)})
-    assert llm(shop, "run", "--free")[1]["written"] == 4
-    use_queries(Workspace.open(shop), {query_of(NAMES[2]): "i2"})
-    assert llm(shop, "run", "--free")[1]["written"] == 1
-    kept = [text.item_id for text in written_of(shop) if text.source == "queries"]
-    assert kept == ["i2"]
-    assert len(written_of(shop)) == 5 + 1  # Those of the LLM stay.

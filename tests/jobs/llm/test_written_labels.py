@@ -11,7 +11,6 @@ from commands import invoke
 from fault_server import Body, Reply, completion, configure, data_of, error, judged, serving
 from small_shop import import_shop
 
-from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, StorageError, UnknownItemError
 from serendip.jobs.context import JobContext
@@ -91,20 +90,6 @@ def test_lists_have_a_prompt_of_their_own(shop: Path) -> None:
     write_lists(files[0], "home", [(ListRequest("Somebody"), ["i1"])])
     assert ask_labels(context, *files).task.prompt.name == "judge-list-1"
     assert ask_labels(context, shop / "pairs.csv", files[1]).task.prompt.name == "judge-1"
-
-
-def test_attribute_names_cannot_overwrite_query_or_title(shop: Path) -> None:
-    with Workspace.open(shop).open_store() as store:
-        item = Item("odd", "A tale", "", {"query": "something else", "id": "7", "title": "no"})
-        store.put_items([item])
-    write_csv(shop / "pairs.csv", ("query", "item_id"), [(HORROR, "odd")])
-    with serving(lambda body, _: completion(judged(body))) as server:
-        configure(shop, server.address)
-        code, _ = run(shop, "--budget", "1")
-    (body,) = server.bodies
-    data = data_of(body)
-    assert (code, data["query"], data["item"]["title"]) == (0, HORROR, "A tale")
-    assert data["item"]["attributes"]["query"] == "something else"
 
 
 def test_two_runs_of_a_job_do_not_pay_twice(shop: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from commands import invoke
 from small_shop import NUM_ITEMS, TASTES, WITHOUT_SEARCHES, add_settings, import_shop
 
-from serendip.data import History, Item
+from serendip.data import History
 from serendip.data.artefact import VALUE_FILE
 from serendip.engine.artefacts.generations import open_current
 from serendip.engine.engine import Engine
@@ -161,24 +161,6 @@ def test_irrelevant_items_are_replaced_and_the_trace_counts_them(shop: Path) -> 
     engine.close()
 
 
-def test_new_and_changed_items_get_no_prediction(shop: Path) -> None:
-    engine = Engine.open(shop)
-    engine.add_items([Item("new", "A horror tale of comedy", attributes={"genre": "comedy"})])
-    engine.add_items([Item("i0", "A quiet western", attributes={"genre": "western"})])
-    model = engine.state.relevance_models.get("search")
-    assert model is not None
-    numbers = np.array(
-        [engine.state.catalogue.vocabulary.number(item) for item in ("new", "i0", "i3")]
-    )
-    probabilities = model.probabilities(
-        "horror", np.ones(256, np.float32) / 16, numbers.astype(np.int32)
-    )
-    assert np.isfinite(probabilities).tolist() == [False, False, True]
-    assert "new" in [item.item_id for item in engine.search("horror tale", k=40).items]
-    engine.delete_item("new")
-    engine.close()
-
-
 def test_an_exact_title_is_never_removed(shop: Path) -> None:
     engine = Engine.open(shop)
     settings = Workspace.open(shop).settings.all_surfaces()["search"]
@@ -262,7 +244,8 @@ def test_a_rejected_threshold_is_served_nowhere_although_another_surface_has_the
     effect = {"ci95": {"lost": [0.1, 0.3], "wrong": [0.2, 0.4], "fall": [0.1, 0.4]}}
     proof = {"safe_threshold": 0.5, "safe": effect}
     facts = read_version(copy / "relevance").manifest
-    publish_model(copy / "relevance", replace(model, threshold=0.5), {**facts, "filter": proof})
+    learned = replace(model.learned, threshold=0.5)
+    publish_model(copy / "relevance", learned, {**facts, "filter": proof})
     own = '[surfaces.home.relevance_filter]\nlabels = "search"\nthreshold = 0.5\n'
     settings.write_text(settings.read_text().replace(FILTER_TABLE, f"\n{own}"))
     decisions, proven, _ = decide_filters(JobContext.open(copy))
@@ -293,7 +276,7 @@ def test_another_version_makes_another_generation(shop: Path, tmp_path: Path) ->
 def test_an_earlier_model_or_none_is_used_again(shop: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(shop / "relevance", tmp_path / "relevance"))
     with Engine.open(shop) as engine:
-        model = engine.state.relevance_models["search"]
+        model = engine.state.relevance_models["search"].learned
     publish_model(folder, model, {})
     assert model_versions(folder).current_name() == "v2"
     for name in ("v1", ""):
@@ -354,7 +337,7 @@ def test_labels_of_lists_filter_their_surface_by_what_its_user_chose(shop: Path)
         "off: there are no labels of its lists (`serendip judge lists --surface digest`)"
     )
     manifest = read_version(Workspace.open(shop).list_relevance("home")).manifest
-    assert manifest["auroc"] > 0.95 > 0.7 > manifest["auroc_without_users"]
+    assert manifest["auroc"] > 0.95 and manifest["user_gain"]["gain"] > 0.3
     engine = Engine.open(shop)
     (query,) = engine.queries([Request("home")])
     # Six westerns, and a comedy at last: the newest title alone would say comedy.
@@ -370,15 +353,6 @@ def test_labels_of_lists_filter_their_surface_by_what_its_user_chose(shop: Path)
     engine.close()
     effect = manifest["filter"]["safe"]
     assert effect["irrelevant_after"] < effect["irrelevant_before"]
-
-
-def test_where_the_user_decides_nothing_the_model_does_not_know_them(
-    shop: Path, tmp_path: Path
-) -> None:
-    copy = shutil.copytree(shop, tmp_path / "shop")
-    _, result = invoke(*distil_home(copy, decides=False))
-    assert not result["knows_users"] and not result["user_gain"]["on"]
-    assert result["auroc"] == result["auroc_without_users"] > 0.95
 
 
 def test_lists_are_drawn_with_the_past_in_words_and_no_user(shop: Path, tmp_path: Path) -> None:

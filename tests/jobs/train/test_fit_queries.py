@@ -19,14 +19,11 @@ from serendip.data.dataset import cooccurring_pairs
 from serendip.data.items.features import TokenReader, Tokens
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import temporal
-from serendip.data.store.tables.generated import Generated, text_digest
 from serendip.engine.live.state import ItemUpdater
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
-from serendip.jobs.llm.texts import write_query_texts
-from serendip.jobs.suggestions.build import Phrases, is_for_texts
 from serendip.jobs.train.fit import Fitter
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
@@ -186,32 +183,3 @@ def test_the_ranker_learns_them_and_the_retriever_does_not(
     prepared = prepare(Fitter(context, tmp_path), context.dataset)
     assert prepared.queries is not None
     assert not {*prepared.queries.texts} & BY_LLM.keys()
-
-
-def test_nothing_is_learned_from_a_query_that_is_in_the_text_of_its_item(
-    written_shop: Path, tmp_path: Path
-) -> None:
-    write_query_texts(JobContext.open(written_shop))
-    with JobContext.open(written_shop).workspace.open_store() as store:
-        texts = store.generated.rows("text")
-        store.generated.activate(texts, "text")
-    catalogue = JobContext.open(written_shop).dataset.catalogue
-    read = {*", ".join(item.generated_text for item in catalogue.items).split(", ")} - {""}
-    learned = learned_by_ranker(written_shop, tmp_path)
-    assert read and learned and not read & learned
-    assert read | learned == BY_LLM.keys()
-    # Of texts that have queries of the other half too.
-    query = next(text for text in BY_LLM if not is_for_texts(text))
-    item = catalogue[catalogue.vocabulary.number(BY_LLM[query])]
-    key = "text", item.item_id, "queries", "queries"
-    more = Generated(*key, query, "m", "p", text_digest(item))  # type: ignore[arg-type]
-    with JobContext.open(written_shop).workspace.open_store() as store:
-        store.generated.put([more])
-        store.generated.activate([*texts, more], "text")
-    assert learned_by_ranker(written_shop, tmp_path) == learned - {query}
-
-
-def test_phrases_are_whole_words_of_one_text() -> None:
-    phrases = Phrases(["An Evening of a, cheap kayaks", "red boat", ""])
-    assert all(text in phrases for text in ("evening of A", "CHEAP kayaks", "red", "a cheap"))
-    assert not any(text in phrases for text in ("kayak", "kayaks red", "boats", "", "!"))

@@ -5,9 +5,7 @@ import pytest
 
 from serendip.evaluate.classification import BinaryPredictions, calibration_error, calibration_floor
 from serendip.models.relevance.model import CalibratedTrees, PlattCalibration, fit_calibration
-from serendip.models.relevance.train import TreesConfig, _fit_trees, _to_onnx, train_trees
-
-CONFIG = TreesConfig(rounds=40, learning_rate=0.1, leaves=8, min_pairs=20)
+from serendip.models.relevance.train import _fit_trees, _to_onnx, train_trees
 
 
 def world(seed: int, count: int = 3_000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -20,12 +18,12 @@ def world(seed: int, count: int = 3_000) -> tuple[np.ndarray, np.ndarray, np.nda
 
 @pytest.fixture(scope="module")
 def trees() -> CalibratedTrees:
-    return train_trees(*world(0), CONFIG, 3).trees
+    return train_trees(*world(0), 3)[0]
 
 
 def test_the_graph_predicts_as_lightgbm_does() -> None:
     features, is_irrelevant, _ = world(0)
-    trees = _fit_trees(features, is_irrelevant, CONFIG, 0)
+    trees = _fit_trees(features, is_irrelevant, (8, 40), 0)
     session = CalibratedTrees.of(
         _to_onnx(trees.dump_model(), 5), PlattCalibration(1.0, 0.0)
     ).session
@@ -69,26 +67,25 @@ def test_overconfident_scores_become_probabilities() -> None:
 
 def test_held_out_pairs_share_no_group_with_training_pairs() -> None:
     features, is_irrelevant, groups = world(0)
-    trained = train_trees(features, is_irrelevant, groups, CONFIG, 3)
-    assert 0.15 < trained.is_held_out.mean() < 0.25
-    assert not set(groups[trained.is_held_out]) & set(groups[~trained.is_held_out])
-    assert len(trained.probabilities) == trained.is_held_out.sum()
-    assert calibration_error(is_irrelevant[trained.is_held_out], trained.probabilities) < 0.1
+    _, is_held_out, probabilities = train_trees(features, is_irrelevant, groups, 3)
+    assert 0.15 < is_held_out.mean() < 0.25
+    assert not set(groups[is_held_out]) & set(groups[~is_held_out])
+    assert len(probabilities) == is_held_out.sum()
+    assert calibration_error(is_irrelevant[is_held_out], probabilities) < 0.1
 
 
 def test_of_few_groups_every_one_is_held_out_in_turn() -> None:
     features, is_irrelevant, _ = world(0, 600)
     groups = np.arange(600, dtype=np.int32) // 10
-    trained = train_trees(features, is_irrelevant, groups, CONFIG, 3)
-    assert trained.is_held_out.all() and len(trained.probabilities) == 600
+    trees, is_held_out, probabilities = train_trees(features, is_irrelevant, groups, 3)
+    assert is_held_out.all() and len(probabilities) == 600
     # Trees that had seen the pairs would tell them apart better than these do.
-    seen = trained.trees.probabilities(features)
+    seen = trees.probabilities(features)
     held_out, fitted = (
         BinaryPredictions(is_irrelevant, scores, scores > 0.5, groups).values()["auroc"]
-        for scores in (trained.probabilities, seen)
+        for scores in (probabilities, seen)
     )
     assert fitted > held_out + 0.05 and held_out > 0.75
     typical = np.arange(600) % 2 == 0
-    half = train_trees(features, is_irrelevant, groups, CONFIG, 3, typical)
-    assert np.array_equal(half.is_held_out, typical)
-    assert len(half.probabilities) == 300
+    _, half, some = train_trees(features, is_irrelevant, groups, 3, typical)
+    assert np.array_equal(half, typical) and len(some) == 300

@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 
+from serendip.models.relevance import projection as projection_module
 from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
 from serendip.models.relevance.projection import (
     PROJECTED_FEATURES,
     QueryProjection,
-    QueryProjectionConfig,
     out_of_fold_features,
 )
 
-CONFIG = QueryProjectionConfig()
 FOR_QUERY = PROJECTED_FEATURES.index("projected title: for the query")
 CLUSTERS, EACH, SIZE = 6, 20, 32
 
@@ -59,7 +58,7 @@ def world() -> World:
 def fit_projection(world: World, is_train: np.ndarray) -> QueryProjection:
     relevant = is_train & ~world.is_irrelevant
     pairs = world.rows[relevant], world.numbers[relevant]
-    return QueryProjection.fit(CONFIG, world.features, world.queries, pairs)
+    return QueryProjection.fit(world.features, world.queries, pairs)
 
 
 def test_a_projection_generalises_to_other_queries(world: World) -> None:
@@ -67,21 +66,23 @@ def test_a_projection_generalises_to_other_queries(world: World) -> None:
     is_test = (world.rows % 2 == 1) & (world.numbers % 2 == 1)
     plain = world.features.compute(world.queries, world.items, world.rows, world.numbers)[:, 0]
     projection = fit_projection(world, is_train)
-    projected = projection.compute(world.queries, world.rows, world.numbers)
+    projected = projection.compute(world.features, world.queries, world.rows, world.numbers)
     assert projected.shape == (len(world.rows), len(PROJECTED_FEATURES))
     assert world.auroc(plain, is_test) < 0.7
     assert world.auroc(projected[:, FOR_QUERY], is_test) > 0.95
 
 
-def test_a_query_far_from_all_landmarks_is_not_moved(world: World) -> None:
-    config = QueryProjectionConfig(sharpness=60.0)
+def test_a_query_far_from_all_landmarks_is_not_moved(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projection_module, "SHARPNESS", 60.0)
     is_near = world.cluster[world.rows] < 3
     relevant = is_near & ~world.is_irrelevant
     pairs = world.rows[relevant], world.numbers[relevant]
-    projection = QueryProjection.fit(config, world.features, world.queries, pairs)
+    projection = QueryProjection.fit(world.features, world.queries, pairs)
     pairs = world.rows, world.numbers
     plain = world.features.compute(world.queries, world.items, *pairs)[:, 0]
-    change = np.abs(projection.compute(world.queries, *pairs)[:, 0] - plain)
+    change = np.abs(projection.compute(world.features, world.queries, *pairs)[:, 0] - plain)
     assert change[~is_near].max() < 1e-3
     assert np.median(change[relevant]) > 0.1
 
@@ -90,11 +91,9 @@ def test_out_of_fold_features_do_not_depend_on_labels_of_their_group(world: Worl
     """Flipped labels of one group change the features of all other groups only."""
     groups = (world.rows % 10).astype(np.int32)
     queries, pairs = world.queries, (world.rows, world.numbers)
-    before = out_of_fold_features(
-        CONFIG, world.features, queries, pairs, world.is_irrelevant, groups
-    )
+    before = out_of_fold_features(world.features, queries, pairs, world.is_irrelevant, groups)
     flipped = world.is_irrelevant ^ (groups == 3)
-    after = out_of_fold_features(CONFIG, world.features, queries, pairs, flipped, groups)
+    after = out_of_fold_features(world.features, queries, pairs, flipped, groups)
     is_same = np.isclose(before, after, atol=1e-6).all(1)
     assert is_same[groups == 3].all()
     assert is_same.mean() < 0.3

@@ -47,20 +47,6 @@ def column(features: np.ndarray, name: str) -> np.ndarray:
     return features[:, PAIR_FEATURES.index(name)]
 
 
-def test_words_and_letters_in_common(queries, items, pair_features) -> None:
-    features = pair_features.compute(queries, items, np.array([0, 0, 1, 2]), np.array([0, 1, 2, 0]))
-    rare, common = np.log(4 / 1), np.log(4 / 2)
-    # "a" is in the passages of three items, "long" in no text.
-    long_query = 2 * rare + np.log(4 / 3) + np.log(5)
-    expected = [1, common / (rare + common), 2 * rare / long_query, 0]
-    np.testing.assert_allclose(column(features, "words: in title"), expected, rtol=1e-5)
-    np.testing.assert_allclose(column(features, "words: in both"), [1, 1 / 3, 2 / 4, 0], rtol=1e-6)
-    assert column(features, "trigrams of title")[0] == 1
-    np.testing.assert_allclose(
-        column(features, "words: rarest"), [rare, common, rare, 0], rtol=1e-6
-    )
-
-
 def test_similarities_are_cosines_of_centred_vectors(queries, items, pair_features) -> None:
     rows, numbers = all_pairs(queries, items)
     features = pair_features.compute(queries, items, rows, numbers)

@@ -1,9 +1,7 @@
 """Top results of a query score other items, by vectors and by words."""
 
 import numpy as np
-import pytest
 
-from serendip.models.relevance import feedback
 from serendip.models.relevance.feedback import FEEDBACK_DEPTHS, RelevanceFeedback
 from serendip.models.relevance.term_overlap import TermOverlap
 
@@ -56,12 +54,3 @@ def test_words_decide_where_the_vector_is_ambiguous() -> None:
     )
     assert lamp[0] > lamp[1]
     assert rug[1] > rug[0]
-
-
-def test_the_number_of_searched_items_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feedback, "MAX_FEEDBACK_ITEMS", 10)
-    views, overlap = world()
-    feedback_items = RelevanceFeedback.of(views, overlap)
-    assert (len(feedback_items.items), feedback_items.projected.shape) == (10, (10, 8))
-    columns = columns_of(feedback_items, AXES[0], "lamp", overlap, np.array([39], np.int32))
-    assert np.isfinite(columns).all()

@@ -11,20 +11,11 @@ from serendip.data.numeric import unit
 from serendip.errors import ArtefactError
 from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
 from serendip.models.relevance.model import FEATURES, LearnedRelevance, RelevanceModel
-from serendip.models.relevance.projection import QueryProjectionConfig
-from serendip.models.relevance.train import (
-    LabelledPairs,
-    RelevanceModelConfig,
-    TreesConfig,
-    train_relevance_model,
-)
+from serendip.models.relevance.train import LabelledPairs, train_relevance_model
 
 ITEMS, QUERIES, SIZE = 60, 40, 16
 NO_ATTRIBUTES = Catalogue(Item(f"i{number}") for number in range(ITEMS))
 KINDS = ("lamp", "chair", "rug")
-CONFIG = RelevanceModelConfig(
-    trees=TreesConfig(rounds=20, min_pairs=5), projection=QueryProjectionConfig(landmarks=20)
-)
 
 
 def build_item_texts(seed: int = 0) -> ItemTexts:
@@ -50,7 +41,7 @@ def model() -> RelevanceModel:
     is_typical = np.ones(len(rows), np.bool_)
     features = pair_features.compute(queries, items, rows, numbers)
     examples = LabelledPairs(rows, numbers, rows % 3 != numbers % 3, rows, is_typical, features)
-    return train_relevance_model(CONFIG, pair_features, (queries, items), examples, 0).model
+    return train_relevance_model(pair_features, (queries, items), examples, 0).model
 
 
 def predict(
@@ -73,7 +64,7 @@ def test_a_prediction_does_not_depend_on_other_items(model: RelevanceModel) -> N
 
 
 def test_an_opened_model_predicts_as_the_saved_one(model: RelevanceModel, tmp_path: Path) -> None:
-    replace(model, threshold=0.25).learned.save(tmp_path / "learned")
+    replace(model.learned, threshold=0.25).save(tmp_path / "learned")
     model.items.save(tmp_path / "items")
     items = ItemTexts.open(tmp_path / "items")
     opened = LearnedRelevance.open(tmp_path / "learned").apply(items, NO_ATTRIBUTES)

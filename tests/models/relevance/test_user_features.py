@@ -12,22 +12,15 @@ from serendip.data.numeric import unit
 from serendip.evaluate.classification import BinaryPredictions
 from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
 from serendip.models.relevance.model import RelevanceModel
-from serendip.models.relevance.projection import QueryProjectionConfig
 from serendip.models.relevance.train import (
     LabelledPairs,
-    LabelledUsers,
-    RelevanceModelConfig,
     TrainedRelevanceModel,
-    TreesConfig,
     train_relevance_model,
 )
 from serendip.models.relevance.user_features import USER_FEATURES, RequestUser, UserFeatures
 
 ITEMS, QUERIES, SIZE, LENGTH = 90, 120, 24, 15
 GENRES, COUNTRIES = ("horror", "comedy", "western"), ("KR", "DE")
-CONFIG = RelevanceModelConfig(
-    trees=TreesConfig(rounds=40, min_pairs=5), projection=QueryProjectionConfig(landmarks=20)
-)
 
 
 @dataclass(frozen=True)
@@ -90,11 +83,10 @@ class World:
             np.ones(count, np.bool_),
             columns,
         )
-        users = LabelledUsers(UserFeatures.of(features.views, self.catalogue), self.users)
+        users = UserFeatures.of(features.views, self.catalogue), self.users
         texts = self.queries, self.items
         trained, plain = (
-            train_relevance_model(CONFIG, features, texts, examples, 0, known)
-            for known in (users, None)
+            train_relevance_model(features, texts, examples, 0, known) for known in (users, None)
         )
         found = []
         for model in (trained.model, plain.model):
@@ -130,7 +122,7 @@ def test_where_the_past_decides_the_filter_with_the_user_beats_the_one_without(
     trained, (with_user, without) = world.train(is_irrelevant)
     assert with_user > 0.95 > 0.65 > without
     model = trained.model
-    assert model.features[-len(USER_FEATURES) :] == USER_FEATURES
+    assert model.learned.names[-len(USER_FEATURES) :] == USER_FEATURES
     opened = model.learned.apply(model.items, world.catalogue)
     mask = world.rows >= 100
     np.testing.assert_allclose(

@@ -24,7 +24,7 @@ from serendip.errors import DataError
 from serendip.files.config import ItemsConfig
 from serendip.files.items import read_items
 from serendip.files.tables import open_table
-from serendip.jobs.llm.judged_queries import GAINS
+from serendip.jobs.labels.pair_files import GAINS
 from serendip_bench.ranking.requests import RequestSet
 from serendip_bench.ranking.splits import BenchSplit, write_queries
 

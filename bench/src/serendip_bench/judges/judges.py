@@ -21,7 +21,6 @@ from serendip.models.relevance.features import PAIR_FEATURES
 from serendip.models.relevance.model import fit_calibration
 from serendip.models.relevance.train import (
     LabelledPairs,
-    RelevanceModelConfig,
     train_relevance_model,
 )
 from serendip_bench.judges.gold import EXTRA, Gold, GoldPairs, mean_similarity
@@ -109,21 +108,19 @@ class DistilledJudge(RelevanceJudge):
     name = "student"
     is_random = True
 
-    def __init__(self, config: RelevanceModelConfig | None = None) -> None:
-        self.config = config or RelevanceModelConfig()
-
     def train(self, gold: Gold, pairs: GoldPairs, seed: int) -> Predict:
         """Train on all pairs; threshold and calibration by held-out predictions."""
         labels, is_typical = pairs.is_irrelevant, pairs.fold != EXTRA
         columns = pairs.queries, pairs.items, labels, pairs.groups, is_typical
         examples = LabelledPairs(*columns, _features(pairs))
         texts = gold.queries, gold.items
-        trained = train_relevance_model(self.config, gold.pair_features, texts, examples, seed)
+        trained = train_relevance_model(gold.pair_features, texts, examples, seed)
         threshold = best_threshold(labels[trained.is_held_out], trained.probabilities)
-        projection, trees = trained.model.projection, trained.model.trees
+        projection, trees = trained.model.learned.projection, trained.model.learned.trees
 
         def predict(pairs: GoldPairs) -> Predictions:
-            projected = projection.compute(gold.queries, pairs.queries, pairs.items)
+            numbers = pairs.queries, pairs.items
+            projected = projection.compute(gold.pair_features, gold.queries, *numbers)
             probabilities = trees.probabilities(np.hstack([_features(pairs), projected]))
             return Predictions(probabilities, probabilities, probabilities >= threshold)
 

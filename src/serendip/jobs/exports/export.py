@@ -7,9 +7,9 @@ kinds is a list of texts, or a text.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from serendip.data.store.store import Store, StoreTables
 from serendip.data.store.tables.erasures import DataCopy
 from serendip.engine.workspace import SETTINGS_FILE, Workspace
 from serendip.errors import ConfigError, StorageError
+from serendip.files.cells import connect, quote
 from serendip.runtime.atomic_files import flush_tree
 from serendip.runtime.progress import Progress
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-_AT_ONCE = 65_536
+FORMATS = ("parquet", "jsonl")
 _ITEM_COLUMNS = ("item_id", "title", "description", "available_from")
 
 
@@ -46,33 +47,24 @@ def write_tables(tables: StoreTables, folder: Path, format_name: str) -> None:
     for name, table in written.items():
         if len(table) or name == "items":
             file = f"{name}.{format_name}"
-            FORMATS[format_name](table, folder / file)
+            write_table(table, folder / file)
             lines += [f"[{name}]", f'path = "{file}"']
             lines += ['list_separator = ""'] if name == "items" else []
             lines += ["", f"[{name}.columns]", *(f'{c} = "{c}"' for c in mapped[name]), ""]
     (folder / SETTINGS_FILE).write_text("\n".join(lines), encoding="utf-8")
 
 
-def _write_parquet(table: pa.Table, path: Path) -> None:
-    import pyarrow.parquet as pq
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a table into a file, in the format of its ending."""
+    import duckdb
 
-    pq.write_table(table, path, compression="zstd")
-
-
-def _write_lines(table: pa.Table, path: Path) -> None:
-    # What is missing is left out.
-    with path.open("w", encoding="utf-8") as file:
-        for begin in range(0, len(table), _AT_ONCE):
-            for row in table.slice(begin, _AT_ONCE).to_pylist():
-                given = {name: value for name, value in row.items() if value not in (None, "")}
-                file.write(json.dumps(given, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-FORMATS: Mapping[str, Callable[[pa.Table, Path], None]] = {
-    "parquet": _write_parquet,
-    "jsonl": _write_lines,
-}
-"""Ending of a file -> what writes a table into it."""
+    form = {".parquet": "parquet, COMPRESSION zstd", ".jsonl": "json"}[path.suffix]
+    with closing(connect()) as connection:
+        connection.register("written", table)
+        try:
+            connection.execute(f"COPY written TO {quote(str(path))} (FORMAT {form})")
+        except duckdb.Error as error:
+            raise OSError(f"{path.name}: {error}") from None
 
 
 def _tabulate(

@@ -13,13 +13,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, Self, TypeAlias
 
-from serendip.data.events.event import ActionRules, Exclusion
-from serendip.data.items.attributes import is_code_name
-from serendip.data.items.catalogue import Item
+from serendip.data import ActionRules, Item
+from serendip.data.events.event import Exclusion
+from serendip.data.items.attributes import Attribute, is_code_name
 from serendip.files.cells import NARROW, DecimalSign, evaluate, written_number_sql
 from serendip.files.config import ItemsConfig
 from serendip.files.items import read_items
@@ -121,7 +122,7 @@ MIN_FILLED = 0.3
 MIN_NUMBER_SHARE = 0.9
 """Minimum share of numbers among the filled cells of a column that is read as numbers."""
 
-_KINDS: Mapping[Kind, str] = MappingProxyType(
+_KINDS: Mapping[str, str] = MappingProxyType(
     {
         "image": "paths of pictures",
         "sound": "paths of sounds",
@@ -167,20 +168,48 @@ class AttributeRoles:
     notes: Mapping[str, str]
 
 
-def attribute_names(items: Sequence[Item]) -> list[str]:
-    """Attributes of the items, in order of first appearance."""
-    return list(dict.fromkeys(name for item in items for name in item.attributes))
+@dataclass(frozen=True)
+class AttributeColumn:
+    """An attribute of the first items of a file; None = an item has none."""
 
+    name: str
+    values: Sequence[Attribute | None]
 
-def attribute_cells(name: str, items: Sequence[Item]) -> list[str]:
-    """Filled cells of an attribute; of a list, its first element."""
-    values = [item.attributes.get(name, "") for item in items]
-    firsts = [value[0] if isinstance(value, tuple) else value for value in values if value]
-    return [
-        cell
-        for value in firsts
-        if (cell := (value if isinstance(value, str) else f"{value:g}").strip())
-    ]
+    @classmethod
+    def list_of(cls, items: Sequence[Item]) -> list[Self]:
+        """The attributes of items, in order of first appearance."""
+        names = dict.fromkeys(name for item in items for name in item.attributes)
+        return [cls(name, [item.attributes.get(name) for item in items]) for name in names]
+
+    @cached_property
+    def cells(self) -> list[str]:
+        """Filled cells; of a list, its first element."""
+        firsts = [value[0] if isinstance(value, tuple) else value for value in self.values if value]
+        texts = (value if isinstance(value, str) else f"{value:g}" for value in firsts)
+        return [cell for cell in map(str.strip, texts) if cell]
+
+    @cached_property
+    def kind(self) -> Kind:
+        """See ``classify_column``."""
+        return classify_column(self.name, self.cells)
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether enough items have it."""
+        return len(self.cells) >= MIN_FILLED * len(self.values)
+
+    def holds(self, kind: type) -> bool:
+        """Whether a value is of this type."""
+        return any(isinstance(value, kind) for value in self.values)
+
+    def is_called(self, *tables: str) -> bool:
+        """Whether it has a name of one of these tables of ``names.toml``."""
+        return any(is_called(self.name, table) for table in tables)
+
+    def describe(self) -> str:
+        """What it is, in words for people."""
+        words = "lists of words" if self.holds(tuple) else "words"
+        return _KINDS.get(self.kind) or f"{words}{'' if self.is_filled else ', mostly empty'}"
 
 
 def find_level_separator(name: str, cells: Sequence[str]) -> str:
@@ -241,11 +270,6 @@ def _are_read(cells: Sequence[str], sign: DecimalSign) -> list[bool]:
     ]
 
 
-def has_numbers(name: str, items: Sequence[Item]) -> bool:
-    """Whether an attribute of some items is a number."""
-    return any(isinstance(item.attributes.get(name), float) for item in items)
-
-
 def choose_text_fields(items: Sequence[Item]) -> list[str]:
     """Fields to encode: title, description and attributes in natural language.
 
@@ -253,25 +277,23 @@ def choose_text_fields(items: Sequence[Item]) -> list[str]:
     are left out, and those that are mostly empty.
     """
     fields = [name for name in ("title", "description") if any(i.field_text(name) for i in items)]
-    for name in attribute_names(items):
-        cells = attribute_cells(name, items)
-        if len(cells) >= MIN_FILLED * len(items) and not classify_column(name, cells):
-            fields.append(name)
+    columns = AttributeColumn.list_of(items)
+    fields += [column.name for column in columns if column.is_filled and not column.kind]
     return fields[:MAX_TEXT_FIELDS] or ["title"]
 
 
-def find_quality_columns(items: Sequence[Item]) -> dict[str, str]:
+def find_quality_columns(columns: Iterable[AttributeColumn]) -> dict[str, str]:
     """Key of ``[quality]`` -> the first attribute of numbers with such a name."""
     found: dict[str, str] = {}
-    for name in attribute_names(items):
-        values = [item.attributes[name] for item in items if item.attributes.get(name) is not None]
+    for column in columns:
+        values = [value for value in column.values if value is not None]
         numbers = [value for value in values if isinstance(value, float)]
         if not numbers or len(numbers) < MIN_NUMBER_SHARE * len(values):
             continue
-        if is_called(name, "rating"):
-            found.setdefault("rating", name)
-        elif is_called(name, "reviews") and all(number.is_integer() for number in numbers):
-            found.setdefault("reviews", name)
+        if column.is_called("rating"):
+            found.setdefault("rating", column.name)
+        elif column.is_called("reviews") and all(number.is_integer() for number in numbers):
+            found.setdefault("reviews", column.name)
     return found
 
 
@@ -283,46 +305,34 @@ def read_roles(
     ``currencies`` are the distinct values of columns of currencies, of all items of the file.
     """
     sample = read_items(config, folder).sample(SAMPLE_ROWS)
-    cells = {name: attribute_cells(name, sample) for name in attribute_names(sample)}
-    levels, decimals = dict[str, str](), dict[str, DecimalSign]()
-    for name, own in cells.items():
-        if separator := find_level_separator(name, own):
-            levels[name] = separator
-        is_text = any(isinstance(item.attributes.get(name), str) for item in sample)
-        if is_text and (sign := find_decimal(own)):
-            decimals[name] = sign
-    units = {name: unit for name in decimals if (unit := find_unit(cells[name]))}
-    unread = {name: _describe_unread(cells[name], sign) for name, sign in decimals.items()}
+    levels, decimals, units = dict[str, str](), dict[str, DecimalSign](), dict[str, str]()
+    unread = dict[str, str]()
+    for column in AttributeColumn.list_of(sample):
+        if separator := find_level_separator(column.name, column.cells):
+            levels[column.name] = separator
+        if column.holds(str) and (sign := find_decimal(column.cells)):
+            decimals[column.name] = sign
+            unread[column.name] = _describe_unread(column.cells, sign)
+            units |= {column.name: unit} if (unit := find_unit(column.cells)) else {}
     if levels or decimals:
         config = config.model_copy(update={"level_separators": levels, "decimals": decimals})
         sample = read_items(config, folder).sample(SAMPLE_ROWS)
+    columns, fields, notes = AttributeColumn.list_of(sample), choose_text_fields(sample), {}
     if len(currencies) == 1 and _CURRENCY.fullmatch(unit := next(iter(currencies))):
-        prices = [name for name in attribute_names(sample) if is_called(name, "price")]
-        units = {name: unit for name in prices if has_numbers(name, sample)} | units
-    fields = choose_text_fields(sample)
-    notes = {}
-    for name in attribute_names(sample):
-        own = attribute_cells(name, sample)
-        parts = [_describe_kind(name, own, sample)]
+        prices = [one.name for one in columns if one.is_called("price") and one.holds(float)]
+        units = dict.fromkeys(prices, unit) | units
+    for column in columns:
+        name, parts = column.name, [column.describe()]
         if name in levels:
             parts = [f"path of categories, split at {levels[name]!r}"]
         elif name in decimals:
             parts.append(f"decimal sign {decimals[name]!r}")
         parts += [f"in {units[name]}"] if name in units else []
         parts += filter(None, [unread.get(name)])
-        parts += [what for table, what in _NAMED.items() if is_called(name, table)]
+        parts += [what for table, what in _NAMED.items() if column.is_called(table)]
         parts.append("encoded" if name in fields else "kept as it is")
         notes[name] = ", ".join(parts)
     return sample, AttributeRoles(levels, decimals, units, fields, notes)
-
-
-def _describe_kind(name: str, cells: Sequence[str], items: Sequence[Item]) -> str:
-    kind = classify_column(name, cells)
-    if kind:
-        return _KINDS[kind]
-    is_list = any(isinstance(item.attributes.get(name), tuple) for item in items)
-    filled = "" if len(cells) >= MIN_FILLED * len(items) else ", mostly empty"
-    return f"{'lists of words' if is_list else 'words'}{filled}"
 
 
 _REACH: Mapping[Exclusion, str] = MappingProxyType(

@@ -31,13 +31,10 @@ from serendip.files.times import check_time_format
 from serendip.jobs.init.attributes import (
     SAMPLE_ROWS,
     ActionRoles,
+    AttributeColumn,
     AttributeRoles,
     Kind,
-    attribute_cells,
-    attribute_names,
-    classify_column,
     find_quality_columns,
-    has_numbers,
     read_roles,
 )
 from serendip.jobs.init.columns import (
@@ -105,44 +102,44 @@ def render_settings(folder: Path, guesses: Mapping[str, Guess], sample: Sequence
 
 
 def _describe_items(folder: Path, path: Path, sample: Sequence[Item]) -> dict[str, Any]:
-    worth = (
-        name
-        for name in attribute_names(sample)
-        if (is_called(name, "price") or is_called(name, "worth")) and has_numbers(name, sample)
-    )
+    columns = AttributeColumn.list_of(sample)
+    numbers = [column for column in columns if column.holds(float)]
+    stock = {column.name: ">=1" for column in numbers if column.is_called("stock")}
+    countries = {column.name: "=request" for column in columns if column.is_called("country")}
+    worth = (column.name for column in numbers if column.is_called("price", "worth"))
     return {
         "is_library": looks_like_library_style([item.title for item in sample]),
-        "media": list(_find_media(folder, path, sample)),
-        "pictures": next(_find_linked_pictures(sample), None),
-        "quality": find_quality_columns(sample),
-        "filters": dict(_find_filters(sample)),
+        "media": list(_find_media(folder, path, columns)),
+        "pictures": next(_find_linked_pictures(columns), None),
+        "quality": find_quality_columns(columns),
+        "filters": stock | countries,  # only the user knows whether they are wanted
         "worth": next(worth, ""),
     }
 
 
-def _find_media(folder: Path, path: Path, items: Sequence[Item]) -> Iterator[dict[str, Any]]:
+def _find_media(
+    folder: Path, path: Path, columns: Sequence[AttributeColumn]
+) -> Iterator[dict[str, Any]]:
     """Yield the columns with paths of pictures or sounds that are there.
 
     They are comments in the file because their packages may not be installed and encoding takes
     long.
     """
-    for name in attribute_names(items):
-        cells = attribute_cells(name, items)
-        table, what = _MEDIA.get(classify_column(name, cells), ("", ""))
-        is_inside = _any_file(folder, cells)
-        if table and (is_inside or _any_file(path.parent, cells)):
-            yield {"name": name, "table": table, "what": what, "is_inside": is_inside}
+    for column in columns:
+        table, what = _MEDIA.get(column.kind, ("", ""))
+        is_inside = _any_file(folder, column.cells)
+        if table and (is_inside or _any_file(path.parent, column.cells)):
+            yield {"name": column.name, "table": table, "what": what, "is_inside": is_inside}
 
 
-def _find_linked_pictures(items: Sequence[Item]) -> Iterator[dict[str, Any]]:
+def _find_linked_pictures(columns: Sequence[AttributeColumn]) -> Iterator[dict[str, Any]]:
     pattern = re.compile(
         rf"https://([^/?#]+)/\S+\.(?:{'|'.join(names('endings')['image'])})\b", re.I
     )
-    for name in attribute_names(items):
-        cells = attribute_cells(name, items)
-        found = [match[1] for cell in cells if (match := pattern.match(cell))]
-        if found and len(found) >= _MIN_SHARE * len(cells):
-            yield {"name": name, "hosts": list(dict.fromkeys(found))[:_MOST_HOSTS]}
+    for column in columns:
+        found = [match[1] for cell in column.cells if (match := pattern.match(cell))]
+        if found and len(found) >= _MIN_SHARE * len(column.cells):
+            yield {"name": column.name, "hosts": list(dict.fromkeys(found))[:_MOST_HOSTS]}
 
 
 def _any_file(folder: Path, cells: Sequence[str]) -> bool:
@@ -151,15 +148,6 @@ def _any_file(folder: Path, cells: Sequence[str]) -> bool:
             resolve_workspace_file(folder, cell)
             return True
     return False
-
-
-def _find_filters(items: Sequence[Item]) -> Iterator[tuple[str, str]]:
-    """Yield (attribute, test) of filters by stock and country: only the user knows of their use."""
-    for name in attribute_names(items):
-        if is_called(name, "stock") and has_numbers(name, items):
-            yield name, ">=1"
-        elif is_called(name, "country"):
-            yield name, "=request"
 
 
 def _describe_events(folder: Path, events: Guess) -> dict[str, Any]:

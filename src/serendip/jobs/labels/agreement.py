@@ -24,8 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serendip.data import Catalogue, FloatArray
-from serendip.data.arrays import BoolArray, IntArray
+from serendip.data import BoolArray, Catalogue, FloatArray, IntArray
 from serendip.data.text import normalise, tokens
 from serendip.errors import ConfigError, DataError
 from serendip.evaluate.classification import BinaryPredictions, cohen_kappa

@@ -30,16 +30,9 @@ from serendip.runtime.atomic_files import write_text
 Pair: TypeAlias = tuple[str, str]
 """Query and item id."""
 
-IS_IRRELEVANT: Mapping[str, bool] = {
-    "good": False,
-    "bad": True,
-    "E": False,
-    "S": False,
-    "C": False,
-    "I": True,
-}
-"""Label -> whether the item is irrelevant to the query; E, S, C and I are the labels exact,
-substitute, complement and irrelevant of the Shopping Queries Dataset (Reddy et al. 2022)."""
+GAINS: Mapping[str, float] = {"E": 1.0, "S": 0.1, "C": 0.01, "I": 0.0, "good": 1.0, "bad": 0.0}
+"""Label -> gain of the item for the query; E, S, C and I are the labels exact, substitute,
+complement and irrelevant of the Shopping Queries Dataset (Reddy et al. 2022)."""
 
 _PAIR = ("query", "item_id")
 
@@ -54,27 +47,36 @@ def read_pairs(path: Path) -> list[Pair]:
 
 
 def read_labels(path: Path) -> dict[Pair, bool]:
-    """Pair -> whether it is irrelevant, of a file that also has the column ``label``.
+    """Pair -> whether it is irrelevant; see ``read_gains``.
+
+    Raises:
+        DataError: as above, or a pair has two labels.
+    """
+    return {pair: gain == 0 for pair, gain in read_gains(path).items()}
+
+
+def read_gains(path: Path) -> dict[Pair, float]:
+    """Pair -> gain, of a file that also has the column ``label``.
 
     Rows without a label are left out, so that a person may fill in a file of pairs in part.
 
     Raises:
-        DataError: as above, a label is unknown, or a pair has two labels.
+        DataError: as above, a label is unknown, or a pair is both relevant and irrelevant.
     """
-    labels: dict[Pair, bool] = {}
+    gains: dict[Pair, float] = {}
     for query, item, label in read_rows(path, (*_PAIR, "label")):
         if not label.strip():
             continue
-        if label not in IS_IRRELEVANT:
-            raise DataError(
-                f"{path} has the label {label!r}.", f"Known: {', '.join(IS_IRRELEVANT)}."
-            )
-        if labels.setdefault((query, item), IS_IRRELEVANT[label]) != IS_IRRELEVANT[label]:
+        if label not in GAINS:
+            raise DataError(f"{path} has the label {label!r}.", f"Known: {', '.join(GAINS)}.")
+        gain = GAINS[label]
+        if bool(gains.setdefault((query, item), gain)) != bool(gain):
             raise DataError(
                 f"{path} labels item {item!r} both relevant and irrelevant for {query!r}.",
                 "Keep one label.",
             )
-    return labels
+        gains[query, item] = gain
+    return gains
 
 
 def has_model_labels(path: Path) -> bool:

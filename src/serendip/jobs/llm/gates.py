@@ -3,9 +3,7 @@
 Texts: held-out queries are searched without and with them. They become active if the 95 % interval
 of the difference of nDCG@10 (bootstrap over queries) is above 0; otherwise no text is active. The
 search has no trained parts: BM25 with the weights of the settings and cosines of the text encoder,
-combined by reciprocal rank fusion over all items. Items without a label count as irrelevant. A
-query that a text under test consists of, or contains as a phrase, is left out if such texts are
-written queries: it would find its own words.
+combined by reciprocal rank fusion over all items. Items without a label count as irrelevant.
 
 Values: for items that have a value, which was hidden from the generator, it is compared with the
 generated one. The values of the other items become active if the lower end of the 95 % interval of
@@ -49,12 +47,12 @@ from serendip.jobs.llm.judged_queries import (
     JudgedQueries,
     collect_earlier_queries,
     cut_time,
-    read_gains,
     read_held_out_queries,
+    read_judged_queries,
     with_gain,
 )
 from serendip.jobs.llm.texts import read_original
-from serendip.jobs.suggestions.build import Phrases, compute_queries, to_candidates
+from serendip.jobs.suggestions.build import compute_queries, to_candidates
 from serendip.runtime.scratch import scratch_folder
 from serendip.search.lexical import LexicalIndex
 from serendip.search.rank_fusion import reciprocal_rank_fusion
@@ -159,9 +157,7 @@ def gate_texts(
         queries = read_held_out_queries(dataset, cut)
     else:
         earlier = collect_earlier_queries(dataset, cut)
-        queries = with_gain(read_gains(judgements, dataset.catalogue.vocabulary, earlier))
-    phrases = Phrases(text.value for text in texts if text.source == "queries")
-    queries = {text: by_item for text, by_item in queries.items() if text not in phrases}
+        queries = with_gain(read_judged_queries(judgements, dataset.catalogue.vocabulary, earlier))
     facts: dict[str, Any] = {
         "texts": len(texts),
         "items": len({text.item_id for text in texts}),

@@ -6,7 +6,7 @@ queries    searches written for items; those that find their item become suggest
            ranker learns from all
 filter     labels of what search shows, a relevance model, and a threshold
 attributes values for items that lack one
-texts      words for items that have few, and the written queries
+texts      words for items that have few
 ========== ==============================================================================
 
 What passes its gate is trained in the end, and lists before and after are compared; what does not
@@ -16,7 +16,6 @@ leaves everything as it was. If the training itself is refused, all steps are ta
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -45,7 +44,7 @@ from serendip.jobs.llm.job import LlmJob, Writing, write
 from serendip.jobs.llm.judged_queries import cut_time, read_held_out_queries
 from serendip.jobs.llm.labels import ask_labels
 from serendip.jobs.llm.queries import ask_queries
-from serendip.jobs.llm.texts import ask_texts, read_original, write_query_texts
+from serendip.jobs.llm.texts import ask_texts, read_original
 from serendip.jobs.relevance.decisions import filtered_surfaces, reason_against_proof
 from serendip.jobs.relevance.distil import distil
 from serendip.jobs.relevance.versions import model_versions, restore_version
@@ -308,16 +307,13 @@ class _Chain:
         return self._close(step, "value", name)
 
     def _judge_texts(self, done: Done) -> StepResult:
-        count = done["written"]
-        with suppress(DataError):  # There are no written queries for texts.
-            count += write_query_texts(self.context)["written"]
-        wrote, dataset = f"{count:,} texts", self.context.dataset
+        wrote, dataset = f"{done['written']:,} texts", self.context.dataset
         is_logged = len(read_held_out_queries(dataset, cut_time(dataset))) >= MIN_QUERIES
         judged = None if is_logged else self.folder / "labels.csv"
         may_test = judged is None or (
             judged.is_file() and check_labels(self.context, self.catalogue, read_labels(judged)).on
         )
-        if not count or not may_test:
+        if not done["written"] or not may_test:
             reason = "there are no texts, or neither logged nor labelled queries to test them by"
             return StepResult("texts", wrote, Decision("texts", False, reason=reason))
         result = gate_texts(self.context, judged, is_pooled=not is_logged)

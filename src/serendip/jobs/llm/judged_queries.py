@@ -1,29 +1,19 @@
 """Held-out queries that generated texts are tested by.
 
-The log is cut in time (``CUT``): queries that never occur before that test the texts. Of texts that
-consist of written queries no cut says what they were made from: the gate leaves out queries that
-they contain.
+The log is cut in time (``CUT``): queries that never occur before that test the texts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from serendip.data.dataset import Dataset
+from serendip.data import Dataset, Vocabulary
 from serendip.data.events.search_log import SUGGESTED, LoggedRequest
 from serendip.data.text import normalise
-from serendip.data.vocabulary import MISSING, Vocabulary
-from serendip.errors import DataError
-from serendip.jobs.labels.pair_files import read_rows
-
-GAINS: Mapping[str, float] = {"E": 1.0, "S": 0.1, "C": 0.01, "I": 0.0}
-
-
-_GAINS: Mapping[str, float] = {**GAINS, "good": 1.0, "bad": 0.0}
-_COLUMNS = ("query", "item_id", "label")
-
+from serendip.data.vocabulary import MISSING
+from serendip.jobs.labels.pair_files import read_gains
 
 JudgedQueries: TypeAlias = Mapping[str, Mapping[int, float]]
 """Query -> item number -> gain; at least one gain of a query is above 0."""
@@ -60,26 +50,21 @@ def collect_earlier_queries(dataset: Dataset, cut: float) -> set[str]:
     return {normalise(search.text) for search in searches if search.timestamp < cut}
 
 
-def read_gains(
-    path: Path, vocabulary: Vocabulary, excluded: set[str]
+def read_judged_queries(
+    path: Path, vocabulary: Vocabulary, excluded: Collection[str] = ()
 ) -> dict[str, dict[int, float]]:
-    """Read query -> item number -> gain from a file with ``query``, ``item_id`` and ``label``.
+    """Query -> item number -> gain of a file of labels.
 
-    Labels are E, S, C, I or good, bad. Rows of other items are left out, and queries that,
-    normalised, are excluded.
+    Rows of other items are left out, and queries that, normalised, are excluded.
 
     Raises:
         DataError: the file is missing or broken, or a label is unknown.
     """
     gains: dict[str, dict[int, float]] = {}
-    for query, item, label in read_rows(path, _COLUMNS):
-        if label not in _GAINS:
-            raise DataError(
-                f"{path} has the unknown label {label!r}.", f"Use one of {', '.join(_GAINS)}."
-            )
+    for (query, item), gain in read_gains(path).items():
         number = int(vocabulary.numbers([item])[0])
         if number != MISSING and normalise(query) not in excluded:
-            gains.setdefault(query, {})[number] = _GAINS[label]
+            gains.setdefault(query, {})[number] = gain
     return gains
 
 

@@ -1,9 +1,4 @@
-"""Texts for items: by an LLM for those that have few words, or of the queries that one wrote.
-
-Written queries are appended to their items, thin or not, which so are found by words that people
-would type (doc2query, Nogueira et al. 2019, arXiv:1904.08375). The retriever and the ranker learn
-from others of them (``suggestions.build``).
-"""
+"""Texts by an LLM for items that have few words."""
 
 from __future__ import annotations
 
@@ -16,14 +11,9 @@ import numpy as np
 from serendip.data import Catalogue, Dataset, Item
 from serendip.data.store.tables.generated import Generated, text_digest, without_generated
 from serendip.data.text import tokens
-from serendip.errors import DataError
 from serendip.jobs.context import JobContext
 from serendip.jobs.llm.job import Writing, describe_item, put_generated
-from serendip.jobs.suggestions.build import hash_written_queries, is_for_texts, read_written_queries
 from serendip.llm.tasks import Enrichment, Task
-
-WRITTEN_MODEL = "written queries"
-"""Origin of texts that are written queries; their prompt is the hash of all of these."""
 
 MIN_DESCRIPTION_WORDS = 12
 """An item with a shorter description is thin."""
@@ -59,29 +49,3 @@ def ask_texts(context: JobContext) -> Writing[Enrichment]:
         return {"thin": len(thin), "written": len(rows)}
 
     return Writing(task, [{"item": describe_item(item)} for item in thin], keep)
-
-
-def write_query_texts(context: JobContext) -> dict[str, Any]:
-    """Store the part for texts of the queries that an LLM wrote, one text per item.
-
-    Raises:
-        DataError: there are no such queries.
-    """
-    catalogue, by_item = read_original(context).catalogue, dict[int, list[str]]()
-    for query in read_written_queries(context.workspace, catalogue):
-        if is_for_texts(query.text):
-            by_item.setdefault(int(query.items[0]), []).append(query.text)
-    if not by_item:
-        raise DataError(
-            "an LLM has written no queries for the current items.",
-            "Run `serendip llm run queries` and `serendip llm gate queries` first.",
-        )
-    origin = WRITTEN_MODEL, hash_written_queries(context.workspace)[:12]
-    rows = [
-        Generated("text", item.item_id, "queries", "queries", ", ".join(texts), *origin, digest)
-        for number, texts in sorted(by_item.items())
-        for item in [catalogue[number]]
-        for digest in [text_digest(item)]
-    ]
-    put_generated(context, rows, ("text", "queries"))
-    return {"written": len(rows)}

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import TYPED_TEXTS
-from serendip.errors import ArtefactError, DataError, NotTrainedError
+from serendip.errors import ArtefactError, DataError
 from serendip.evaluate.decision import Decision
 from serendip.jobs.context import JobContext
 from serendip.jobs.relevance.versions import RelevanceTexts, model_folder, model_versions
@@ -49,21 +49,20 @@ def decide_filters(
 
     Raises:
         ArtefactError: a surface names a threshold, and its relevance model is damaged.
-        DataError: a model that surfaces need was trained on other fields, or with another encoder.
-        NotTrainedError: a surface names a threshold, and there is no relevance model.
+        DataError: a surface names a threshold, and there is no relevance model, or it was trained
+            on other fields or with another encoder.
     """
     surfaces = context.settings.all_surfaces()
-    labels = {TYPED_TEXTS: any(map(_names_threshold, surfaces.values()))}
-    for config in surfaces.values():
-        own = config.relevance_filter.labels
-        labels[own] = labels.get(own, False) or _names_threshold(config)
-    models = {name: _open_model(context, name, must_open) for name, must_open in labels.items()}
-    decisions, proven, needed = {}, {}, {}
+    named = {one.relevance_filter.labels for one in surfaces.values() if _names_threshold(one)}
+    named |= {TYPED_TEXTS} if named else set()
+    known = {TYPED_TEXTS, *(one.relevance_filter.labels for one in surfaces.values())}
+    models = {labels: _open_model(context, labels, labels in named) for labels in known}
+    decisions, proven, needed = {}, dict[str, float](), dict[str, Version]()
     for surface, config in surfaces.items():
         own = config.relevance_filter.labels
         threshold, reason = _decide(config, models[own])
-        state = "off" if threshold is None else f"on from {threshold:.3f}"
         is_on = threshold is not None
+        state = "off" if threshold is None else f"on from {threshold:.3f}"
         decisions[surface] = Decision(f"{NAME}{surface}", is_on, reason=f"{state}: {reason}")
         if threshold is None:
             continue
@@ -71,16 +70,10 @@ def decide_filters(
             proven[surface] = threshold
         used = own if models[own][0] is not None else TYPED_TEXTS
         version, unusable = models[used]
-        if version is None:
-            raise NotTrainedError(
-                f"surfaces.{surface}.relevance_filter has a threshold, and "
-                f"{context.workspace.relevance} has no relevance model.",
-                "Run `serendip judge distil` first.",
-            )
-        if unusable:
+        if version is None or unusable:
             raise DataError(
                 f"surfaces.{surface}.relevance_filter has a threshold, and {unusable}.",
-                "Run `serendip judge distil` again.",
+                "Run `serendip judge distil`.",
             )
         needed[used] = version
     return decisions, proven, needed
@@ -99,9 +92,8 @@ def _names_threshold(config: SurfaceConfig) -> bool:
 
 
 def _open_model(context: JobContext, labels: str, must_open: bool) -> _Usable:
-    folder = model_folder(context.workspace, labels)
     try:
-        version = model_versions(folder).current()
+        version = model_versions(model_folder(context.workspace, labels)).current()
     except ArtefactError as error:
         if must_open:
             raise

@@ -59,8 +59,6 @@ from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTex
 from serendip.models.relevance.model import RelevanceModel
 from serendip.models.relevance.train import (
     LabelledPairs,
-    LabelledUsers,
-    RelevanceModelConfig,
     TrainedRelevanceModel,
     train_relevance_model,
 )
@@ -178,9 +176,9 @@ def distil(
     reader, options = RelevanceTexts(context), context.options
     items = reader.items(catalogue.items, options.progress)
     training = _Training(catalogue, items, reader, asked, options)
-    trained, gold_pairs = training.fit(labels), training.number(gold)
+    (trained, user_gain), gold_pairs = training.fit(labels), training.number(gold)
     held_out = people is None
-    predicted = training.hold_out(labels) if held_out else _predict(trained, gold_pairs)  # (3, P)
+    predicted = training.hold_out(labels) if held_out else _predict(trained, gold_pairs)  # (2, P)
     labelled, places = TYPED_TEXTS, count_places(None)  # typed texts are of several surfaces
     if asked.surface:
         surface = find_surface(context.settings.all_surfaces(), asked.surface)
@@ -193,16 +191,16 @@ def distil(
         "seed": options.seed,
         "pairs": {"learned": len(labels), "gold": len(gold)},
         "queries": {"learned": len({query for query, _ in labels}), "gold": len(gold_pairs.texts)},
-        "knows_users": trained.chosen.model.users is not None,
-        "user_gain": None if trained.user_gain is None else asdict(trained.user_gain),
-        **_evaluate(predicted, gold_pairs),
+        "knows_users": trained.model.users is not None,
+        "user_gain": None if user_gain is None else asdict(user_gain),
+        **_evaluate(predicted[0], gold_pairs),
         "filter": _evaluate_filter(slates),
     }
     if people is None and reason_against_proof(report["filter"]):
         return report
     version = publish_model(
         model_folder(context.workspace, labelled),
-        replace(trained.chosen.model, threshold=report["filter"]["safe_threshold"]),
+        replace(trained.model.learned, threshold=report["filter"]["safe_threshold"]),
         report,
     )
     return {"version": version.name, **report}
@@ -213,24 +211,11 @@ def _require_queries(source: str, labels: Mapping[Pair, bool]) -> None:
         raise DataError(f"{source}: {shortage}.", "Label pairs of more queries.")
 
 
-@dataclass(frozen=True, slots=True)
-class _Trained:
-    """Trained models.
-
-    Args:
-        user_gain: what decided between the two; None = the requests have no users.
-    """
-
-    chosen: TrainedRelevanceModel
-    plain: TrainedRelevanceModel
-    user_gain: Decision | None = None
-
-
 def _build_slates(
     predicted: FloatArray, pairs: LabelledTexts, places: int, errors: LabelErrors
 ) -> LabelledSlates:
     """Lists in the order in which they were shown, or else by similarity; see ``_predict``."""
-    probabilities, _, similarities = predicted
+    probabilities, similarities = predicted
     order = np.where(np.isnan(pairs.places), similarities, -pairs.places).astype(np.float32)
     columns = pairs.is_irrelevant, pairs.queries, pairs.groups
     return LabelledSlates(probabilities, *columns, places, errors).sort_by(order)
@@ -283,8 +268,11 @@ class _Training:
             )
         return numbers
 
-    def fit(self, labels: Mapping[Pair, bool]) -> _Trained:
-        """Train with the users of the requests if these help to predict held-out pairs."""
+    def fit(self, labels: Mapping[Pair, bool]) -> tuple[TrainedRelevanceModel, Decision | None]:
+        """Train with the users of the requests if these help to predict held-out pairs.
+
+        Returns also what decided it; None = the requests have no users.
+        """
         pairs, items = self.number(labels), self.items
         queries = QueryTexts.of(pairs.texts, pairs.vectors)
         features = PairFeatures.fit(queries, items, self.options.seed)
@@ -296,38 +284,32 @@ class _Training:
             np.ones(len(pairs.items), np.bool_),
             features.compute(queries, items, pairs.queries, pairs.items),
         )
-
-        def train(users: LabelledUsers | None = None) -> TrainedRelevanceModel:
-            config, texts = RelevanceModelConfig(), (queries, items)
-            return train_relevance_model(
-                config, features, texts, examples, self.options.seed, users
-            )
-
-        plain = train()
+        data = features, (queries, items), examples, self.options.seed
+        plain = train_relevance_model(*data)
         if not any(len(user.items) or user.attributes for user in pairs.users):
-            return _Trained(plain, plain)
-        of_users = UserFeatures.of(features.views, self.catalogue)
-        knowing = train(LabelledUsers(of_users, pairs.users))
-        without, with_ = (_measure_likelihood(pairs, one) for one in (plain, knowing))
+            return plain, None
+        users = UserFeatures.of(features.views, self.catalogue), pairs.users
+        knowing = train_relevance_model(*data, users)
+        without, with_ = (_measure_likelihood(pairs, trained) for trained in (plain, knowing))
         name = "log likelihood of held-out requests with what users chose"
         gain = choose(name, without, with_)
-        return _Trained(knowing if gain.on else plain, plain, gain)
+        return knowing if gain.on else plain, gain
 
     def hold_out(self, labels: Mapping[Pair, bool]) -> FloatArray:
-        """(3, P) Predict the labels of each fifth of the requests by a model of the others."""
+        """(2, P) Predict the labels of each fifth of the requests by a model of the others."""
         requests = self.asked.requests
         groups = sorted({requests[query].group for query, _ in labels})
         order = np.random.default_rng(self.options.seed).permutation(len(groups)) % FOLDS
         fold_of = dict(zip(groups, order.tolist(), strict=True))
         folds = np.array([fold_of[requests[query].group] for query, _ in labels])  # (P,)
-        found = np.zeros((3, len(folds)), np.float32)
+        found = np.zeros((2, len(folds)), np.float32)
         for number in range(FOLDS):
             learned, held_out = (
                 dict(compress(labels.items(), mask)) for mask in (folds != number, folds == number)
             )
             if held_out:
                 pairs = self.number(held_out)
-                found[:, folds == number] = _predict(self.fit(learned), pairs)
+                found[:, folds == number] = _predict(self.fit(learned)[0], pairs)
         return found
 
 
@@ -341,26 +323,20 @@ def _measure_likelihood(pairs: LabelledTexts, trained: TrainedRelevanceModel) ->
     return sums / np.bincount(group_of)
 
 
-def _predict(trained: _Trained, pairs: LabelledTexts) -> FloatArray:
-    """(3, P) of pairs of other requests: P(irrelevant), the same without users, and the similarity
-    of query and item by no training.
+def _predict(trained: TrainedRelevanceModel, pairs: LabelledTexts) -> FloatArray:
+    """(2, P) of pairs of other requests: P(irrelevant), and the similarity of query and item by no
+    training.
     """
-    model, plain = trained.chosen.model, trained.plain.model
-    probabilities = predict_irrelevant(model, pairs)
-    without_users = probabilities if plain is model else predict_irrelevant(plain, pairs)
     queries = QueryTexts.of(pairs.texts, pairs.vectors)
-    similarities = plain.similarities(queries, pairs.queries, pairs.items)
-    return np.stack([probabilities, without_users, similarities])
+    similarities = trained.model.similarities(queries, pairs.queries, pairs.items)
+    return np.stack([predict_irrelevant(trained.model, pairs), similarities])
 
 
-def _evaluate(predicted: FloatArray, pairs: LabelledTexts) -> dict[str, Any]:
-    label, probabilities = pairs.is_irrelevant, predicted[0]
-    estimates, plain = (
-        BinaryPredictions(label, scores, scores >= 0.5, pairs.groups).estimates()
-        for scores in predicted[:2]
-    )
+def _evaluate(probabilities: FloatArray, pairs: LabelledTexts) -> dict[str, Any]:
+    label = pairs.is_irrelevant
+    predictions = BinaryPredictions(label, probabilities, probabilities >= 0.5, pairs.groups)
+    estimates = predictions.estimates()
     return {
-        "auroc_without_users": plain["auroc"].value,
         **{name: estimate.value for name, estimate in estimates.items()},
         "ci95": {name: [estimate.low, estimate.high] for name, estimate in estimates.items()},
         "ece": calibration_error(label, probabilities),

@@ -71,14 +71,14 @@ class RelevanceTexts:
         return list(dict.fromkeys(filter(str.strip, map(item.field_text, self._fields))))
 
 
-def publish_model(folder: Path, model: RelevanceModel, facts: Mapping[str, Any]) -> Version:
+def publish_model(folder: Path, model: LearnedRelevance, facts: Mapping[str, Any]) -> Version:
     """Write a version and make it current.
 
     Raises:
         LockedError: another process is publishing a version.
     """
     with exclusive_lock(folder):
-        return model_versions(folder).publish(model.learned.save, facts)
+        return model_versions(folder).publish(model.save, facts)
 
 
 def restore_version(folder: Path, name: str) -> None:

@@ -1,19 +1,15 @@
 """Builds the table of suggested queries: candidates of the catalogue, the log and an LLM, verified.
 
 ``serendip train`` builds a table for every generation, of all queries that an LLM wrote, also those
-that search does not find their items by now. These are dealt into two halves, so that nothing that
-is learned reads its answer: items are found by the words of one half (``serendip llm run texts
---free``), and the ranker learns searches from what no text in use has: there a query matches its
-own words.
+that search does not find their items by now.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -152,30 +148,3 @@ def hash_written_queries(workspace: Workspace) -> str:
     with closing(workspace.open_store()) as store:
         rows = [(query.item_id, query.value) for query in store.generated.active("query")]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest() if rows else ""
-
-
-def is_for_texts(query: str) -> bool:
-    """Whether items are found by its words: by the query alone, the same in every catalogue."""
-    return zlib.crc32(normalise(query).encode()) % 4 >= 2
-
-
-class Phrases:
-    """Finds which queries are contained in some texts, whole words only, after normalisation."""
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        # A line per text: no phrase reaches from one into another.
-        normal = filter(None, map(normalise, texts))
-        self._lines = "\n".join(f" {text} " for text in normal)
-
-    def __contains__(self, query: object) -> bool:
-        return isinstance(query, str) and f" {normalise(query)} " in self._lines
-
-
-def select_unread(queries: Sequence[Candidate], catalogue: Catalogue) -> list[Candidate]:
-    """Leave out queries that the generated text of their item, as it is in use, contains."""
-    return [
-        query
-        for query in queries
-        if not (text := catalogue[int(query.items[0])].generated_text)
-        or query.text not in Phrases([text])
-    ]

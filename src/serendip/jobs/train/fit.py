@@ -35,7 +35,7 @@ from serendip.engine.catalogue_content import CatalogueContent
 from serendip.engine.config.settings import Settings
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
-from serendip.jobs.suggestions.build import read_written_queries, select_unread
+from serendip.jobs.suggestions.build import read_written_queries
 from serendip.jobs.surface_quality.requests import LabelledQuery
 from serendip.jobs.train.continuation import OlderFit
 from serendip.jobs.train.ranker.requests import (
@@ -50,7 +50,6 @@ from serendip.runtime.timing import StageClock
 from serendip.search.chosen_searches import ChosenSearches
 from serendip.search.nonsense import MeaningFloor, make_nonsense
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions.candidates import Candidate
 from serendip.search.values import ValueTable
 from serendip.search.variants import find_variants
 
@@ -286,14 +285,12 @@ class Fitter:
     def written_searches(
         self, catalogue: Catalogue, counts: IntArray, fusion: Fusion, count: int
     ) -> QueryExamples:
-        """Queries by an LLM that no text in use has, and others from fields, ``count`` in all.
+        """Queries by an LLM, and others from fields, ``count`` in all.
 
         Other ones than the retriever learns from. Of more than ``count`` by an LLM a random sample,
         always the same, so that no more are encoded than are used.
         """
-        queries = list[Candidate]()
-        written = read_written_queries(self.context.workspace, catalogue)
-        queries = select_unread(written, catalogue)
+        queries = read_written_queries(self.context.workspace, catalogue)
         rows = np.sort(np.random.default_rng(0).permutation(len(queries))[:count]).tolist()
         texts = [queries[row].text for row in rows]
         items = np.array([int(queries[row].items[0]) for row in rows], np.int32)

@@ -153,6 +153,11 @@ class PairFeatures:
         feedback = RelevanceFeedback.of(views, items.words)
         return cls(query_mean, item_means, views, reference, feedback)
 
+    def centre_query(self, queries: QueryTexts, row: int) -> FloatArray:
+        """(C,) unit vector of a query, without the mean of all queries."""
+        vector: FloatArray = self.centre_queries(queries, np.array([row]))[0]
+        return vector
+
     def centre_queries(self, queries: QueryTexts, rows: IntArray | NDArray[np.intp]) -> FloatArray:
         """(q, C) unit vectors of some queries, without the mean of all queries."""
         return unit(queries.vectors[rows] - self.query_mean)
@@ -174,7 +179,7 @@ class PairFeatures:
         self, queries: QueryTexts, items: ItemTexts, row: int, numbers: IntArray, views: FloatArray
     ) -> FloatArray:
         """(p, F) features of one query and some items, with the views (V, p, C) of these."""
-        vector = self.centre_queries(queries, np.array([row]))[0]  # (C,)
+        vector = self.centre_query(queries, row)
         titles = items.words.titles.take(numbers)
         asked = vector, queries.words[row]
         return np.column_stack(

@@ -36,11 +36,7 @@ from serendip.models.relevance.features import (
     centre_views,
 )
 from serendip.models.relevance.feedback import RelevanceFeedback
-from serendip.models.relevance.projection import (
-    PROJECTED_FEATURES,
-    QueryProjection,
-    QueryProjectionConfig,
-)
+from serendip.models.relevance.projection import PROJECTED_FEATURES, QueryProjection
 from serendip.models.relevance.reference import ReferenceItems
 from serendip.models.relevance.user_features import USER_FEATURES, RequestUser, UserFeatures
 
@@ -115,130 +111,25 @@ NOBODY = RequestUser()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RelevanceModel:
-    """Predicts P(irrelevant) of requests and the items of one catalogue.
-
-    Args:
-        is_stale: (N,) items whose texts have changed since; they get no prediction.
-        threshold: smallest probability to filter by, as the labels by people prove; None = none
-            could be proven.
-        users: features of users and these items; None = the model does not know users.
-    """
-
-    projection: QueryProjection
-    trees: CalibratedTrees
-    items: ItemTexts
-    is_stale: BoolArray
-    threshold: float | None = None
-    users: UserFeatures | None = None
-
-    @classmethod
-    def of(
-        cls,
-        projection: QueryProjection,
-        trees: CalibratedTrees,
-        items: ItemTexts,
-        threshold: float | None = None,
-        users: UserFeatures | None = None,
-    ) -> Self:
-        """For the items of the projection's features, none of them stale."""
-        return cls(projection, trees, items, np.zeros(len(items), np.bool_), threshold, users)
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """Names of the F features of the trees."""
-        return (*FEATURES, *(USER_FEATURES if self.users is not None else ()))
-
-    def without(self, numbers: IntArray) -> RelevanceModel:
-        """The model without predictions for these items, whose texts have changed."""
-        stale = numbers[numbers < len(self.is_stale)]
-        return replace(self, is_stale=put_rows(self.is_stale, stale, np.ones_like(stale)))
-
-    def probabilities(
-        self, text: str, vector: FloatArray, numbers: IntArray, user: RequestUser = NOBODY
-    ) -> FloatArray:
-        """(P,) probabilities of being irrelevant; NaN for items that are new or have changed.
-
-        The vector (C,) of the text has length 1; a model that knows users reads the user of the
-        request.
-        """
-        is_scored = numbers < len(self.items)
-        is_scored[is_scored] = ~self.is_stale[numbers[is_scored]]
-        probabilities = np.full(len(numbers), np.nan, np.float32)
-        items = numbers[is_scored]  # (K,)
-        if len(items):
-            queries = QueryTexts.of([text], vector[None])
-            probabilities[is_scored] = self.trees.probabilities(
-                self._features(queries, items, user)
-            )
-        return probabilities
-
-    def similarities(self, queries: QueryTexts, rows: IntArray, numbers: IntArray) -> FloatArray:
-        """(P,) mean cosine of query and item over title, body and passages; no training."""
-        features = self.projection.features
-        query_nums, query_rows = np.unique(rows, return_inverse=True)
-        vectors = features.centre_queries(queries, query_nums)[query_rows]  # (P, C)
-        means: FloatArray = np.einsum("pc,vpc->p", vectors, features.views[:, numbers]) / len(
-            features.views
-        )
-        return means
-
-    def is_current(self, number: int) -> bool:
-        """Whether the encoded texts of an item are its present ones."""
-        return number < len(self.items) and not self.is_stale[number]
-
-    def title_vector(self, number: int) -> FloatArray:
-        """(C,) vector of an item's title, for requests that name an item and no text."""
-        vector: FloatArray = self.items.views[0, number]
-        return vector
-
-    @property
-    def learned(self) -> LearnedRelevance:
-        """What was learned, without the items."""
-        projection, features = self.projection, self.projection.features
-        return LearnedRelevance(
-            self.features,
-            projection.config,
-            features.query_mean,
-            features.item_means,
-            features.reference,
-            (projection.landmarks, projection.shares, projection.directions),
-            self.trees,
-            self.threshold,
-        )
-
-    def _features(self, query: QueryTexts, numbers: IntArray, user: RequestUser) -> FloatArray:
-        pairs = self.projection.features
-        views = pairs.views.take(numbers, axis=1)  # (V, P, C)
-        columns = [
-            pairs.compute_query(query, self.items, 0, numbers, views),
-            self.projection.compute_query(query, 0, views),
-        ]
-        if self.users is not None:
-            vector = pairs.centre_queries(query, np.array([0]))[0]  # (C,)
-            columns.append(self.users.compute(user, vector, numbers))
-        return np.hstack(columns)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class LearnedRelevance(Artefact):
     """What a relevance model has learned, whatever the items are.
 
     Args:
+        names: of the F features of the trees.
         query_mean: (C,) of training queries.
         item_means: (V, C) of the items of the training.
         reference: items of the training that cosines are compared with.
-        projection: landmarks, shares and directions, see ``QueryProjection``.
+        threshold: smallest probability to filter by, as the labels by people prove; None = none
+            could be proven.
     """
 
     names: tuple[str, ...]
-    config: QueryProjectionConfig
     query_mean: FloatArray
     item_means: FloatArray
     reference: ReferenceItems
-    projection: tuple[FloatArray, FloatArray, FloatArray]
+    projection: QueryProjection
     trees: CalibratedTrees
-    threshold: float | None
+    threshold: float | None = None
 
     repair = "Run `serendip judge distil` with this version, then `serendip train`."
 
@@ -266,6 +157,88 @@ class LearnedRelevance(Artefact):
         views = centre_views(items.views, self.item_means)
         feedback = RelevanceFeedback.of(views, items.words)
         features = PairFeatures(self.query_mean, self.item_means, views, self.reference, feedback)
-        projection = QueryProjection(self.config, features, *self.projection)
         users = UserFeatures.of(views, catalogue) if knows_users else None
-        return RelevanceModel.of(projection, self.trees, items, self.threshold, users)
+        return RelevanceModel.of(self, items, features, users)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RelevanceModel:
+    """Predicts P(irrelevant) of requests and the items of one catalogue.
+
+    Args:
+        is_stale: (N,) items whose texts have changed since; they get no prediction.
+        users: features of users and these items; None = the model does not know users.
+    """
+
+    learned: LearnedRelevance
+    items: ItemTexts
+    features: PairFeatures
+    is_stale: BoolArray
+    users: UserFeatures | None
+
+    @classmethod
+    def of(
+        cls,
+        learned: LearnedRelevance,
+        items: ItemTexts,
+        features: PairFeatures,
+        users: UserFeatures | None,
+    ) -> Self:
+        """For items none of which is stale."""
+        return cls(learned, items, features, np.zeros(len(items), np.bool_), users)
+
+    @property
+    def threshold(self) -> float | None:
+        """See ``LearnedRelevance``."""
+        return self.learned.threshold
+
+    def without(self, numbers: IntArray) -> RelevanceModel:
+        """The model without predictions for these items, whose texts have changed."""
+        stale = numbers[numbers < len(self.is_stale)]
+        return replace(self, is_stale=put_rows(self.is_stale, stale, np.ones_like(stale)))
+
+    def probabilities(
+        self, text: str, vector: FloatArray, numbers: IntArray, user: RequestUser = NOBODY
+    ) -> FloatArray:
+        """(P,) probabilities of being irrelevant; NaN for items that are new or have changed.
+
+        The vector (C,) of the text has length 1; a model that knows users reads the user of the
+        request.
+        """
+        is_scored = numbers < len(self.items)
+        is_scored[is_scored] = ~self.is_stale[numbers[is_scored]]
+        probabilities = np.full(len(numbers), np.nan, np.float32)
+        items = numbers[is_scored]  # (K,)
+        if len(items):
+            columns = self._columns(QueryTexts.of([text], vector[None]), items, user)
+            probabilities[is_scored] = self.learned.trees.probabilities(columns)
+        return probabilities
+
+    def similarities(self, queries: QueryTexts, rows: IntArray, numbers: IntArray) -> FloatArray:
+        """(P,) mean cosine of query and item over title, body and passages; no training."""
+        query_nums, query_rows = np.unique(rows, return_inverse=True)
+        vectors = self.features.centre_queries(queries, query_nums)[query_rows]  # (P, C)
+        views = self.features.views
+        means: FloatArray = np.einsum("pc,vpc->p", vectors, views[:, numbers]) / len(views)
+        return means
+
+    def is_current(self, number: int) -> bool:
+        """Whether the encoded texts of an item are its present ones."""
+        return number < len(self.items) and not self.is_stale[number]
+
+    def title_vector(self, number: int) -> FloatArray:
+        """(C,) vector of an item's title, for requests that name an item and no text."""
+        vector: FloatArray = self.items.views[0, number]
+        return vector
+
+    def _columns(self, query: QueryTexts, numbers: IntArray, user: RequestUser) -> FloatArray:
+        features = self.features
+        views, vector = features.views.take(numbers, axis=1), features.centre_query(query, 0)
+        moved = self.learned.projection.move(vector)
+        columns = [
+            features.compute_query(query, self.items, 0, numbers, views),
+            features.reference.columns(moved, views),
+        ]
+        if self.users is not None:
+            columns.append(self.users.compute(user, vector, numbers))
+        return np.hstack(columns)

@@ -19,8 +19,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.artefact import Artefact
 from serendip.data.numeric import unit
 from serendip.models.relevance.features import VIEWS, PairFeatures, QueryTexts, split_by_query
 from serendip.models.relevance.reference import KINDS
@@ -28,27 +28,24 @@ from serendip.models.relevance.reference import KINDS
 PROJECTED_FEATURES = tuple(f"projected {view}: {kind}" for view in VIEWS for kind in KINDS)
 
 
-class QueryProjectionConfig(Config):
-    """Kernel ridge regression of the query projection."""
+LANDMARKS = 1_000
+"""Most training queries that the kernel compares a query with."""
 
-    landmarks: int = 1_000
-    """Most training queries that the kernel compares a query with."""
+SHARPNESS = 4.0
+"""kappa: the kernel of two queries is exp(kappa (cosine - 1))."""
 
-    sharpness: float = 4.0
-    """kappa: the kernel of two queries is exp(kappa (cosine - 1))."""
+RIDGE = 0.3
+"""The higher, the less queries move."""
 
-    reg: float = 0.3
-    """Ridge penalty: the higher, the less queries move."""
+DIRECTIONS = 256
+"""Largest rank of the regression weights that are kept."""
 
-    directions: int = 256
-    """Largest rank of the regression weights that are kept."""
-
-    folds: int = 5
-    """Folds of the groups: features of a fold come from a projection of the other folds."""
+FOLDS = 5
+"""Folds of the groups: features of a fold come from a projection of the other folds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class QueryProjection:
+class QueryProjection(Artefact):
     """Moves query vectors.
 
     Args:
@@ -57,8 +54,6 @@ class QueryProjection:
         directions: (R, V, C).
     """
 
-    config: QueryProjectionConfig
-    features: PairFeatures
     landmarks: FloatArray
     shares: FloatArray
     directions: FloatArray
@@ -66,7 +61,6 @@ class QueryProjection:
     @classmethod
     def fit(
         cls,
-        config: QueryProjectionConfig,
         features: PairFeatures,
         queries: QueryTexts,
         relevant: tuple[IntArray, IntArray],
@@ -77,9 +71,9 @@ class QueryProjection:
         query_nums, rows = np.unique(relevant[0], return_inverse=True)  # (q,), (P,)
         vectors = features.centre_queries(queries, query_nums)  # (q, C)
         targets = _mean_items(features.views, rows, relevant[1], len(query_nums))  # V times (q, C)
-        landmarks = vectors[np.sort(random.permutation(len(query_nums))[: config.landmarks])]
-        kernel = _kernel(vectors, landmarks, config.sharpness)  # (q, L)
-        gram = kernel.T @ kernel + config.reg * _kernel(landmarks, landmarks, config.sharpness)
+        landmarks = vectors[np.sort(random.permutation(len(query_nums))[:LANDMARKS])]
+        kernel = _kernel(vectors, landmarks)  # (q, L)
+        gram = kernel.T @ kernel + RIDGE * _kernel(landmarks, landmarks)
         # Equal queries make equal rows; this keeps the matrix invertible.
         gram[np.diag_indices(len(gram))] += 1e-3
         # A query whose relevant items all lack the text of a view is not moved there.
@@ -88,31 +82,27 @@ class QueryProjection:
         ]
         weights = [np.linalg.solve(gram, kernel.T @ step) for step in steps]  # V times (L, C)
         moves = np.stack(weights, axis=1).astype(np.float32)  # (L, V, C)
-        shares, directions = _factorise(moves, config.directions)
-        return cls(config, features, landmarks, shares, directions)
+        return cls(landmarks, *_factorise(moves, DIRECTIONS))
 
-    def compute(self, queries: QueryTexts, rows: IntArray, numbers: IntArray) -> FloatArray:
+    def compute(
+        self, features: PairFeatures, queries: QueryTexts, rows: IntArray, numbers: IntArray
+    ) -> FloatArray:
         """(P, 2 V) ``PROJECTED_FEATURES`` of pairs, by numbers of queries and items (P,)."""
         columns = np.empty((len(rows), len(PROJECTED_FEATURES)), np.float32)
         for row, own in split_by_query(rows):
-            views = self.features.views.take(numbers[own], axis=1)
-            columns[own] = self.compute_query(queries, row, views)
+            moved = self.move(features.centre_query(queries, row))
+            views = features.views.take(numbers[own], axis=1)
+            columns[own] = features.reference.columns(moved, views)
         return columns
 
-    def compute_query(self, queries: QueryTexts, row: int, views: FloatArray) -> FloatArray:
-        """(p, 2 V) features of one query and items, with the views (V, p, C) of these."""
-        vector = self.features.centre_queries(queries, np.array([row]))[0]  # (C,)
-        return self.features.reference.columns(self._move(vector), views)
-
-    def _move(self, vector: FloatArray) -> list[FloatArray]:
-        """V times (C,) the moved query as a unit vector."""
-        steps = _kernel(vector[None], self.landmarks, self.config.sharpness)[0] @ self.shares
+    def move(self, vector: FloatArray) -> list[FloatArray]:
+        """V times (C,) a query, moved, as a unit vector."""
+        steps = _kernel(vector[None], self.landmarks)[0] @ self.shares
         moves = np.tensordot(steps, self.directions, 1).astype(np.float32)  # (V, C)
         return list(unit(vector + moves))
 
 
 def out_of_fold_features(
-    config: QueryProjectionConfig,
     features: PairFeatures,
     queries: QueryTexts,
     pairs: tuple[IntArray, IntArray],
@@ -128,13 +118,15 @@ def out_of_fold_features(
     """
     rows, numbers = pairs
     group_ids, group_of = np.unique(groups, return_inverse=True)
-    fold = (np.random.default_rng(seed).permutation(len(group_ids)) % config.folds)[group_of]
+    fold = (np.random.default_rng(seed).permutation(len(group_ids)) % FOLDS)[group_of]
     columns = np.zeros((len(rows), len(PROJECTED_FEATURES)), np.float32)
     for held_out in np.unique(fold).tolist():
         is_held_out, is_train = fold == held_out, (fold != held_out) & ~is_irrelevant
         relevant = rows[is_train], numbers[is_train]
-        projection = QueryProjection.fit(config, features, queries, relevant, seed)
-        columns[is_held_out] = projection.compute(queries, rows[is_held_out], numbers[is_held_out])
+        projection = QueryProjection.fit(features, queries, relevant, seed)
+        columns[is_held_out] = projection.compute(
+            features, queries, rows[is_held_out], numbers[is_held_out]
+        )
     return columns
 
 
@@ -149,8 +141,8 @@ def _mean_items(
     return list(means.astype(np.float32))
 
 
-def _kernel(queries: FloatArray, landmarks: FloatArray, sharpness: float) -> FloatArray:
-    kernel: FloatArray = np.exp(sharpness * (queries @ landmarks.T - 1)).astype(np.float32)
+def _kernel(queries: FloatArray, landmarks: FloatArray) -> FloatArray:
+    kernel: FloatArray = np.exp(SHARPNESS * (queries @ landmarks.T - 1)).astype(np.float32)
     return kernel
 
 

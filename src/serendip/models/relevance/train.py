@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.models.relevance.features import (
     ItemTexts,
@@ -22,87 +21,66 @@ from serendip.models.relevance.features import (
     QueryTexts,
     split_by_query,
 )
-from serendip.models.relevance.model import CalibratedTrees, RelevanceModel, fit_calibration
-from serendip.models.relevance.projection import (
-    QueryProjection,
-    QueryProjectionConfig,
-    out_of_fold_features,
+from serendip.models.relevance.model import (
+    FEATURES,
+    CalibratedTrees,
+    LearnedRelevance,
+    RelevanceModel,
+    fit_calibration,
 )
+from serendip.models.relevance.projection import QueryProjection, out_of_fold_features
 from serendip.models.relevance.user_features import USER_FEATURES, RequestUser, UserFeatures
 
 _MIN_LEAVES, _MIN_ROUNDS = 4, 33
 
 
-class TreesConfig(Config):
-    """Size of the boosted trees."""
+MOST_ROUNDS, ROUNDS_PER_GROUP = 200, 0.83
+"""Trees, at most; and trees per group of training pairs: pairs of one query say much the same."""
 
-    rounds: int = 200
-    """Most trees."""
+LEARNING_RATE = 0.075
 
-    rounds_per_group: float = 0.83
-    """Trees per group of training pairs: pairs of one query say much the same."""
+MOST_LEAVES, GROUPS_PER_LEAF = 31, 12
+"""Leaves of a tree, at most; and groups for each leaf, of which a tree has at least four."""
 
-    learning_rate: float = 0.075
-    """Shrinkage: the share of the error that each tree corrects."""
+MIN_PAIRS = 100
+"""Least number of pairs of a leaf, or a fiftieth of all pairs if that is less."""
 
-    leaves: int = 31
-    """Most leaves of a tree."""
+CALIBRATION_FOLDS = 5
+"""Folds of the groups: the calibration is fitted on pairs of folds by trees that have not seen
+them."""
 
-    groups_per_leaf: int = 12
-    """Groups for each leaf of a tree, which has at least four leaves."""
-
-    min_pairs: int = 100
-    """Least number of pairs of a leaf, or a fiftieth of all pairs if that is less."""
-
-    calibration_folds: int = 5
-    """Folds of the groups: the calibration is fitted on pairs of folds by trees that have not seen
-    them."""
-
-    few_groups: int = 200
-    """Up to this many groups all folds are held out in turn, as a fifth of so few is a matter of
-    chance; of more groups one fold is."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrainedTrees:
-    """Trained trees, with predictions for held-out pairs, to choose a threshold by.
-
-    Args:
-        is_held_out: (P,) pairs that the calibration is fitted on, by other trees trained without
-            them.
-        probabilities: (H,) of the held-out pairs, by those trees.
-    """
-
-    trees: CalibratedTrees
-    is_held_out: BoolArray
-    probabilities: FloatArray
+FEW_GROUPS = 200
+"""Up to this many groups all folds are held out in turn, as a fifth of so few is a matter of
+chance; of more groups one fold is."""
 
 
 def train_trees(
     features: FloatArray,
     is_irrelevant: BoolArray,
     groups: IntArray,
-    config: TreesConfig,
     seed: int,
     is_typical: BoolArray | None = None,
-) -> TrainedTrees:
+) -> tuple[CalibratedTrees, BoolArray, FloatArray]:
     """Train trees on labelled pairs and calibrate them.
 
     Features are (P, F) float32, labels (P,) by people or an LLM; pairs of one group (P,) are held
     out together. The calibration is fitted on the pairs alone that are typical, whose share of
     irrelevant items is that of requests; None = all are.
+
+    Returns:
+        the trees; the mask (P,) of the pairs that the calibration is fitted on, by other trees
+        trained without them; and the probabilities (H,) of these by those trees.
     """
     count = len(np.unique(groups))
-    config = _limit_size(config, count)
-    trees = _fit_trees(features, is_irrelevant, config, seed)
-    fold = _draw_folds(groups, config.calibration_folds, seed)  # (P,)
-    num_held_out = fold.max() + 1 if count <= config.few_groups else 1
+    leaves = min(MOST_LEAVES, max(_MIN_LEAVES, count // GROUPS_PER_LEAF))
+    size = leaves, min(MOST_ROUNDS, max(_MIN_ROUNDS, int(ROUNDS_PER_GROUP * count)))
+    trees = _fit_trees(features, is_irrelevant, size, seed)
+    fold = _draw_folds(groups, CALIBRATION_FOLDS, seed)  # (P,)
+    num_held_out = fold.max() + 1 if count <= FEW_GROUPS else 1
     scores = np.zeros(len(groups), np.float32)
     for number in range(num_held_out):
         part, rest = fold == number, fold != number
-        other = (
-            _fit_trees(features[rest], is_irrelevant[rest], config, seed) if rest.any() else trees
-        )
+        other = _fit_trees(features[rest], is_irrelevant[rest], size, seed) if rest.any() else trees
         scores[part] = other.predict(features[part], raw_score=True)
     is_held_out = fold < num_held_out
     if is_typical is not None:
@@ -110,8 +88,7 @@ def train_trees(
     scores = scores[is_held_out]  # (H,)
     calibration = fit_calibration(scores, is_irrelevant[is_held_out])
     model = _to_onnx(trees.dump_model(), features.shape[1])
-    calibrated = CalibratedTrees.of(model, calibration)
-    return TrainedTrees(calibrated, is_held_out, calibration(scores))
+    return CalibratedTrees.of(model, calibration), is_held_out, calibration(scores)
 
 
 def _draw_folds(groups: IntArray, count: int, seed: int) -> IntArray:
@@ -121,22 +98,17 @@ def _draw_folds(groups: IntArray, count: int, seed: int) -> IntArray:
     return folds.astype(np.int32)[group_of]
 
 
-def _limit_size(config: TreesConfig, num_groups: int) -> TreesConfig:
-    leaves = min(config.leaves, max(_MIN_LEAVES, num_groups // config.groups_per_leaf))
-    rounds = min(config.rounds, max(_MIN_ROUNDS, int(config.rounds_per_group * num_groups)))
-    return config.model_copy(update={"leaves": leaves, "rounds": rounds})
-
-
 def _fit_trees(
-    features: FloatArray, is_irrelevant: BoolArray, config: TreesConfig, seed: int
+    features: FloatArray, is_irrelevant: BoolArray, size: tuple[int, int], seed: int
 ) -> Any:
     import lightgbm
 
+    leaves, rounds = size
     settings = {
         "objective": "binary",
-        "learning_rate": config.learning_rate,
-        "num_leaves": config.leaves,
-        "min_data_in_leaf": max(1, min(config.min_pairs, len(is_irrelevant) // 50)),
+        "learning_rate": LEARNING_RATE,
+        "num_leaves": leaves,
+        "min_data_in_leaf": max(1, min(MIN_PAIRS, len(is_irrelevant) // 50)),
         "feature_fraction": 0.4,
         "bagging_fraction": 0.8,
         "bagging_freq": 1,
@@ -147,7 +119,7 @@ def _fit_trees(
         "num_threads": 1,
         "verbosity": -1,
     }
-    return lightgbm.train(settings, lightgbm.Dataset(features, is_irrelevant), config.rounds)
+    return lightgbm.train(settings, lightgbm.Dataset(features, is_irrelevant), rounds)
 
 
 def _list_nodes(root: dict[str, Any]) -> Iterator[tuple[int, int, float, str, int, int, float]]:
@@ -215,16 +187,6 @@ def _to_onnx(dump: dict[str, Any], num_features: int) -> bytes:
     return model
 
 
-class RelevanceModelConfig(Config):
-    """Sizes of a relevance model."""
-
-    trees: TreesConfig = TreesConfig()
-    """The boosted trees."""
-
-    projection: QueryProjectionConfig = QueryProjectionConfig()
-    """The query projection."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledPairs:
     """Training examples.
@@ -244,26 +206,8 @@ class LabelledPairs:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LabelledUsers:
-    """Users of the training examples, one for each of Q queries, and their features."""
-
-    features: UserFeatures
-    users: Sequence[RequestUser]
-
-    def compute(
-        self, pairs: PairFeatures, queries: QueryTexts, rows: IntArray, numbers: IntArray
-    ) -> FloatArray:
-        """(P, U) features of pairs, by numbers of queries (P,) and items (P,)."""
-        columns = np.zeros((len(rows), len(USER_FEATURES)), np.float32)
-        for row, own in split_by_query(rows):
-            vector = pairs.centre_queries(queries, np.array([row]))[0]  # (C,)
-            columns[own] = self.features.compute(self.users[row], vector, numbers[own])
-        return columns
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class TrainedRelevanceModel:
-    """A trained relevance model, with predictions for held-out pairs; see ``TrainedTrees``."""
+    """A trained relevance model, with predictions for held-out pairs; see ``train_trees``."""
 
     model: RelevanceModel
     is_held_out: BoolArray
@@ -271,30 +215,34 @@ class TrainedRelevanceModel:
 
 
 def train_relevance_model(
-    config: RelevanceModelConfig,
     features: PairFeatures,
     texts: tuple[QueryTexts, ItemTexts],
     examples: LabelledPairs,
     seed: int,
-    users: LabelledUsers | None = None,
+    users: tuple[UserFeatures, Sequence[RequestUser]] | None = None,
 ) -> TrainedRelevanceModel:
     """Train projection and trees on labelled pairs.
 
-    Features are fitted on all items and queries, without labels. The model knows users if those of
-    the queries are given.
+    Features are fitted on all items and queries, without labels. The model knows users if their
+    features, and the user of each query, are given.
     """
     (queries, items), pairs = texts, (examples.queries, examples.items)
     # Each by a projection of other groups; that of all groups is for other pairs.
     projected = out_of_fold_features(
-        config.projection, features, queries, pairs, examples.is_irrelevant, examples.groups, seed
+        features, queries, pairs, examples.is_irrelevant, examples.groups, seed
     )
-    columns = np.hstack([examples.features, projected])
+    columns, names = np.hstack([examples.features, projected]), FEATURES
     relevant = pairs[0][~examples.is_irrelevant], pairs[1][~examples.is_irrelevant]
-    projection = QueryProjection.fit(config.projection, features, queries, relevant, seed)
+    projection = QueryProjection.fit(features, queries, relevant, seed)
     if users is not None:
-        columns = np.hstack([columns, users.compute(features, queries, *pairs)])
+        known = np.zeros((len(columns), len(USER_FEATURES)), np.float32)
+        for row, own in split_by_query(pairs[0]):
+            vector = features.centre_query(queries, row)
+            known[own] = users[0].compute(users[1][row], vector, pairs[1][own])
+        columns, names = np.hstack([columns, known]), (*FEATURES, *USER_FEATURES)
     labels = examples.is_irrelevant, examples.groups
-    trained = train_trees(columns, *labels, config.trees, seed, examples.is_typical)
-    users_of_items = None if users is None else users.features
-    model = RelevanceModel.of(projection, trained.trees, items, users=users_of_items)
-    return TrainedRelevanceModel(model, trained.is_held_out, trained.probabilities)
+    trained = train_trees(columns, *labels, seed, examples.is_typical)
+    means = features.query_mean, features.item_means
+    learned = LearnedRelevance(names, *means, features.reference, projection, trained[0])
+    model = RelevanceModel.of(learned, items, features, users[0] if users else None)
+    return TrainedRelevanceModel(model, *trained[1:])

@@ -18,8 +18,8 @@ from typing import Self
 
 import numpy as np
 
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
-from serendip.data.items.catalogue import Catalogue
+from serendip.data import Catalogue, FloatArray, IntArray
+from serendip.data.arrays import NO_ITEMS
 from serendip.data.numeric import unit
 from serendip.data.users.profile import PreferenceTable
 

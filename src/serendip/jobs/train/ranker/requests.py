@@ -39,7 +39,7 @@ from serendip.data.splits import Split, Targets
 from serendip.engine.config.settings import Settings
 from serendip.files.tables import open_table
 from serendip.jobs.labels.pair_files import has_model_labels
-from serendip.jobs.llm.judged_queries import JudgedQueries, read_gains, with_gain
+from serendip.jobs.llm.judged_queries import JudgedQueries, read_judged_queries, with_gain
 from serendip.jobs.surface_quality.baskets import ask_about_baskets
 from serendip.jobs.surface_quality.requests import LabelledQuery, label_actions
 from serendip.jobs.train.ranker.examination import fit_examination, position_weights
@@ -260,7 +260,7 @@ def read_judged_files(
     """
     gains: dict[str, dict[int, float]] = {}
     for path in paths:
-        for text, by_item in read_gains(path, vocabulary, excluded=set()).items():
+        for text, by_item in read_judged_queries(path, vocabulary).items():
             gains.setdefault(text, {}).update(by_item)
     judged = list(with_gain(gains).items())
     order = np.random.default_rng(0).permutation(len(judged))
