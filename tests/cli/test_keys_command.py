@@ -54,8 +54,8 @@ def test_wrong_options_name_the_value(shop: Path, arguments, code, message) -> N
 @pytest.mark.parametrize(
     ("settings", "options", "message"),
     [
-        ("", ("--host", "0.0.0.0"), "host '0.0.0.0'"),
-        ('allowed_hosts = ["a.example"]', (), "allowed_hosts of [serve]: a.example"),
+        ("", ("--host", "0.0.0.0"), "host 0.0.0.0;"),
+        ('allowed_hosts = ["a.example"]', (), "of [serve]: a.example"),
         ('allowed_hosts = ["*"]', (), "[serve]: `allowed_hosts.0` = '*'"),
     ],
 )

@@ -15,7 +15,7 @@ COMMANDS = {
     "evaluate": "/reports cannot be written: Read-only file system.",
     "rollback": "/generations cannot be written: Read-only file system.",
     "import": "serendip.db-packs.lock cannot be written: Read-only file system.",
-    "backup": "database serendip.db: attempt to write a readonly database.",
+    "backup": "/training cannot be written: Read-only file system.",
 }
 
 

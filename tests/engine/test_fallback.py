@@ -172,6 +172,29 @@ def test_a_store_that_cannot_be_read_leaves_items_to_be_found(engine, monkeypatc
     assert client.post("/v1/search", json={"q": "horror"}).json()["degraded"] == ["personal"]
 
 
+@pytest.mark.parametrize("place", ["query", "features", "scorers", "selection"])
+def test_a_stage_that_hangs_is_answered_without_when_the_time_is_over(engine, monkeypatch, place):
+    go, entered = threading.Event(), threading.Semaphore(0)
+
+    def hang() -> None:
+        entered.release()
+        go.wait(60)
+        raise RuntimeError("too late")  # so that no thread of this test goes on in the next one
+
+    break_at(monkeypatch, place, hang)
+    client = WireClient(engine, options=ServerOptions(config=ServeConfig(deadline="0.15s")))
+    try:
+        bodies = [client.get(path).json() for path in ASKED]
+        assert [body["degraded"][0] for body in bodies] == ["personal"] * 3
+        assert all(body["items"] for body in bodies)
+        assert entered.acquire(timeout=20)
+        # One thread is left. With all of them taken, requests that wait are answered likewise.
+        more = [client.get(ASKED[0]).json() for _ in range(6)]
+        assert [body["degraded"][0] for body in more] == ["personal"] * 6
+    finally:
+        go.set()
+
+
 class Hang:
     """Something that does not end before the test does.
 

@@ -44,6 +44,27 @@ def test_an_engine_opens_and_answers_while_a_writer_holds_the_lock(shop: Path) -
             assert engine.history("u1")
 
 
+def test_a_restart_and_a_compaction_change_no_answer(shop: Path) -> None:
+    def answers(engine: Engine) -> list[list[tuple[str, float]]]:
+        asked = [Request("home", f"u{user}", k=20) for user in range(4)]
+        lists = [engine.recommend(request) for request in asked]
+        lists += [engine.search(text, k=20) for text in ("horror tale", "comedy")]
+        lists.append(engine.recommend(Request("similar", item_ids=("i2",), k=20)))
+        return [[(item.item_id, item.score) for item in one.items] for one in lists]
+
+    with closing(Engine.open(shop)) as engine:
+        engine.add_items([Item("new", "A new horror tale", attributes={"genre": "horror"})])
+        engine.add_events([Event(f"u{n % 4}", f"i{n}", 2.0e9 + n, "like") for n in range(12)])
+        engine.catch_up()
+        before = answers(engine)
+    with closing(Workspace.open(shop).open_store()) as store:
+        assert store.pack() == 12
+    for _ in range(2):
+        with closing(Engine.open(shop)) as engine:
+            assert answers(engine) == before
+    assert len({tuple(one) for one in before}) > 1
+
+
 def test_an_item_that_an_import_left_out_is_shown_until_the_next_training(shop: Path) -> None:
     with closing(Workspace.open(shop).open_store()) as store:
         first, *others = store.items()

@@ -92,6 +92,15 @@ def test_the_log_is_read_at_most_every_half_second(engine: Engine) -> None:
     assert counts.is_due
 
 
+def test_requests_of_an_engine_whose_clock_stands_still_count_nothing(shop: Path) -> None:
+    with closing(Engine.open(shop, lambda: START)) as engine:
+        before = count_of(engine, "i7")
+        engine.add_events(events("i7", 3))
+        assert count_of(engine, "i7") == before
+        engine.catch_up()
+        assert count_of(engine, "i7") == before + 3
+
+
 def test_a_log_that_an_import_replaced_is_not_counted_again(shop: Path) -> None:
     with closing(Engine.open(shop)) as engine:
         before = np.array(engine.state.counts)

@@ -96,6 +96,8 @@ def copy_rows(source: Database, place: DatabasePlace) -> None:
             read = reading.execute(table.select(), execution_options={"stream_results": True})
             for rows in read.partitions(_CHUNK):
                 writing.execute(table.insert(), [dict(row._mapping) for row in rows])
-            if (column := table.autoincrement_column) is not None:
-                last = source.last_number(reading, table.name, column.name)
+            column = table.autoincrement_column
+            if column is not None and (
+                last := source.last_number(reading, table.name, column.name)
+            ):
                 target.set_last_number(writing, table.name, column.name, last)

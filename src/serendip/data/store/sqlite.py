@@ -18,8 +18,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -166,8 +164,7 @@ class SqliteDatabase(Database):
                 f"database {self.name} is locked by another writer.",
                 "Nothing was written. Try again when the other command has ended.",
             )
-        may_be_full = name.startswith(("SQLITE_IOERR", "SQLITE_READONLY"))
-        if name == "SQLITE_FULL" or (may_be_full and self._is_full()):
+        if self._is_full_error(name):
             message = f"database {self.name} cannot be written to: its disk is full."
             return DiskFullError(message, "Nothing was written. Free some space.")
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
@@ -175,6 +172,10 @@ class SqliteDatabase(Database):
             f"database {self.name}: {reason}.",
             "Nothing was written. Check free space, permissions and other writers.",
         )
+
+    def _is_full_error(self, name: str) -> bool:
+        may_be = name.startswith(("SQLITE_IOERR", "SQLITE_READONLY"))
+        return name == "SQLITE_FULL" or (may_be and self._is_full())
 
     def _find_problem(self) -> str:
         self._require_same()
@@ -270,4 +271,9 @@ def may_corrupt_log(version: tuple[int, int, int]) -> bool:
 
 def sqlite_module() -> ModuleType:
     """The driver."""
-    return import_module("pysqlite3.dbapi2" if find_spec("pysqlite3") else "sqlite3")
+    try:
+        from pysqlite3 import dbapi2
+    except ImportError:
+        import sqlite3 as dbapi2
+    module: ModuleType = dbapi2
+    return module

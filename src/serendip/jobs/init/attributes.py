@@ -169,7 +169,7 @@ class AttributeRoles:
 
 
 @dataclass(frozen=True)
-class AttributeColumn:
+class SampleColumn:
     """An attribute of the first items of a file; None = an item has none."""
 
     name: str
@@ -277,12 +277,12 @@ def choose_text_fields(items: Sequence[Item]) -> list[str]:
     are left out, and those that are mostly empty.
     """
     fields = [name for name in ("title", "description") if any(i.field_text(name) for i in items)]
-    columns = AttributeColumn.list_of(items)
+    columns = SampleColumn.list_of(items)
     fields += [column.name for column in columns if column.is_filled and not column.kind]
     return fields[:MAX_TEXT_FIELDS] or ["title"]
 
 
-def find_quality_columns(columns: Iterable[AttributeColumn]) -> dict[str, str]:
+def find_quality_columns(columns: Iterable[SampleColumn]) -> dict[str, str]:
     """Key of ``[quality]`` -> the first attribute of numbers with such a name."""
     found: dict[str, str] = {}
     for column in columns:
@@ -307,7 +307,7 @@ def read_roles(
     sample = read_items(config, folder).sample(SAMPLE_ROWS)
     levels, decimals, units = dict[str, str](), dict[str, DecimalSign](), dict[str, str]()
     unread = dict[str, str]()
-    for column in AttributeColumn.list_of(sample):
+    for column in SampleColumn.list_of(sample):
         if separator := find_level_separator(column.name, column.cells):
             levels[column.name] = separator
         if column.holds(str) and (sign := find_decimal(column.cells)):
@@ -317,7 +317,7 @@ def read_roles(
     if levels or decimals:
         config = config.model_copy(update={"level_separators": levels, "decimals": decimals})
         sample = read_items(config, folder).sample(SAMPLE_ROWS)
-    columns, fields, notes = AttributeColumn.list_of(sample), choose_text_fields(sample), {}
+    columns, fields, notes = SampleColumn.list_of(sample), choose_text_fields(sample), {}
     if len(currencies) == 1 and _CURRENCY.fullmatch(unit := next(iter(currencies))):
         prices = [one.name for one in columns if one.is_called("price") and one.holds(float)]
         units = dict.fromkeys(prices, unit) | units

@@ -31,9 +31,9 @@ from serendip.files.times import check_time_format
 from serendip.jobs.init.attributes import (
     SAMPLE_ROWS,
     ActionRoles,
-    AttributeColumn,
     AttributeRoles,
     Kind,
+    SampleColumn,
     find_quality_columns,
     read_roles,
 )
@@ -102,7 +102,7 @@ def render_settings(folder: Path, guesses: Mapping[str, Guess], sample: Sequence
 
 
 def _describe_items(folder: Path, path: Path, sample: Sequence[Item]) -> dict[str, Any]:
-    columns = AttributeColumn.list_of(sample)
+    columns = SampleColumn.list_of(sample)
     numbers = [column for column in columns if column.holds(float)]
     stock = {column.name: ">=1" for column in numbers if column.is_called("stock")}
     countries = {column.name: "=request" for column in columns if column.is_called("country")}
@@ -118,7 +118,7 @@ def _describe_items(folder: Path, path: Path, sample: Sequence[Item]) -> dict[st
 
 
 def _find_media(
-    folder: Path, path: Path, columns: Sequence[AttributeColumn]
+    folder: Path, path: Path, columns: Sequence[SampleColumn]
 ) -> Iterator[dict[str, Any]]:
     """Yield the columns with paths of pictures or sounds that are there.
 
@@ -132,7 +132,7 @@ def _find_media(
             yield {"name": column.name, "table": table, "what": what, "is_inside": is_inside}
 
 
-def _find_linked_pictures(columns: Sequence[AttributeColumn]) -> Iterator[dict[str, Any]]:
+def _find_linked_pictures(columns: Sequence[SampleColumn]) -> Iterator[dict[str, Any]]:
     pattern = re.compile(
         rf"https://([^/?#]+)/\S+\.(?:{'|'.join(names('endings')['image'])})\b", re.I
     )

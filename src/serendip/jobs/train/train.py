@@ -40,7 +40,7 @@ from serendip.jobs.train.gates import (
 from serendip.jobs.train.parts.content import CONTENT_PART
 from serendip.jobs.train.parts.models import MODELS_PART
 from serendip.jobs.train.parts.plan import Draft, PartInputs, PartPlan, build_parts, plan_parts
-from serendip.jobs.train.parts.ranker import RANKER_PART
+from serendip.jobs.train.parts.ranker import RANKER_PART, require_learnable
 from serendip.jobs.train.parts.tables import TABLES
 from serendip.jobs.train.space import continue_space
 from serendip.runtime.atomic_files import exclusive_lock
@@ -107,6 +107,8 @@ def train_workspace(
             if current is not None and not any(plan.reason for plan in plans.values()):
                 TrainingRecord(PUBLISHED, current.name, reasons=reasons).write(folder)
                 return current
+            if plans[RANKER_PART.name].reason:
+                require_learnable(shown)
             inputs = PartInputs(shown, scratch, current, warm)
             draft = run_gates(shown, build_parts(PARTS, plans, inputs))
             if not force:

@@ -36,10 +36,7 @@ def build_ranker(inputs: PartInputs, draft: Draft | None) -> Draft:
     """Fit the older part of the data, the ranker on the newer part, and record what it answers."""
     assert draft is not None
     context, current = inputs.context, inputs.current
-    dataset, folder = context.dataset, context.workspace.folder
-    require_actions(dataset, context.settings.ranker.actions)
-    labels = [folder / name for name in context.settings.ranker.searches.labels]
-    require_plausible_labels(context, dataset.catalogue, labels)
+    dataset = context.dataset
     previous, warm_start = choose_start(context, current, inputs.warm)
     fitter = Fitter(context, inputs.scratch)
     ranker = fit_ranker(
@@ -53,6 +50,19 @@ def build_ranker(inputs: PartInputs, draft: Draft | None) -> Draft:
         DECISIONS: {RANKER: write_decisions(ranker.decisions)},
     }
     return Draft({**draft.facts, **facts}, draft.content, ranker)
+
+
+def require_learnable(context: JobContext) -> None:
+    """Check what the ranker is to learn, before anything is trained.
+
+    Raises:
+        ConfigError: a target action does not occur in the training data.
+        DataError: labels by an LLM are not plausible.
+    """
+    dataset, folder = context.dataset, context.workspace.folder
+    require_actions(dataset, context.settings.ranker.actions)
+    labels = [folder / name for name in context.settings.ranker.searches.labels]
+    require_plausible_labels(context, dataset.catalogue, labels)
 
 
 def link_ranker(inputs: PartInputs, draft: Draft | None, current: Version) -> Draft:
