@@ -20,6 +20,10 @@ from serendip.evaluate.runs import Values
 DECISIONS = "decisions"
 """Fact of a manifest: part of the generation -> its decisions."""
 
+FEWEST = 30
+"""Users or queries that a decision needs. The interval decides: it is wide where they are few, and
+covers what it says; with a higher bound a usual log hangs on whether one user more came."""
+
 DecisionTable: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]
 
 

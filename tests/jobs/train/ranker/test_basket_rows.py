@@ -11,7 +11,7 @@ from serendip.data.events.repeats import Repeats
 from serendip.data.query import TASKS, Query
 from serendip.data.splits import Split, temporal
 from serendip.engine.config.settings import Settings
-from serendip.evaluate.comparison import MIN_USERS
+from serendip.evaluate.decision import FEWEST
 from serendip.jobs.surface_quality.requests import LabelledQuery
 from serendip.jobs.train.ranker.choices import (
     choose_baskets,
@@ -90,7 +90,7 @@ QUICK = Settings().model_copy(
 )
 
 
-def world(signs: tuple[float, float, float], users: int = 4 * MIN_USERS) -> RankerSample:
+def world(signs: tuple[float, float, float], users: int = 200) -> RankerSample:
     """A request for similar items and a cart of each user, in order of time, of five candidates.
 
     The candidate with the largest feature times a sign is chosen: signs of similar items, of the
@@ -120,7 +120,7 @@ def world(signs: tuple[float, float, float], users: int = 4 * MIN_USERS) -> Rank
 
 def test_baskets_are_learned_where_they_differ_from_similar_items() -> None:
     cart = choose_baskets(world((1.0, -1.0, -1.0)), QUICK, TrainOptions())["cart"]
-    assert (cart.name, cart.on) == ("baskets: cart", True) and cart.n >= MIN_USERS
+    assert (cart.name, cart.on) == ("baskets: cart", True) and cart.n >= FEWEST
     assert cart.without is not None and cart.gain is not None and cart.low is not None
     assert cart.without + cart.gain > 0.7 > 0.5 > cart.without and cart.low > 0
 
@@ -135,7 +135,7 @@ def test_baskets_of_few_users_are_not_learned() -> None:
     found = choose_baskets(world((1.0, -1.0, -1.0), users=40), QUICK, TrainOptions())
     assert list(found) == ["cart"]
     assert (found["cart"].on, found["cart"].gain) == (False, None)
-    assert "fewer than 50 users" in found["cart"].reason
+    assert f"fewer than {FEWEST} users" in found["cart"].reason
     similar = world((1.0, -1.0, -1.0), users=10)
     alone = replace(similar, rows=similar.rows.at(~similar.of_tasks(["cart"])))
     assert choose_baskets(alone, QUICK, TrainOptions()) == {}

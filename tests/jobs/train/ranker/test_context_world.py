@@ -136,7 +136,7 @@ def with_features(settings: Settings, use: str, *on: str) -> Settings:
 @pytest.fixture
 def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choices, "MIN_REQUESTS", 30)
-    monkeypatch.setattr(sample, "MIN_USERS", 20)
+    monkeypatch.setattr(sample, "FEWEST", 20)
 
 
 def test_the_training_finds_that_the_country_decides(fitted, plain, few_are_enough, tmp_path):

@@ -13,7 +13,7 @@ from serendip.data.arrays import NO_ITEMS
 from serendip.data.query import TASKS
 from serendip.engine.config.settings import Settings
 from serendip.errors import DataError
-from serendip.evaluate.comparison import MIN_USERS
+from serendip.evaluate.decision import FEWEST
 from serendip.evaluate.decision import Decision
 from serendip.jobs.llm.judged_queries import with_gain
 from serendip.jobs.surface_quality.requests import LabelledQuery
@@ -119,8 +119,8 @@ def test_written_queries_decide_nothing(settings: Settings):
 @pytest.mark.parametrize(
     ("requests", "users", "reason"),
     [
-        ([search(n, user=f"u{n % (MIN_USERS - 1)}") for n in range(200)], 49, "fewer than 50"),
-        ([search(n, "labelled", text=f"same {n % 49}") for n in range(200)], 49, "fewer than 50"),
+        ([search(n, user=f"u{n % (FEWEST - 1)}") for n in range(200)], 29, "fewer than 30"),
+        ([search(n, "labelled", text=f"same {n % 29}") for n in range(200)], 29, "fewer than 30"),
         ([search(n, user=f"u{n}", text="Same") for n in range(60)], 0, "the same words"),
     ],
     ids=["few users", "few queries", "one query"],
@@ -155,10 +155,10 @@ FEATURE, FUSION = (3.0, 0.0), (0.0, 3.0)
     [
         ((60, *FUSION), (300, *FEATURE), False, "logged", 60),  # labels outvote nobody
         ((300, *FEATURE), (60, *FUSION), False, "labelled", 60),  # and object
-        ((150, *FEATURE), (49, *FUSION), True, "logged", 150),  # too few to object
-        ((49, *FUSION), (150, *FEATURE), True, "labelled", 150),  # too few logged to decide
+        ((150, *FEATURE), (29, *FUSION), True, "logged", 150),  # too few to object
+        ((29, *FUSION), (150, *FEATURE), True, "labelled", 150),  # too few logged to decide
         ((150, *FEATURE), (150, *FEATURE), True, "logged", 150),
-        ((49, *FEATURE), (48, *FEATURE), False, "logged", 49),
+        ((29, *FEATURE), (28, *FEATURE), False, "logged", 29),
     ],
     ids=["many labels", "against", "few labels", "few logged", "both", "few of both"],
 )

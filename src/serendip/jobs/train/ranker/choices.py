@@ -52,8 +52,7 @@ from serendip.data.text import normalise
 from serendip.engine.config.settings import Settings
 from serendip.engine.feature_names import part_of
 from serendip.engine.stages.scoring import show_scores
-from serendip.evaluate.comparison import MIN_USERS
-from serendip.evaluate.decision import Decision
+from serendip.evaluate.decision import FEWEST, Decision
 from serendip.jobs.surface_quality.requests import OF_PEOPLE, LabelledQuery
 from serendip.jobs.train.ranker.requests import BASKET_TASKS, count_searches
 from serendip.jobs.train.ranker.rows import SearchCandidates
@@ -272,10 +271,10 @@ def choose_baskets(
     tested = {task: sample.at(mask & sample.has_choice) for task, mask in newest.items()}
     found = dict[Task, Decision]()
     for task, rows in tested.items():
-        few = f"the newest baskets are of fewer than {MIN_USERS} users"
+        few = f"the newest baskets are of fewer than {FEWEST} users"
         users = len(set(sample.users(rows)))
         found[task] = Decision(f"baskets: {task}", False, n=users, reason=few)
-    if max((one.n for one in found.values()), default=0) < MIN_USERS:
+    if max((one.n for one in found.values()), default=0) < FEWEST:
         return found
     trials = Trials.of(sample, settings, options, "baskets", 0.2).with_epochs(EPOCHS)
     similar, own = (
@@ -362,10 +361,10 @@ def _compare_searches(
     sources = np.array([request.source or "" for request in sample.requests])
     source_of, fold_of = sources[found.group], folds[found.group]  # (R,) each
     users = {source: len(set(sample.users(found.at(source_of == source)))) for source in OF_PEOPLE}
-    enough = [source for source, count in users.items() if count >= MIN_USERS]
+    enough = [source for source, count in users.items() if count >= FEWEST]
     if not enough:
         most = max(users, key=lambda source: users[source])
-        reason = f"{most} searches are of fewer than {MIN_USERS} users or queries"
+        reason = f"{most} searches are of fewer than {FEWEST} users or queries"
         return replace(off, n=users[most], reason=reason)
     present = np.unique(fold_of).tolist()
     if len(present) < 2:

@@ -17,8 +17,7 @@ from serendip.data.query import NEAREST_TASK, TASKS, Task
 from serendip.data.text import normalise
 from serendip.engine.config.settings import Settings
 from serendip.engine.stages.surfaces import surface_of_task
-from serendip.evaluate.comparison import MIN_USERS
-from serendip.evaluate.decision import Decision, choose
+from serendip.evaluate.decision import FEWEST, Decision, choose
 from serendip.evaluate.metrics import NDCG, Graded
 from serendip.evaluate.runs import Values
 from serendip.jobs.surface_quality.requests import LabelledQuery
@@ -122,7 +121,7 @@ class RankerSample:
         """
         gains, requests = gains_of(rows), rows_of_requests(rows.group)
         without, with_ = (ndcg_of_requests(values, gains, requests) for values in orders)
-        return choose(name, without, with_, self.users(rows), tests=tests, fewest=MIN_USERS)
+        return choose(name, without, with_, self.users(rows), tests=tests, fewest=FEWEST)
 
 
 def gains_of(rows: RankerRows) -> FloatArray:
