@@ -11,7 +11,7 @@ Shapes: N items, C content size, E size of the retriever's vectors, K codes per 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -32,8 +32,18 @@ from serendip.data.rows.row_array import pack_rows
 from serendip.data.store.store import Store
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.artefacts.generations import publish
+from serendip.engine.catalogue_content import CatalogueContent
 from serendip.engine.state import EngineState
-from serendip.engine.state_parts import save_state
+from serendip.engine.state_parts import (
+    CONTENT,
+    REWRITES,
+    WORDS,
+    save_content,
+    save_models,
+    save_ranker,
+    save_relevance,
+    save_suggestions,
+)
 from serendip.engine.workspace import Workspace
 from serendip.models.base import Recommender
 from serendip.models.content_similarity import ContentSimilarity
@@ -82,6 +92,21 @@ def write_workspace(folder: Path, num_items: int, seed: int = 0) -> Version:
     Store.create(workspace.database).close()
     state = build_state(num_items, folder / "words", seed)
     return publish(workspace.generations, partial(save_state, state), _FACTS)
+
+
+def save_state(state: EngineState, folder: Path) -> None:
+    """Write all parts of a state into the folder of a generation."""
+    (folder / CONTENT).mkdir()
+    content = {own.name: getattr(state, own.name) for own in fields(CatalogueContent)}
+    save_content(state.catalogue, CatalogueContent(**content), folder)
+    save_ranker(state.ranker, folder)
+    searcher = state.searcher
+    indexed = searcher.lexical.fields, searcher.searches
+    Searcher.build(state.catalogue, state.counts, folder / WORDS, *indexed)
+    save_models(state, folder)
+    save_suggestions(state.queries, state.query_ranker, folder)
+    searcher.rewrites.save(folder / REWRITES)
+    save_relevance({}, (), {}, None, folder)
 
 
 def build_state(num_items: int, scratch: Path, seed: int = 0) -> EngineState:

@@ -60,14 +60,17 @@ def distil(
     lists: Annotated[Path | None, typer.Option(help=_LISTS_HELP)] = None,
     json: JsonOption = False,
 ) -> None:
-    """Train the relevance model, if the labels pass the gate. Exit 1 = they do not."""
+    """Train the relevance model; publish it if its labels pass the gate, else exit 1."""
     from serendip.jobs.relevance.distil import distil as distil_labels
+    from serendip.jobs.train.train import train_workspace
 
     terminal = Terminal(json)
     with terminal.job("relevance model", workspace) as context:
-        result = distil_labels(context, labels, gold, floor, seen or (), lists)
+        result, models = distil_labels(context, labels, gold, floor, seen or (), lists)
+        if models:
+            result["generation"] = train_workspace(context, rebuild=False, distilled=models).name
     terminal.result(result)
-    if "version" not in result:
+    if not models:
         terminal.say(f"refused: {result['gate']['reason']}")
         raise typer.Exit(1)
     terminal.say(*_describe_distillation(result))
@@ -99,19 +102,15 @@ def _describe_distillation(result: dict[str, Any]) -> list[str]:
     effect = result["filter"]
     threshold = effect["safe_threshold"]
     return [
-        f"{result['version']}: AUROC {result['auroc']:.3f} ({low:.3f} to {high:.3f}) on "
+        f"{result['generation']} is published.",
+        f"  AUROC {result['auroc']:.3f} ({low:.3f} to {high:.3f}) on "
         f"{result['pairs']['gold']:,} pairs of {result['queries']['gold']:,} unseen queries",
         *_describe_users(result),
         f"  {GOAL}: "
         + ("no threshold is proven safe" if threshold is None else f"threshold {threshold:.3f}"),
         f"  replacing a tenth: threshold {effect['tenth_threshold']:.3f}, irrelevant share "
         f"{effect['tenth']['irrelevant_before']:.3f} -> {effect['tenth']['irrelevant_after']:.3f}",
-        "  next: "
-        + (
-            f"`threshold` of [surfaces.{result['labels']}.relevance_filter] uses it all the same"
-            if threshold is None
-            else f"`serendip train` filters {result['labels']} by it, if it hides little"
-        ),
+        f"  `threshold` of [surfaces.{result['labels']}.relevance_filter] changes it",
     ]
 
 

@@ -37,9 +37,6 @@ def improve(
     workspace: WorkspaceOption = Path(),
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before anything is sent.")] = False,
     estimate: EstimateOption = False,
-    train: Annotated[
-        bool, typer.Option("--train/--no-train", help="Train what passed its gate, in the end.")
-    ] = True,
     json: JsonOption = False,
 ) -> None:
     """Ask for labels, queries, attributes and texts; use what passes its gate. Exit 1 = nothing."""
@@ -66,7 +63,7 @@ def improve(
             *(f"    {line}" for line in step.changes),
         )
 
-    improvement = Improvement(budget, agree, train, show)
+    improvement = Improvement(budget, agree, show)
     with terminal.job("improvement by an LLM", workspace, on_engine=True) as context:
         report = improve_workspace(context, improvement)
     terminal.result(asdict(report))

@@ -73,6 +73,7 @@ def run(
     """
     from serendip.engine.artefacts.generations import open_in_force
     from serendip.evaluate.decision import DECISIONS, read_table
+    from serendip.jobs.train.parts.plan import PartInputs
     from serendip.jobs.train.train import plan_training, train_workspace
 
     terminal = Terminal(json)
@@ -83,7 +84,7 @@ def run(
         current = open_in_force(context.workspace.generations, verify=False)
         before = "" if current is None else current.name
         if explain:
-            plans = plan_training(context, rebuild, only, current)
+            plans = plan_training(PartInputs(context, current), rebuild, only)
             terminal.say(*(f"  {plan.describe(before)}" for plan in plans.values()))
             terminal.result({name: plan.reason for name, plan in plans.items()})
             return

@@ -25,6 +25,6 @@ class CatalogueContent(Artefact):
     code_names: Mapping[str, str]
     variants: IntArray
 
-    def parts(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
         """Its arguments by name."""
         return {own.name: getattr(self, own.name) for own in fields(self)}

@@ -1,11 +1,11 @@
-"""Parts of a generation that requests read: what a state is saved into, and opened from.
+"""Parts of a generation that requests read: what is saved of each, and how a state is opened.
 
 Each part has a folder of its own, so that a training links those that have not changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -37,20 +37,16 @@ SUGGESTIONS, REWRITES, RELEVANCE = "suggestions", "rewrites", "relevance"
 PARTS = (CONTENT, RANKER, MODELS, SUGGESTIONS, REWRITES, RELEVANCE)
 """Parts of a generation, and their folders in it, each after those that it needs."""
 
-_NUMBERS, _WORDS = "_numbers", "_words"  # folders beside those of the models
+_NUMBERS = "_numbers"  # a folder beside those of the models
+WORDS = f"{MODELS}/_words"
+"""Folder of the word index in a generation."""
+
 _QUERIES, _QUERY_RANKER, _RANKER = "queries", "ranker", "model"
 _ITEM_TEXTS = "_items"  # texts of items, which all relevance models read
 
 
-def save_state(state: EngineState, folder: Path, parts: Collection[str] = PARTS) -> None:
-    """Write parts of a state into their folders, which are created."""
-    for part in parts:
-        (folder / part).mkdir(parents=True)
-        _WRITERS[part](state, folder / part)
-
-
 def open_state(folder: Path) -> EngineState:
-    """Read what ``save_state`` wrote. The caller has checked the checksums of the generation.
+    """Read the parts of a generation, whose checksums the caller has checked.
 
     Raises:
         ArtefactError: another version of the code saved the state, or its parts are of different
@@ -74,14 +70,14 @@ def open_models(folder: Path) -> EngineState:
     rows |= {"counts": learned.counts, "quality": learned.quality}
     sizes = {f"rows of {name}": (len(part), len(catalogue)) for name, part in rows.items()}
     _require_fitting(folder, sizes)
-    searcher = Searcher.open(place / _WORDS, catalogue, learned.counts)
+    searcher = Searcher.open(folder / WORDS, catalogue, learned.counts)
     state = EngineState(
         catalogue=catalogue,
         models={name: open_model(kind, place / name) for name, kind in learned.classes.items()},
         ranker=None,
         searcher=replace(searcher, values=learned.values),
         hidden=np.zeros(len(catalogue), np.bool_),
-        **content.parts(),
+        **content.values(),
         **{name: getattr(learned, name) for name in _LEARNED},
     )
     _require_fitting(folder, _find_sizes(state))
@@ -132,7 +128,7 @@ _LEARNED = [own.name for own in fields(LearnedNumbers)][1:-1]  # also parts of a
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RelevanceFacts(Artefact):
-    """Which relevance models there are, by surface of their labels, and thresholds by surface."""
+    """Relevance models in use, by surface of their labels, and thresholds by surface."""
 
     models: tuple[str, ...]
     thresholds: Mapping[str, float]
@@ -144,54 +140,47 @@ def open_ranker(folder: Path) -> Ranker | None:
     return Ranker.open(place) if place.is_dir() else None
 
 
-def _write_content(state: EngineState, folder: Path) -> None:
-    save_catalogue(state.catalogue, folder)
-    content = {own.name: getattr(state, own.name) for own in fields(CatalogueContent)}
-    CatalogueContent(**content).save(folder)
+def save_content(catalogue: Catalogue, content: CatalogueContent, folder: Path) -> None:
+    """Write the part ``CONTENT`` of a generation."""
+    save_catalogue(catalogue, folder / CONTENT)
+    content.save(folder / CONTENT)
 
 
-def _write_ranker(state: EngineState, folder: Path) -> None:
-    if state.ranker is not None:
-        state.ranker.save(folder / _RANKER)
+def save_ranker(ranker: Ranker | None, folder: Path) -> None:
+    """Write a ranker into its part of a generation, if there is one."""
+    if ranker is not None:
+        ranker.save(folder / RANKER / _RANKER)
 
 
-def _write_models(state: EngineState, folder: Path) -> None:
-    numbers = {name: getattr(state, name) for name in _LEARNED}
+def save_models(state: EngineState, folder: Path) -> None:
+    """Write the part ``MODELS`` of a generation; its word index is built in ``WORDS``."""
+    place, numbers = folder / MODELS, {name: getattr(state, name) for name in _LEARNED}
     classes = {name: model.name for name, model in state.models.items()}
-    LearnedNumbers(classes, values=state.searcher.values, **numbers).save(folder / _NUMBERS)
+    LearnedNumbers(classes, values=state.searcher.values, **numbers).save(place / _NUMBERS)
     for name, model in state.models.items():
-        model.save(folder / name)
-    searcher = state.searcher
-    indexed = searcher.lexical.fields, searcher.searches
-    Searcher.build(state.catalogue, state.counts, folder / _WORDS, *indexed)
+        model.save(place / name)
 
 
-def _write_suggestions(state: EngineState, folder: Path) -> None:
-    state.queries.save(folder / _QUERIES)
-    state.query_ranker.save(folder / _QUERY_RANKER)
+def save_suggestions(table: QueryTable, ranker: LogisticModel, folder: Path) -> None:
+    """Write the part ``SUGGESTIONS`` of a generation."""
+    table.save(folder / SUGGESTIONS / _QUERIES)
+    ranker.save(folder / SUGGESTIONS / _QUERY_RANKER)
 
 
-def _write_rewrites(state: EngineState, folder: Path) -> None:
-    state.searcher.rewrites.save(folder)
-
-
-def _write_relevance(state: EngineState, folder: Path) -> None:
-    models = state.relevance_models
-    RelevanceFacts(tuple(models), state.relevance_thresholds).save(folder)
-    for model in [*models.values()][:1]:
-        model.items.save(folder / _ITEM_TEXTS)
-    for name, model in models.items():
-        model.learned.save(folder / name)
-
-
-_WRITERS: Mapping[str, Callable[[EngineState, Path], None]] = {
-    CONTENT: _write_content,
-    RANKER: _write_ranker,
-    MODELS: _write_models,
-    SUGGESTIONS: _write_suggestions,
-    REWRITES: _write_rewrites,
-    RELEVANCE: _write_relevance,
-}
+def save_relevance(
+    learned: Mapping[str, LearnedRelevance],
+    used: Sequence[str],
+    thresholds: Mapping[str, float],
+    items: ItemTexts | None,
+    folder: Path,
+) -> None:
+    """Write the part ``RELEVANCE`` of a generation; models in use read the texts of ``items``."""
+    place = folder / RELEVANCE
+    RelevanceFacts(tuple(used), thresholds).save(place)
+    if items is not None:
+        items.save(place / _ITEM_TEXTS)
+    for labels, model in learned.items():
+        model.save(place / labels)
 
 
 def _open_relevance(

@@ -6,7 +6,6 @@
     serendip.db         items, users and events, unless they are on a server: what is true
     cache/              vectors by content hash, also of files of posted items; converted weights
     generations/        published generations; copies of them with `[storage]`
-    relevance/          versions of the relevance model, from `serendip judge distil`
     reports/            report.json and report.html
     training/           how far a training is, and how the last one ended
     embeddings/         exported vectors, from `serendip embed`
@@ -47,7 +46,6 @@ SETTINGS_FILE = "serendip.toml"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 REPORT_JSON, REPORT_HTML = "report.json", "report.html"  # in the folder of reports
-LIST_FOLDER = "lists"  # in the folder of relevance models: those by labels of lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +81,6 @@ class Workspace:
     def generation_folder(self) -> Path:
         """Folder, on this machine, of published generations."""
         return self.folder / "generations"
-
-    @property
-    def relevance(self) -> Path:
-        """Folder of versions of the relevance model."""
-        return self.folder / "relevance"
-
-    def list_relevance(self, surface: str) -> Path:
-        """Folder of versions of the relevance model of a surface, by labels of its own lists."""
-        return self.relevance / LIST_FOLDER / surface
 
     @property
     def reports(self) -> Path:

@@ -5,6 +5,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ from commands import invoke
 from small_shop import NUM_ITEMS, TASTES, WITHOUT_SEARCHES, add_settings, import_shop
 
 from serendip.data import History
-from serendip.data.artefact import VALUE_FILE
 from serendip.engine.artefacts.generations import open_current
 from serendip.engine.engine import Engine
 from serendip.engine.matches import Matches
@@ -26,7 +26,7 @@ from serendip.engine.stages.list_filters import (
 from serendip.engine.stages.pipeline import answer_queries
 from serendip.engine.state_parts import RELEVANCE, RelevanceFacts, open_state
 from serendip.engine.workspace import Workspace
-from serendip.errors import ArtefactError, DataError, UnsupportedError
+from serendip.errors import DataError, UnsupportedError
 from serendip.evaluate.decision import DECISIONS, Decision, read_table
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.draw_lists import MOST_PAST
@@ -37,8 +37,7 @@ from serendip.jobs.labels.pair_files import (
     write_lists,
 )
 from serendip.jobs.relevance.decisions import GOAL, NAME, PROVEN, decide_filters
-from serendip.jobs.relevance.versions import model_versions, publish_model, restore_version
-from serendip.jobs.train.fingerprint import compute_fingerprint
+from serendip.jobs.relevance.model import REPORTS, open_distilled
 from serendip.jobs.train.train import train_workspace
 from serendip.runtime.versions import Version
 
@@ -73,9 +72,15 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert code == 0
     code, result = invoke(*distil_home(folder))
     assert (code, result["labels"], result["knows_users"]) == (0, "home", True)
+    assert [*read_reports(folder)] == ["search", "home"]
     add_settings(folder, FILTER_TABLE)
     train_workspace(JobContext.open(folder))
     return folder
+
+
+def read_reports(folder: Path) -> dict[str, dict[str, Any]]:
+    """Surface of the labels -> report of the relevance model in force."""
+    return open_current(folder / "generations").manifest[REPORTS]
 
 
 def write_home_lists(folder: Path, users: int = 120, decides: bool = True) -> None:
@@ -111,12 +116,6 @@ def distil(folder: Path, labels: str = "labels.csv", *more: str) -> list[str]:
     return ["judge", "distil", *files, "-w", str(folder), *more]
 
 
-def read_version(folder: Path) -> Version:
-    version = model_versions(folder).current()
-    assert version is not None
-    return version
-
-
 def read_filters(generation: Version) -> dict[str, Decision]:
     """Surface -> decision of a generation."""
     found = read_table(generation.manifest[DECISIONS])
@@ -124,7 +123,7 @@ def read_filters(generation: Version) -> dict[str, Decision]:
 
 
 def test_a_distilled_model_generalises_to_unseen_queries(shop: Path) -> None:
-    manifest = read_version(Workspace.open(shop).relevance).manifest
+    manifest = read_reports(shop)["search"]
     assert manifest["queries"] == {"learned": 60, "gold": 60}
     assert manifest["auroc"] > 0.95
     assert (manifest["gate"]["on"], manifest["gate"]["reason"]) == (True, "by people")
@@ -195,7 +194,7 @@ def test_items_with_all_words_follow_the_list_that_was_filtered(shop: Path) -> N
 def test_a_generation_says_of_every_surface_whether_it_is_filtered_and_why(shop: Path) -> None:
     generation = open_current(shop / "generations")
     decisions = read_filters(generation)
-    assert generation.manifest["relevance_models"] == {"home": "v1", "search": "v1"}
+    assert set(RelevanceFacts.open(generation.folder / RELEVANCE).models) == {"home", "search"}
     assert {name for name, one in decisions.items() if one.on} == {"search", "home"}
     assert decisions["search"].reason == "on from 0.500: the settings name the threshold"
     assert "no labels of its lists" in decisions["digest"].reason
@@ -206,49 +205,43 @@ def test_a_generation_says_of_every_surface_whether_it_is_filtered_and_why(shop:
 
 
 def test_a_proven_threshold_filters_search_by_itself(shop: Path, tmp_path: Path) -> None:
-    copy = shutil.copytree(shop, tmp_path / "shop")
-    settings, proof = copy / "serendip.toml", read_version(copy / "relevance").manifest["filter"]
+    copy, reports = shutil.copytree(shop, tmp_path / "shop"), read_reports(shop)
+    settings, proof = copy / "serendip.toml", reports["search"]["filter"]
     original = settings.read_text().replace(FILTER_TABLE, "")
 
-    def decide(text: str) -> tuple[Decision, dict[str, Version]]:
+    def decide(text: str) -> tuple[Decision, list[str]]:
         settings.write_text(text)
-        decisions, _, versions = decide_filters(JobContext.open(copy))
-        return decisions["search"], versions
+        decisions, _, used = decide_filters(JobContext.open(copy), reports)
+        return decisions["search"], sorted(used)
 
-    search, versions = decide(original)
+    search, used = decide(original)
     assert 0 < proof["safe_threshold"] < 1
     assert search.on
     assert search.reason == f"on from {proof['safe_threshold']:.3f}: {PROVEN} for {GOAL}"
-    assert versions["search"].name == "v1"
-    search, versions = decide(f"{original}\n[surfaces.search.relevance_filter]\nenabled = false\n")
+    assert used == ["home", "search"]
+    search, used = decide(f"{original}\n[surfaces.search.relevance_filter]\nenabled = false\n")
     assert search.reason == "off: the settings switch it off"
-    assert [*versions] == ["home"]
+    assert used == ["home"]
     # Other fields: the model cannot be used, and nobody asked for it by name.
-    search, versions = decide(original.replace('fields = ["title", "genre"]', 'fields = ["title"]'))
-    assert search.reason.startswith("off: v1 was trained on title, description, genre by")
-    assert versions == {}
-    shutil.rmtree(copy / "relevance")
-    search, versions = decide(original)
+    search, used = decide(original.replace('fields = ["title", "genre"]', 'fields = ["title"]'))
+    assert search.reason.startswith("off: the model was trained on title, description, genre by")
+    assert used == []
+    del reports["search"]
+    search, used = decide(original)
     assert search.reason == "off: there is no relevance model (`serendip judge distil`)"
-    assert versions == {}
+    assert used == ["home"]
 
 
 def test_a_rejected_threshold_is_served_nowhere_although_another_surface_has_the_model(
     shop: Path, tmp_path: Path
 ) -> None:
     copy = shutil.copytree(shop, tmp_path / "shop")
-    engine, settings = Engine.open(shop), copy / "serendip.toml"
-    model = engine.state.relevance_models.get("search")
-    engine.close()
-    assert model is not None
+    settings, report = copy / "serendip.toml", read_reports(shop)["search"]
     effect = {"ci95": {"lost": [0.1, 0.3], "wrong": [0.2, 0.4], "fall": [0.1, 0.4]}}
-    proof = {"safe_threshold": 0.5, "safe": effect}
-    facts = read_version(copy / "relevance").manifest
-    learned = replace(model.learned, threshold=0.5)
-    publish_model(copy / "relevance", learned, {**facts, "filter": proof})
+    reports = {"search": {**report, "filter": {"safe_threshold": 0.5, "safe": effect}}}
     own = '[surfaces.home.relevance_filter]\nlabels = "search"\nthreshold = 0.5\n'
     settings.write_text(settings.read_text().replace(FILTER_TABLE, f"\n{own}"))
-    decisions, proven, _ = decide_filters(JobContext.open(copy))
+    decisions, proven, _ = decide_filters(JobContext.open(copy), reports)
     assert [name for name, one in decisions.items() if one.on] == ["home"]
     assert decisions["search"].reason.startswith("off: it may hide 30% of the relevant items")
     assert "search" not in proven
@@ -266,30 +259,31 @@ def test_a_generation_keeps_the_thresholds_that_were_decided(shop: Path, tmp_pat
         assert RelevanceFilter(home).threshold(open_state(copy)) == threshold
 
 
-def test_another_version_makes_another_generation(shop: Path, tmp_path: Path) -> None:
-    shutil.copytree(shop, tmp_path / "shop")
-    before = compute_fingerprint(Workspace.open(tmp_path / "shop"), 0)
-    (tmp_path / "shop" / "relevance" / "current").write_text("v2\n")
-    assert compute_fingerprint(Workspace.open(tmp_path / "shop"), 0) != before
-
-
-def test_an_earlier_model_or_none_is_used_again(shop: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(shop / "relevance", tmp_path / "relevance"))
-    with Engine.open(shop) as engine:
-        model = engine.state.relevance_models["search"].learned
-    publish_model(folder, model, {})
-    assert model_versions(folder).current_name() == "v2"
-    for name in ("v1", ""):
-        restore_version(folder, name)
-        assert model_versions(folder).current_name() == name
-    assert publish_model(folder, model, {}).name == "v3"
+def test_a_training_carries_the_models_on_and_a_rollback_brings_the_earlier_ones_back(
+    shop: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(shop, tmp_path / "shop"))
+    assert open_distilled(None) == {}
+    code, result = invoke(*distil_home(copy, decides=False))
+    assert (code, result["knows_users"]) == (0, False)
+    assert open_current(copy / "generations").name == result["generation"]
+    kept, changed = read_reports(copy)["search"], read_reports(copy)["home"]
+    assert kept == read_reports(shop)["search"] and changed != read_reports(shop)["home"]
+    train_workspace(JobContext.open(copy), rebuild=True)
+    assert read_reports(copy) == {"search": kept, "home": changed}
+    for _ in range(2):
+        invoke("rollback", "-w", str(copy))
+    assert read_reports(copy) == read_reports(shop)
+    with Engine.open(copy) as engine, Engine.open(shop) as before:
+        found = (one.state.relevance_models["home"].learned.names for one in (engine, before))
+        assert len({*map(tuple, found)}) == 1
 
 
 def test_labels_by_a_model_must_pass_the_gate(shop: Path) -> None:
     write_labels(shop / "model.csv", range(200, 260), LLM_COLUMNS, wrong=40)
     code, result = invoke(*distil(shop, "model.csv"))
     assert (code, result["gate"]["on"]) == (1, False)
-    assert "version" not in result
+    assert "generation" not in result
 
 
 def test_gold_queries_are_never_trained_on(shop: Path) -> None:
@@ -311,32 +305,15 @@ def test_a_model_of_other_fields_is_refused(shop: Path, tmp_path: Path) -> None:
     assert [stage["name"] for stage in context.clock.as_dicts()] == ["snapshot"]  # then it ended
 
 
-def test_a_damaged_model_stops_no_training_that_does_not_name_it(
-    shop: Path, tmp_path: Path
-) -> None:
-    copy = shutil.copytree(shop, tmp_path / "shop")
-    with (read_version(copy / "relevance").folder / VALUE_FILE).open("a") as stream:
-        stream.write(" ")
-    named = (copy / "serendip.toml").read_text()
-    with pytest.raises(ArtefactError, match="relevance"):
-        decide_filters(JobContext.open(copy))
-    (copy / "serendip.toml").write_text(named.partition("[surfaces.search.relevance_filter]")[0])
-    decisions, _, version = decide_filters(JobContext.open(copy))
-    assert [*version] == ["home"]
-    assert decisions["search"].reason.endswith("(`serendip judge distil`)")
-    assert [name for name, one in decisions.items() if one.on] == ["home"]  # its own labels
-
-
 def test_labels_of_lists_filter_their_surface_by_what_its_user_chose(shop: Path) -> None:
     context = JobContext.open(shop)
-    decisions, proven, versions = decide_filters(context)
-    assert {name: one.name for name, one in versions.items()} == {"home": "v1", "search": "v1"}
+    decisions, proven, _ = decide_filters(context, read_reports(shop))
     assert decisions["home"].on
     assert decisions["home"].reason == f"on from {proven['home']:.3f}: {PROVEN} for {GOAL}"
     assert decisions["digest"].reason == (
         "off: there are no labels of its lists (`serendip judge lists --surface digest`)"
     )
-    manifest = read_version(Workspace.open(shop).list_relevance("home")).manifest
+    manifest = read_reports(shop)["home"]
     assert manifest["auroc"] > 0.95 and manifest["user_gain"]["gain"] > 0.3
     engine = Engine.open(shop)
     (query,) = engine.queries([Request("home")])

@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -16,6 +17,7 @@ from stand import publish_with, write_worse_report
 
 from serendip.data import FloatArray, Vocabulary
 from serendip.data.artefact import VALUE_FILE
+from serendip.data.items.catalogue import open_catalogue
 from serendip.data.splits import temporal
 from serendip.engine.artefacts.generations import (
     current_name,
@@ -23,21 +25,18 @@ from serendip.engine.artefacts.generations import (
     open_earlier,
     open_in_force,
 )
-from serendip.engine.catalogue_content import CatalogueContent
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.engine.state_parts import CONTENT, open_ranker, open_state
+from serendip.engine.state_parts import CONTENT, MODELS, RANKER, LearnedNumbers, open_state
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ConfigError, DataError, GateError
 from serendip.evaluate.decision import DECISIONS, Decision
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
-from serendip.jobs.surface_quality.record import RECORD_FILE, read_record
 from serendip.jobs.train.continuation import OlderFit
-from serendip.jobs.train.engine_fit import RankerPart, fit_engine
+from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.gates import check_budget, check_kept_items, require_passed
-from serendip.jobs.train.parts.plan import Draft
+from serendip.jobs.train.gates import check_answers, check_budget, check_kept_items, require_passed
 from serendip.jobs.train.ranker.labels import INNER_FRACTION
 from serendip.jobs.train.train import run_gates, train_workspace
 from serendip.models.retriever.model import Retriever
@@ -295,59 +294,47 @@ def test_a_bad_generation_is_refused_when_it_is_opened(shop: Path, kind: str) ->
         assert engine.recommend(Request("home")).items
 
 
-def draft_of(shop: Path) -> Draft:
+def draft_of(shop: Path) -> Path:
     """The generation in force once more, before it is published."""
-    current = open_current(shop / "generations")
-    folder = current.folder
-    content = CatalogueContent.open(folder / CONTENT)
-    ranker = RankerPart(open_ranker(folder), record=read_record(folder / RECORD_FILE))
-    return Draft(current.manifest, content, ranker, open_state(folder))
+    return Path(shutil.copytree(open_current(shop / "generations").folder, shop / "draft"))
 
 
-def lose_items(shop: Path) -> Draft:
-    """The generation in force has 120 items, this one the first 60 of them."""
-    draft, folder = draft_of(shop), publish_with(shop).folder
+def lose_items(shop: Path, draft: Path) -> None:
+    """The generation in force has 120 items, the draft the first 60 of them."""
+    folder = publish_with(shop).folder
     for path in (folder / CONTENT / "items").iterdir():
         path.unlink()
-    ids = [*draft.models.catalogue.vocabulary, *(f"gone{number}" for number in range(60))]
+    ids = [*open_catalogue(draft / CONTENT).vocabulary, *(f"gone{row}" for row in range(60))]
     Vocabulary(ids).save(folder / CONTENT / "items")
     change_manifest(folder)
-    return draft
 
 
-def lose_words(shop: Path) -> Draft:
-    """Search goes on by meaning alone."""
-    draft = draft_of(shop)
-    searcher = draft.models.searcher.without_items(range(draft.models.num_items))
-    return replace(draft, state=replace(draft.models, searcher=searcher))
+def change_numbers(draft: Path, **values: object) -> None:
+    folder = draft / MODELS / "_numbers"
+    replace(LearnedNumbers.open(folder), **values).save(folder)
 
 
-def lose_retriever(shop: Path) -> Draft:
-    draft = draft_of(shop)
-    models = {name: model for name, model in draft.models.models.items() if name != "retriever"}
-    return replace(draft, state=replace(draft.models, models=models), ranker=RankerPart())
+def lose_retriever(shop: Path, draft: Path) -> None:
+    classes = dict(LearnedNumbers.open(draft / MODELS / "_numbers").classes)
+    del classes["retriever"]
+    change_numbers(draft, classes=classes)
+    shutil.rmtree(draft / RANKER / "model")
 
 
-def lose_quality(shop: Path) -> Draft:
-    draft = draft_of(shop)
-    quality = np.full(draft.models.num_items, np.inf, np.float32)
-    return replace(draft, state=replace(draft.models, quality=quality))
+def lose_quality(shop: Path, draft: Path) -> None:
+    size = len(open_catalogue(draft / CONTENT))
+    change_numbers(draft, quality=np.full(size, np.inf, np.float32))
 
 
-def lose_to_popularity(shop: Path) -> Draft:
+def lose_to_popularity(shop: Path, draft: Path) -> None:
     write_worse_report(shop)
-    return draft_of(shop)
 
 
-DRAFTED: dict[str, tuple[Callable[[Path], Draft], str]] = {
+DRAFTED: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "half of the items": (
         lose_items,
         r"has the items of gen-2 \(60 of its 120 items are still there, at least 90 % must be: "
         r".*serendip import.*--force.*\[gate\] least_kept_items",
-    ),
-    "an empty word index": (
-        lose_words,
-        r"search finds titles \(0 of 5 titles of popular items find something\)",
     ),
     "a missing model": (lose_retriever, r"items for home; failed: retriever"),
     "a stage that fails": (lose_retriever, r"shows similar items \(.*; failed: .*retriever"),
@@ -359,10 +346,23 @@ DRAFTED: dict[str, tuple[Callable[[Path], Draft], str]] = {
 @pytest.mark.parametrize("kind", DRAFTED)
 def test_a_bad_generation_is_refused_before_it_is_published(shop: Path, kind: str) -> None:
     spoil, told = DRAFTED[kind]
-    require_passed(run_gates(JobContext.open(shop), draft_of(shop)).decisions)
-    draft = spoil(shop)
+    draft, facts = draft_of(shop), open_current(shop / "generations").manifest
+    require_passed(run_gates(JobContext.open(shop), draft, facts))
+    spoil(shop, draft)
     with pytest.raises(GateError, match=told):
-        require_passed(run_gates(JobContext.open(shop), draft).decisions)
+        require_passed(run_gates(JobContext.open(shop), draft, facts))
+
+
+def test_a_word_index_that_finds_nothing_is_refused(shop: Path) -> None:
+    current = open_current(shop / "generations")
+    state = open_state(current.folder)
+    silent = replace(state, searcher=state.searcher.without_items(range(state.num_items)))
+    told = r"search finds titles \(0 of 5 titles of popular items find something\)"
+    with (
+        Engine.of_version(Workspace.open(shop), current, state=silent) as engine,
+        pytest.raises(GateError, match=told),
+    ):
+        require_passed(check_answers(engine))
 
 
 def vectors_of(model: object) -> np.ndarray:

@@ -20,6 +20,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, StorageError
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.continuation import MOST_NEW
+from serendip.jobs.train.parts.plan import PartInputs
 from serendip.jobs.train.train import plan_training, train_workspace
 from serendip.models.sparse import row_tasks
 from serendip.runtime.executor import LocalExecutor
@@ -33,7 +34,8 @@ def train(shop: Path, rebuild: bool = False, only: str = "") -> Version:
 
 
 def reasons(shop: Path, only: str = "") -> dict[str, str]:
-    plans = plan_training(JobContext.open(shop), False, only, open_in_force(shop / "generations"))
+    inputs = PartInputs(JobContext.open(shop), open_in_force(shop / "generations"))
+    plans = plan_training(inputs, rebuild=False, only=only)
     return {name: plan.reason for name, plan in plans.items()}
 
 

@@ -18,7 +18,7 @@ from serendip.engine.state_parts import open_state
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
-from serendip.jobs.train.parts.plan import PartPlan
+from serendip.jobs.train.parts.plan import PartInputs, PartPlan
 from serendip.jobs.train.train import plan_training
 
 
@@ -92,7 +92,8 @@ def test_bad_files_are_named_by_train_and_doctor_and_stop_neither(gallery: Path)
 
 
 def _plan(context: JobContext) -> dict[str, PartPlan]:
-    return plan_training(context, False, "", open_in_force(context.workspace.generations))
+    current = open_in_force(context.workspace.generations)
+    return plan_training(PartInputs(context, current), rebuild=False, only="")
 
 
 def test_a_file_with_another_content_builds_the_models_again(gallery: Path) -> None:

@@ -47,9 +47,8 @@ from serendip.data.users.user import User
 from serendip.engine.artefacts.erasure import Eraser
 from serendip.engine.artefacts.generations import publish
 from serendip.engine.engine import Engine
-from serendip.engine.state_parts import save_state
 from serendip.engine.workspace import Workspace
-from serendip_bench.large_state import build_state, shop_items, write_workspace
+from serendip_bench.large_state import build_state, save_state, shop_items, write_workspace
 from serendip_bench.latency import compute_percentiles
 from serendip_bench.service import HttpClient, run_service
 

@@ -44,7 +44,7 @@ from serendip.runtime.versions import MANIFEST, compute_checksums, seal, unseal
 FORMAT = 2
 _OTHER = "Use another backup; nothing was changed"
 FILES = ("serendip.toml", "serendip.db", "synonyms.csv")
-_FOLDERS = ("generations", "relevance", "queries", "media")  # the last two of earlier versions
+_FOLDERS = ("generations", "relevance", "queries", "media")  # the others of earlier versions
 
 
 class BackupFolder:
@@ -267,10 +267,6 @@ def _stage(
     for file in FILES:
         if file != DATABASE_FILE and (workspace.folder / file).is_file():
             shutil.copyfile(workspace.folder / file, staged / file)
-    with suppress(FileNotFoundError, shutil.Error):  # a version that is not used any more goes
-        hidden = shutil.ignore_patterns(".*")
-        target = staged / "relevance"
-        shutil.copytree(workspace.relevance, target, copy_function=link_or_copy, ignore=hidden)
     path = staged / DATABASE_FILE
     if not store.database.copy_file(path):  # it is on a server
         copy_rows(store.database, path)

@@ -47,7 +47,7 @@ from serendip.jobs.llm.queries import ask_queries
 from serendip.jobs.llm.texts import ask_texts, read_original
 from serendip.jobs.relevance.decisions import filtered_surfaces, reason_against_proof
 from serendip.jobs.relevance.distil import distil
-from serendip.jobs.relevance.versions import model_versions, restore_version
+from serendip.jobs.relevance.model import DistilledModel
 from serendip.jobs.train.train import train_workspace
 from serendip.llm.ledger import Ledger
 
@@ -99,7 +99,6 @@ class Improvement:
 
     budget: float
     agrees: Callable[[Sequence[StepPlan]], bool]
-    is_trained: bool = True
     on_step: Callable[[StepResult], None] = lambda step: None
     lists: int = 160
     items: int = 300
@@ -133,8 +132,8 @@ def improve(context: JobContext, improvement: Improvement) -> ImprovementReport:
         raise ConfigError(f"the budget is {improvement.budget}.", "Give a budget of 0 or more.")
     with context.workspace.open_store() as store:
         rows = store.generated.active()
-    model, spent = model_versions(context.workspace.relevance).current_name(), _read_spent(context)
-    chain = _Chain(context, improvement, rows, model, spent)
+    spent = _read_spent(context)
+    chain = _Chain(context, improvement, rows, spent)
     plan = list(chain.plan())
     if not improvement.agrees(plan):
         return ImprovementReport(plan)
@@ -144,7 +143,7 @@ def improve(context: JobContext, improvement: Improvement) -> ImprovementReport:
         results.append(replace(result, cost=cost))
         improvement.on_step(results[-1])
     generation = ""
-    if improvement.is_trained and any(result.gate.on for result in results[1:]):
+    if any(result.gate.on for result in results[1:]):
         generation, served = chain.train()
         results.append(served)
         improvement.on_step(served)
@@ -175,18 +174,18 @@ class _Chain:
 
     Args:
         rows_before: what was in use before this run.
-        model_before: the relevance model of typed texts; "" = there was none.
         before: text -> ids of its first results before.
         written: texts by an LLM whose lists are labelled, whether or not they are kept.
+        distilled: the relevance model of the labels, if it passed its gate.
     """
 
     context: JobContext
     improvement: Improvement
     rows_before: Sequence[Generated]
-    model_before: str
     spent_before: float
     before: dict[str, list[str]] = field(default_factory=dict)
     written: list[str] = field(default_factory=list)
+    distilled: dict[str, DistilledModel] = field(default_factory=dict)
 
     def steps(self) -> Iterator[_Step]:
         context = self.context
@@ -273,9 +272,11 @@ class _Chain:
             return StepResult("filter", wrote, gate)
         name, lists = "fall of the irrelevant share", self.folder / "lists.csv"
         try:
-            found = distil(self.context, out, None, lists=lists, errors=self._count_errors())
+            errors = self._count_errors()
+            found, model = distil(self.context, out, None, lists=lists, errors=errors)
         except DataError as error:
             return StepResult("filter", wrote, Decision(name, False, reason=error.message))
+        self.distilled.update(model)
         return StepResult("filter", wrote, *_judge_filter(name, found["filter"]))
 
     def _count_errors(self) -> LabelErrors:
@@ -324,10 +325,9 @@ class _Chain:
         # A training that is refused takes it back.
         workspace = self.context.workspace
         try:
-            generation = train_workspace(JobContext.open(workspace.folder, self.context.options))
+            context = JobContext.open(workspace.folder, self.context.options)
+            generation = train_workspace(context, rebuild=True, distilled=self.distilled)
         except GateError as error:
-            if model_versions(workspace.relevance).current_name() != self.model_before:
-                restore_version(workspace.relevance, self.model_before)
             self._restore()
             gate = Decision("training", False, reason=error.message)
             return "", StepResult("training", "", gate, ["everything is taken back"])

@@ -11,17 +11,14 @@ the manifest.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import TYPED_TEXTS
-from serendip.errors import ArtefactError, DataError
+from serendip.errors import DataError
 from serendip.evaluate.decision import Decision
 from serendip.jobs.context import JobContext
-from serendip.jobs.relevance.versions import RelevanceTexts, model_folder, model_versions
-from serendip.runtime.versions import Version
-
-MODELS_KEY = "relevance_models"
+from serendip.jobs.relevance.model import RelevanceTexts
 
 MOST_LOST, MOST_WRONG = 0.05, 0.2
 """Share of the relevant items that a filter may hide, or else share of what it hides that may be
@@ -34,13 +31,13 @@ GOAL = "fewer irrelevant items and hardly a relevant one less"
 """What a threshold is chosen for."""
 
 
-_Usable: TypeAlias = tuple[Version | None, str]
-"""A relevance model, if there is one, and why no surface can use it by itself; "" = it can."""
+Reports = Mapping[str, Mapping[str, Any]]
+"""Surface of the labels -> report of the relevance model."""
 
 
 def decide_filters(
-    context: JobContext,
-) -> tuple[dict[str, Decision], dict[str, float], dict[str, Version]]:
+    context: JobContext, reports: Reports
+) -> tuple[dict[str, Decision], dict[str, float], list[str]]:
     """Decide for all surfaces.
 
     Returns:
@@ -48,19 +45,15 @@ def decide_filters(
         models that surfaces need, by the surface of their labels.
 
     Raises:
-        ArtefactError: a surface names a threshold, and its relevance model is damaged.
         DataError: a surface names a threshold, and there is no relevance model, or it was trained
             on other fields or with another encoder.
     """
-    surfaces = context.settings.all_surfaces()
-    named = {one.relevance_filter.labels for one in surfaces.values() if _names_threshold(one)}
-    named |= {TYPED_TEXTS} if named else set()
-    known = {TYPED_TEXTS, *(one.relevance_filter.labels for one in surfaces.values())}
-    models = {labels: _open_model(context, labels, labels in named) for labels in known}
-    decisions, proven, needed = {}, dict[str, float](), dict[str, Version]()
+    surfaces, reads = context.settings.all_surfaces(), RelevanceTexts(context).reads
+    decisions, proven, needed = {}, dict[str, float](), dict[str, None]()
     for surface, config in surfaces.items():
         own = config.relevance_filter.labels
-        threshold, reason = _decide(config, models[own])
+        obstacle = _find_obstacle(own, reports, reads, surfaces.get(own))
+        threshold, reason = _decide(config, obstacle, reports.get(own, {}))
         is_on = threshold is not None
         state = "off" if threshold is None else f"on from {threshold:.3f}"
         decisions[surface] = Decision(f"{NAME}{surface}", is_on, reason=f"{state}: {reason}")
@@ -68,15 +61,14 @@ def decide_filters(
             continue
         if not _names_threshold(config):
             proven[surface] = threshold
-        used = own if models[own][0] is not None else TYPED_TEXTS
-        version, unusable = models[used]
-        if version is None or unusable:
+        used = own if own in reports else TYPED_TEXTS
+        if unusable := _find_obstacle(used, reports, reads):
             raise DataError(
                 f"surfaces.{surface}.relevance_filter has a threshold, and {unusable}.",
                 "Run `serendip judge distil`.",
             )
-        needed[used] = version
-    return decisions, proven, needed
+        needed[used] = None
+    return decisions, proven, [*needed]
 
 
 def filtered_surfaces(decisions: Iterable[Decision]) -> list[str]:
@@ -91,36 +83,32 @@ def _names_threshold(config: SurfaceConfig) -> bool:
     return chosen.enabled and chosen.threshold is not None
 
 
-def _open_model(context: JobContext, labels: str, must_open: bool) -> _Usable:
-    try:
-        version = model_versions(model_folder(context.workspace, labels)).current()
-    except ArtefactError as error:
-        if must_open:
-            raise
-        return None, f"{error.message} (`serendip judge distil`)"
-    if version is not None:
-        reads, trained = RelevanceTexts(context).reads, version.manifest["reads"]
-        against = f"{version.name} was trained on {trained}, not {reads}"
-        return version, "" if trained == reads else against
-    config = context.settings.all_surfaces().get(labels)
+def _find_obstacle(
+    labels: str, reports: Reports, reads: str, surface: SurfaceConfig | None = None
+) -> str:
+    """Why no surface can use the model of some labels by itself; empty = it can."""
+    if labels in reports:
+        trained = reports[labels]["reads"]
+        return "" if trained == reads else f"the model was trained on {trained}, not {reads}"
     if labels == TYPED_TEXTS:
-        return None, "there is no relevance model (`serendip judge distil`)"
-    if config is None or config.needs == "items":
-        return None, "its lists cannot be labelled: the log has no items of requests"
-    return None, f"there are no labels of its lists (`serendip judge lists --surface {labels}`)"
+        return "there is no relevance model (`serendip judge distil`)"
+    if surface is None or surface.needs == "items":
+        return "its lists cannot be labelled: the log has no items of requests"
+    return f"there are no labels of its lists (`serendip judge lists --surface {labels}`)"
 
 
-def _decide(config: SurfaceConfig, model: _Usable) -> tuple[float | None, str]:
+def _decide(
+    config: SurfaceConfig, obstacle: str, report: Mapping[str, Any]
+) -> tuple[float | None, str]:
     """The smallest P(irrelevant) that is removed, None = nothing is; and why."""
     chosen = config.relevance_filter
     if not chosen.enabled:
         return None, "the settings switch it off"
     if _names_threshold(config):
         return chosen.threshold, "the settings name the threshold"
-    version, unusable = model
-    if version is None or unusable:
-        return None, unusable
-    proof = version.manifest["filter"]
+    if obstacle:
+        return None, obstacle
+    proof = report["filter"]
     if against := reason_against_proof(proof):
         return None, against
     return proof["safe_threshold"], f"{PROVEN} for {GOAL}"

@@ -54,7 +54,7 @@ from serendip.jobs.labels.pair_files import (
     read_lists,
 )
 from serendip.jobs.relevance.decisions import MOST_LOST, MOST_WRONG, reason_against_proof
-from serendip.jobs.relevance.versions import RelevanceTexts, model_folder, publish_model
+from serendip.jobs.relevance.model import DistilledModel, RelevanceTexts
 from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
 from serendip.models.relevance.model import RelevanceModel
 from serendip.models.relevance.train import (
@@ -128,21 +128,22 @@ def distil(
     seen: Sequence[Path] = (),
     lists: Path | None = None,
     errors: LabelErrors = _NO_ERRORS,
-) -> dict[str, Any]:
-    """Gate the labels, train a relevance model, evaluate it on the gold labels and publish it.
+) -> tuple[dict[str, Any], dict[str, DistilledModel]]:
+    """Gate the labels, train a relevance model, and evaluate it on the gold labels.
 
     Args:
         context: of the workspace.
         learned: file of labels to train on.
         people: file of gold labels; None = each query of the labels is held out once, and a model
-            is published only if a training would use its threshold.
+            is made only if a training would use its threshold.
         floor: lowest kappa of the gate, for labels by an LLM.
         seen: files of pairs whose queries prompts were tuned on.
         lists: file of the lists that the labels are about; None = they are about typed texts.
         errors: of the labels that choose the threshold, by questions whose answers are known.
 
     Returns:
-        the verdict of the gate; if it passed, the version and its metrics.
+        the verdict of the gate and, if it passed, metrics; and what a training takes, by the
+        surface of the labels: nothing if it did not pass.
 
     Raises:
         DataError: too few labels of queries that are not in the gold labels, or too few gold
@@ -159,7 +160,7 @@ def distil(
     else:
         gate = Decision("labels", True, reason="by people")
     if not gate.on:
-        return {"gate": asdict(gate)}
+        return {"gate": asdict(gate)}, {}
     labels = read_labels(learned)
     gold = labels if people is None else read_labels(people)
     asked = read_requests(lists, [*labels, *gold])
@@ -197,13 +198,9 @@ def distil(
         "filter": _evaluate_filter(slates),
     }
     if people is None and reason_against_proof(report["filter"]):
-        return report
-    version = publish_model(
-        model_folder(context.workspace, labelled),
-        replace(trained.model.learned, threshold=report["filter"]["safe_threshold"]),
-        report,
-    )
-    return {"version": version.name, **report}
+        return report, {}
+    learned_model = replace(trained.model.learned, threshold=report["filter"]["safe_threshold"])
+    return report, {labelled: DistilledModel(learned_model, report)}
 
 
 def _require_queries(source: str, labels: Mapping[Pair, bool]) -> None:

@@ -33,7 +33,7 @@ split."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RankerPart:
+class RankerResult:
     """A ranker, and the fit on the older part of the data that it learned from.
 
     Args:
@@ -71,14 +71,14 @@ def fit_ranker(
     options: TrainOptions,
     previous: OlderFit | None = None,
     measure: Measure | None = None,
-) -> RankerPart:
+) -> RankerResult:
     """Fit the older part of a dataset, and the ranker on requests of the newer part.
 
     Models begin from ``previous``, of the older part of an earlier training; None = from nothing.
     The items of the older part have codebooks of their own, which begin from those of the content.
     """
     if not has_ranker(dataset):
-        return RankerPart()
+        return RankerResult()
     split = temporal(dataset, INNER_FRACTION)
     past = fitter.build_content(split.train, options, content.codebooks, content.fusion)
     state = fitter.fit_state(split.train, past, name, options, previous)
@@ -99,4 +99,4 @@ def fit_ranker(
         )
     ranker, decisions = (None, ()) if found is None else (found.ranker, found.decisions)
     record = None if measure is None else measure(state.with_ranker(ranker), split, dataset)
-    return RankerPart(ranker, older, record, decisions)
+    return RankerResult(ranker, older, record, decisions)

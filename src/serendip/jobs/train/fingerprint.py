@@ -17,26 +17,23 @@ import serendip
 from serendip import __version__
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import read_import_digest
-from serendip.jobs.relevance.versions import current_model_names
 from serendip.jobs.suggestions.build import hash_written_queries
 from serendip.runtime.atomic_files import hash_files
 
 
 def compute_fingerprint(workspace: Workspace, seed: int) -> str:
-    """Hash the code, settings, imported files, seed, generated texts and values, relevance models,
-    LLM-written queries and labels that a training reads.
+    """Hash the code, settings, imported files, seed, generated texts and values, LLM-written
+    queries and labels that a training reads. A report has no relevance filter, so none counts.
 
     Items and events that were posted after the import do not change the hash: a report stays valid
     for its generation while new data arrive.
     """
     settings = workspace.settings
-    filters = any(one.relevance_filter.enabled for one in settings.all_surfaces().values())
     with workspace.open_store() as store:
         active = (*store.generated.active("text"), *store.generated.active("value"))
         generated = [astuple(row) for row in active]
     parts = [
         *(hash_code(), settings.learned_from(), read_import_digest(workspace), seed, generated),
-        current_model_names(workspace) if filters else {},
         *(hash_written_queries(workspace), hash_labels(workspace)),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -162,12 +162,13 @@ class Fitter:
         name: str,
         options: TrainOptions,
         older: OlderFit | None = None,
+        words: Path | None = None,
     ) -> EngineState:
         """Fit everything except the ranker; models that can continue from ``older`` do so.
 
-        ``name`` is a folder below ``scratch`` for the word index.
+        ``words`` is a folder for the word index; None = one below ``scratch``, by ``name``.
         """
-        searcher = self._build_words(dataset, name)
+        searcher = self._build_words(dataset, words or self.scratch / name / "search")
         prepared = self.prepare(dataset, content, options)
         models = self._train_models(prepared, content.fusion, name, options, older)
         features, quality = content.features, compute_like_shares(dataset)
@@ -187,13 +188,12 @@ class Fitter:
             context=ContextCounts.of(dataset, features.codes, self.settings.context),
             repeats=learn_repeats(dataset, features.codes, self.settings.repeats),
             reception=Reception.of(dataset),
-            **content.parts(),
+            **content.values(),
         )
 
-    def _build_words(self, dataset: Dataset, name: str) -> Searcher:
+    def _build_words(self, dataset: Dataset, folder: Path) -> Searcher:
         with self.clock.stage("word index"):
             popularity = dataset.item_counts().astype(np.float32)
-            folder = self.scratch / name / "search"
             searches = ChosenSearches.of(
                 dataset.catalogue, dataset.requests, self.settings.queries.min_users
             )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from serendip.engine.artefacts.erasure import remove_remains
 from serendip.engine.artefacts.generations import open_in_force, publish
@@ -20,12 +22,15 @@ from serendip.engine.artefacts.training_record import (
     TrainingRecord,
 )
 from serendip.engine.engine import Engine
-from serendip.engine.state_parts import MODELS
+from serendip.engine.state_parts import open_state
 from serendip.engine.workspace import REPORT_JSON
 from serendip.errors import GateError, SerendipError
+from serendip.evaluate.decision import DECISIONS, Decision, write_decisions
 from serendip.jobs.context import JobContext
 from serendip.jobs.lists.gate import LISTS_FILE, check_rejected, record_lists
 from serendip.jobs.lists.survey import ListSurvey
+from serendip.jobs.relevance.model import DistilledModel
+from serendip.jobs.surface_quality.record import RECORD_FILE, read_record, save_record
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.gates import (
     check_answers,
@@ -39,10 +44,15 @@ from serendip.jobs.train.gates import (
 )
 from serendip.jobs.train.parts.content import CONTENT_PART
 from serendip.jobs.train.parts.models import MODELS_PART
-from serendip.jobs.train.parts.plan import Draft, PartInputs, PartPlan, build_parts, plan_parts
+from serendip.jobs.train.parts.plan import (
+    PartInputs,
+    PartPlan,
+    build_parts,
+    link_folder,
+    plan_parts,
+)
 from serendip.jobs.train.parts.ranker import RANKER_PART, require_learnable
 from serendip.jobs.train.parts.tables import TABLES
-from serendip.jobs.train.space import continue_space
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.extras import require_training
 from serendip.runtime.progress import BothProgress, Progress, written_status
@@ -63,6 +73,7 @@ def train_workspace(
     force: bool = False,
     rebuild: bool = True,
     only: str = "",
+    distilled: Mapping[str, DistilledModel] = MappingProxyType({}),
 ) -> Version:
     """Train a generation on all data of the database and publish it.
 
@@ -80,6 +91,7 @@ def train_workspace(
         force: publish although a gate fails; that is logged, and in its manifest.
         rebuild: build all parts, whatever has changed.
         only: build this part, and those that are made of it; empty = what has changed.
+        distilled: new relevance models by the surface of their labels, beside those in force.
 
     Raises:
         ConfigError: not only the part has changed that is to be built alone, or a target action of
@@ -103,18 +115,22 @@ def train_workspace(
             current = open_in_force(context.workspace.generations)
             with context.workspace.open_store() as store:
                 store.pack()
-            plans = plan_training(shown, rebuild, only, current)
+            inputs = PartInputs(shown, current, distilled, scratch, warm)
+            plans = plan_training(inputs, rebuild, only)
             if current is not None and not any(plan.reason for plan in plans.values()):
                 TrainingRecord(PUBLISHED, current.name, reasons=reasons).write(folder)
                 return current
             if plans[RANKER_PART.name].reason:
                 require_learnable(shown)
-            inputs = PartInputs(shown, scratch, current, warm)
-            draft = run_gates(shown, build_parts(PARTS, plans, inputs))
+            facts = build_parts(PARTS, plans, inputs)
+            facts |= {"fingerprint": compute_fingerprint(context.workspace, context.options.seed)}
+            gates = run_gates(shown, inputs.folder, facts)
             if not force:
-                require_passed(draft.decisions)
-            generation = publish_draft(shown, draft, require_held)
-        for gate in failed_gates(draft.decisions):
+                require_passed(gates)
+            facts[DECISIONS]["gates"] = write_decisions(gates)
+            with shown.clock.stage("publish"):
+                generation = publish_draft(shown, inputs.folder, facts, require_held)
+        for gate in failed_gates(gates):
             told = (generation.name, gate.name, gate.reason)
             _log.warning("%s is published by force: it fails the gate %r (%s)", *told)
         TrainingRecord(PUBLISHED, generation.name, reasons=reasons).write(folder)
@@ -131,18 +147,16 @@ def _show_in(context: JobContext, progress: Progress) -> JobContext:
     )
 
 
-def plan_training(
-    context: JobContext, rebuild: bool, only: str, current: Version | None
-) -> dict[str, PartPlan]:
+def plan_training(inputs: PartInputs, rebuild: bool, only: str) -> dict[str, PartPlan]:
     """What a training would build now: name of each part -> whether, and why.
 
     Raises:
         ConfigError: there is no part ``only``, or not only that has changed.
         SerendipError: something that a part reads cannot be read.
     """
-    with context.clock.stage("snapshot"):
-        context.require_items()
-    return plan_parts(PARTS, context, current, rebuild and not only, only)
+    with inputs.context.clock.stage("snapshot"):
+        inputs.context.require_items()
+    return plan_parts(PARTS, inputs, rebuild and not only, only)
 
 
 @contextmanager
@@ -158,19 +172,17 @@ def _recorded_failure(folder: Path, reasons: Sequence[str]) -> Iterator[None]:
         raise
 
 
-def run_gates(context: JobContext, draft: Draft) -> Draft:
-    """Run all gates and add their results to the facts.
+def run_gates(context: JobContext, folder: Path, facts: Mapping[str, Any]) -> list[Decision]:
+    """Run all gates on a draft; what people see of it is added to its folder.
 
     They ask an engine of the draft as it would answer now, which has read what came since.
     """
     workspace, settings = context.workspace, context.settings
-    digest = compute_fingerprint(workspace, context.options.seed)
     current = open_in_force(workspace.generations, verify=False)
     with workspace.open_store() as store:
         deleted = store.items_deleted_by_api()
-
-    state = draft.served.with_synonyms(workspace.accepted_synonyms())
-    version, encoder = Version(Path("draft"), draft.facts), context.encoder
+    state = open_state(folder).with_synonyms(workspace.accepted_synonyms())
+    version, encoder = Version(folder, facts), context.encoder
     opened = Engine.of_version(workspace, version, state=state, encoder=encoder)
     with context.clock.stage("gates"), opened as engine:
         gates = [
@@ -183,37 +195,31 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
             ),
             *check_answers(engine),
             *check_budget(context.budget, state.models),
-            *check_report(workspace.reports / REPORT_JSON, digest),
-            *check_regression(draft.ranker.record, current, settings.gate.margin),
+            *check_report(workspace.reports / REPORT_JSON, facts["fingerprint"]),
+            *check_regression(read_record(folder / RECORD_FILE), current, settings.gate.margin),
         ]
         if not failed_gates(gates):
             measured = ListSurvey(engine, context.dataset).measure()
-            draft = replace(draft, lists=record_lists(measured))
+            lists, margin = record_lists(measured), settings.gate.list_margin
+            save_record(lists, folder / LISTS_FILE)
             gates += check_rejected(measured)
-            gates += check_regression(
-                *(draft.lists, current, settings.gate.list_margin),
-                *(LISTS_FILE, "list_margin"),
-            )
-    return draft.with_facts(fingerprint=digest).with_decisions("gates", gates)
+            gates += check_regression(lists, current, margin, LISTS_FILE, "list_margin")
+    return gates
 
 
-def publish_draft(context: JobContext, draft: Draft, require_held: Callable[[], None]) -> Version:
-    """Align the vector space with the published generation, then publish.
+def publish_draft(
+    context: JobContext, folder: Path, facts: Mapping[str, Any], require_held: Callable[[], None]
+) -> Version:
+    """Make a draft the generation in force.
 
     ``require_held`` raises an error if the lock of the training was lost; nothing is published
     then.
     """
-    generations = context.workspace.generations
-    space, facts = None, dict(draft.facts)
-    if MODELS not in draft.linked:
-        current = open_in_force(generations, verify=False)
-        space, facts["space"] = continue_space(current, draft.models)
-    with context.clock.stage("publish"):
-        save = partial(draft.save, space=space)
-        with context.workspace.exclusive("generations") as require_alone:
+    workspace = context.workspace
+    with workspace.exclusive("generations") as require_alone:
 
-            def require_both() -> None:
-                require_held()
-                require_alone()
+        def require_both() -> None:
+            require_held()
+            require_alone()
 
-            return publish(generations, save, facts, require_both)
+        return publish(workspace.generations, partial(link_folder, folder), facts, require_both)

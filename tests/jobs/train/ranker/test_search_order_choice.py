@@ -13,8 +13,7 @@ from serendip.data.arrays import NO_ITEMS
 from serendip.data.query import TASKS
 from serendip.engine.config.settings import Settings
 from serendip.errors import DataError
-from serendip.evaluate.decision import FEWEST
-from serendip.evaluate.decision import Decision
+from serendip.evaluate.decision import FEWEST, Decision
 from serendip.jobs.llm.judged_queries import with_gain
 from serendip.jobs.surface_quality.requests import LabelledQuery
 from serendip.jobs.train.ranker.choices import (

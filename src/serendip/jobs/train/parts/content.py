@@ -6,27 +6,24 @@ Nothing in it depends on what people chose, so that new events do not build it a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from serendip.content.encoders.base import identify
 from serendip.content.features import encode_media
 from serendip.content.posted_media import MEDIA_ENCODERS
 from serendip.content.semantic_ids.kmeans import measure_code_quality
-from serendip.engine.catalogue_content import CatalogueContent
-from serendip.engine.state_parts import CONTENT
-from serendip.jobs.context import JobContext
+from serendip.engine.state_parts import CONTENT, save_content
 from serendip.jobs.train.continuation import (
     compare_codes,
     describe_encoder,
     previous_content,
 )
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.parts.plan import Draft, Part, PartInputs
-from serendip.runtime.versions import Version
+from serendip.jobs.train.parts.plan import Part, PartInputs
 
 
-def build_content(inputs: PartInputs, draft: Draft | None) -> Draft:
+def build_content(inputs: PartInputs) -> Mapping[str, Any]:
     """Encode all items, and give them semantic IDs that keep the numbers of groups."""
     context, current = inputs.context, inputs.current
     dataset, options = context.require_items(), context.options
@@ -38,7 +35,8 @@ def build_content(inputs: PartInputs, draft: Draft | None) -> Draft:
     codes, items = content.features.codes, dataset.catalogue.vocabulary
     media = context.vectors, context.media, options.progress
     reports = encode_media(dataset.catalogue.items, *media)[1]
-    facts = {
+    save_content(dataset.catalogue, content, inputs.folder)
+    return {
         "encoder": describe_encoder(context),
         "semantic_ids": {
             **asdict(measure_code_quality(codes, content.features.codebook_size)),
@@ -49,19 +47,11 @@ def build_content(inputs: PartInputs, draft: Draft | None) -> Draft:
             name: asdict(identify(source.encoder)) for name, source in context.media.items()
         },
     }
-    return Draft(facts, content)
 
 
-def link_content(inputs: PartInputs, draft: Draft | None, current: Version) -> Draft:
-    """The content of the generation in force, and what the items say in words."""
-    content = CatalogueContent.open(current.folder / CONTENT)
-    settings, items = inputs.context.settings, inputs.context.dataset.catalogue.items
-    features = content.features.read_by(settings.token_reader, items)
-    return Draft({}, replace(content, features=features))
-
-
-def read_content(context: JobContext, current: Version | None) -> Mapping[str, Any]:
+def read_content(inputs: PartInputs) -> Mapping[str, Any]:
     """What content is made from."""
+    context = inputs.context
     settings, snapshot = context.settings.learned_from(), context.snapshot
     return {
         "items": [snapshot.item_version, snapshot.last_item_erasure, snapshot.generated],
@@ -75,4 +65,4 @@ def read_content(context: JobContext, current: Version | None) -> Mapping[str, A
     }
 
 
-CONTENT_PART = Part(CONTENT, (), read_content, build_content, link_content)
+CONTENT_PART = Part(CONTENT, (), read_content, build_content)

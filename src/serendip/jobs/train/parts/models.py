@@ -3,51 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from serendip.data.dataset import Dataset
-from serendip.engine.state_parts import CONTENT, MODELS, open_models
-from serendip.jobs.context import JobContext
-from serendip.jobs.train.continuation import POSITION, describe_data
+from serendip.engine.state_parts import CONTENT, MODELS, WORDS, save_models
+from serendip.jobs.train.continuation import OLDER_FOLDER, POSITION, OlderFit, describe_data
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.parts.plan import Draft, Part, PartInputs
+from serendip.jobs.train.parts.plan import Part, PartInputs
 from serendip.jobs.train.parts.ranker import read_older
-from serendip.runtime.versions import Version
+from serendip.jobs.train.space import SPACE_FOLDER, continue_space
 
 
-def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
+def build_models(inputs: PartInputs) -> Mapping[str, Any]:
     """Fit models and word index on the snapshot of the database.
 
     Models continue from the older part, of this training or of the generation in force.
     """
-    assert draft is not None
-    context = inputs.context
+    context, folder = inputs.context, inputs.folder
     dataset, options = context.dataset, context.options
+    is_there = (folder / OLDER_FOLDER).is_dir()
+    older = OlderFit.open(folder / OLDER_FOLDER) if is_there else None
     fitter = Fitter(context, inputs.scratch)
-    state = fitter.fit_state(dataset, draft.content, "all", options, draft.ranker.older)
+    state = fitter.fit_state(dataset, inputs.content, "all", options, older, folder / WORDS)
+    save_models(state, folder)
+    space, space_facts = continue_space(inputs.current, state)
+    if space is not None:
+        space.save(folder / SPACE_FOLDER)
     data = describe_data(context)
-    return replace(draft, state=state).with_facts(
+    return {
         **{name: data[name] for name in POSITION},
-        seed=options.seed,
-        engine=options.executor.name,
-        budget=context.budget.as_dict(),
+        "seed": options.seed,
+        "engine": options.executor.name,
+        "budget": context.budget.as_dict(),
+        "space": space_facts,
         **_data_facts(dataset),
-    )
+    }
 
 
-def link_models(inputs: PartInputs, draft: Draft | None, current: Version) -> Draft:
-    """The models of the generation in force, for the same items."""
-    assert draft is not None
-    return replace(draft, state=open_models(current.folder))
-
-
-def read_models(context: JobContext, current: Version | None) -> Mapping[str, Any]:
+def read_models(inputs: PartInputs) -> Mapping[str, Any]:
     """What models are made from besides the content, that of the older part among it."""
-    older = read_older(context, current)
+    older = read_older(inputs)
     return {
         **older,
-        "the data": describe_data(context),
+        "the data": describe_data(inputs.context),
         "the data of the older part": older["the data"],
     }
 
@@ -69,4 +67,4 @@ def _data_facts(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-MODELS_PART = Part(MODELS, (CONTENT,), read_models, build_models, link_models)
+MODELS_PART = Part(MODELS, (CONTENT,), read_models, build_models)

@@ -10,46 +10,50 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from serendip.engine.state_parts import RANKER, open_ranker
+from serendip.engine.state_parts import RANKER, save_ranker
 from serendip.evaluate.decision import DECISIONS, write_decisions
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.agreement import require_plausible_labels
 from serendip.jobs.suggestions.build import hash_written_queries
-from serendip.jobs.surface_quality.record import RECORD_FILE, read_record, record_quality
+from serendip.jobs.surface_quality.record import RECORD_FILE, record_quality, save_record
 from serendip.jobs.train.continuation import (
     OLDER_DATA,
     OLDER_FOLDER,
-    OlderFit,
     choose_start,
     describe_encoder,
     describe_older_data,
 )
-from serendip.jobs.train.engine_fit import RankerPart, fit_ranker
+from serendip.jobs.train.engine_fit import fit_ranker
 from serendip.jobs.train.fingerprint import hash_labels
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.parts.plan import Draft, Part, PartInputs
+from serendip.jobs.train.parts.plan import Part, PartInputs
 from serendip.jobs.train.ranker.labels import require_actions
-from serendip.runtime.versions import Version
 
 
-def build_ranker(inputs: PartInputs, draft: Draft | None) -> Draft:
+def build_ranker(inputs: PartInputs) -> Mapping[str, Any]:
     """Fit the older part of the data, the ranker on the newer part, and record what it answers."""
-    assert draft is not None
     context, current = inputs.context, inputs.current
-    dataset = context.dataset
     previous, warm_start = choose_start(context, current, inputs.warm)
     fitter = Fitter(context, inputs.scratch)
-    ranker = fit_ranker(
-        *(fitter, dataset, draft.content, "all-older", context.options),
+    fit = fit_ranker(
+        fitter,
+        context.dataset,
+        inputs.content,
+        "all-older",
+        context.options,
         previous,
         partial(record_quality, context),
     )
-    facts = {
+    save_ranker(fit.ranker, inputs.folder)
+    if fit.older is not None:
+        fit.older.save(inputs.folder / OLDER_FOLDER)
+    if fit.record is not None:
+        save_record(fit.record, inputs.folder / RECORD_FILE)
+    return {
         "warm_start": warm_start,
         OLDER_DATA: describe_older_data(context, current),
-        DECISIONS: {RANKER: write_decisions(ranker.decisions)},
+        DECISIONS: {RANKER: write_decisions(fit.decisions)},
     }
-    return Draft({**draft.facts, **facts}, draft.content, ranker)
 
 
 def require_learnable(context: JobContext) -> None:
@@ -65,35 +69,27 @@ def require_learnable(context: JobContext) -> None:
     require_plausible_labels(context, dataset.catalogue, labels)
 
 
-def link_ranker(inputs: PartInputs, draft: Draft | None, current: Version) -> Draft:
-    """The ranker of the generation in force, what models continue from, and its record."""
-    assert draft is not None
-    folder = current.folder
-    is_there = (folder / OLDER_FOLDER).is_dir()
-    older = OlderFit.open(folder / OLDER_FOLDER) if is_there else None
-    ranker = RankerPart(open_ranker(folder), older, read_record(folder / RECORD_FILE))
-    return Draft(draft.facts, draft.content, ranker)
-
-
-def read_ranker(context: JobContext, current: Version | None) -> Mapping[str, Any]:
+def read_ranker(inputs: PartInputs) -> Mapping[str, Any]:
     """What the ranker is made from: data, settings, IDs and files of the workspace."""
+    context = inputs.context
     settings = context.settings.learned_from()
     for surface in settings["surfaces"].values():
         surface.pop("relevance_filter", None)
     return {
-        **read_older(context, current),
+        **read_older(inputs),
         **{f"[{table}]": settings[table] for table in ("ranker", "surfaces")},
         "written queries": hash_written_queries(context.workspace),
         "labels": hash_labels(context.workspace),
     }
 
 
-def read_older(context: JobContext, current: Version | None) -> Mapping[str, Any]:
+def read_older(inputs: PartInputs) -> Mapping[str, Any]:
     """What the fit on the older part is made from."""
+    context = inputs.context
     settings = context.settings.learned_from()
     apart = ("queries", "train", "ranker", "surfaces")  # the budget is read by itself
     return {
-        "the data": describe_older_data(context, current),
+        "the data": describe_older_data(context, inputs.current),
         "generated texts": context.snapshot.generated,
         **{f"[{table}]": values for table, values in settings.items() if table not in apart},
         "[queries] min_users": settings["queries"]["min_users"],
@@ -103,4 +99,4 @@ def read_older(context: JobContext, current: Version | None) -> Mapping[str, Any
     }
 
 
-RANKER_PART = Part(RANKER, (), read_ranker, build_ranker, link_ranker)
+RANKER_PART = Part(RANKER, (), read_ranker, build_ranker)

@@ -1,16 +1,16 @@
-"""The parts ``suggestions``, ``rewrites`` and ``relevance``, which are made of the models.
+"""The parts ``suggestions``, ``rewrites`` and ``relevance``, which need no training of the models.
 
-Suggestions and rewrites are made of their word index; relevance models leave out irrelevant items,
-with the texts of all items.
+Suggestions and rewrites are made of the word index of the models; relevance models leave out
+irrelevant items by the texts of all items.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from serendip.engine.state import EngineState
+from serendip.data.items.catalogue import open_catalogue
 from serendip.engine.state_parts import (
     CONTENT,
     MODELS,
@@ -18,11 +18,12 @@ from serendip.engine.state_parts import (
     REWRITES,
     SUGGESTIONS,
     open_table,
+    save_relevance,
+    save_suggestions,
 )
-from serendip.evaluate.decision import write_decisions
-from serendip.jobs.context import JobContext
-from serendip.jobs.relevance.decisions import MODELS_KEY, decide_filters
-from serendip.jobs.relevance.versions import RelevanceTexts, load_relevance_models
+from serendip.evaluate.decision import DECISIONS, write_decisions
+from serendip.jobs.relevance.decisions import decide_filters
+from serendip.jobs.relevance.model import REPORTS, RelevanceTexts, open_distilled
 from serendip.jobs.rewrites import build_rewrites
 from serendip.jobs.suggestions.build import (
     build_suggestions,
@@ -30,111 +31,84 @@ from serendip.jobs.suggestions.build import (
     read_written_queries,
 )
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
-from serendip.jobs.train.parts.plan import Draft, Part, PartInputs
-from serendip.models.relevance.model import RelevanceModel
+from serendip.jobs.train.parts.plan import Part, PartInputs
 from serendip.runtime.atomic_files import hash_files
-from serendip.runtime.versions import CHECKSUM, Version
-from serendip.search.rewrites import RewriteTable
 from serendip.search.searcher import Searcher
 from serendip.search.values import ValueTable
 
 
-def build_table_of_suggestions(inputs: PartInputs, draft: Draft | None) -> Draft:
+def build_table_of_suggestions(inputs: PartInputs) -> Mapping[str, Any]:
     """Build verified suggestions and the model that ranks them."""
-    assert draft is not None
-    context, log, searcher = inputs.context, inputs.context.query_log, _plain(draft.models)
+    context, log, searcher = inputs.context, inputs.context.query_log, _plain(inputs)
     with context.clock.stage("suggested queries"):
         written = read_written_queries(context.workspace, log.dataset.catalogue)
         table, report = build_suggestions(context, searcher, written)
         ranker = train_query_ranker(table, searcher.titles, log, context.options.seed)
-    facts = {**report, "ranker_learned_from": ranker.learned_from}
-    state = replace(draft.models, queries=table, query_ranker=ranker)
-    return replace(draft, state=state).with_facts(queries=facts)
+    save_suggestions(table, ranker, inputs.folder)
+    return {"queries": {**report, "ranker_learned_from": ranker.learned_from}}
 
 
-def read_suggestions(context: JobContext, current: Version | None) -> Mapping[str, Any]:
+def read_suggestions(inputs: PartInputs) -> Mapping[str, Any]:
     """What suggestions are made from besides the models."""
     return {
-        "[queries]": context.settings.queries.model_dump(mode="json"),
-        "written queries": hash_written_queries(context.workspace),
+        "[queries]": inputs.context.settings.queries.model_dump(mode="json"),
+        "written queries": hash_written_queries(inputs.context.workspace),
     }
 
 
-def read_rewrites(context: JobContext, current: Version | None) -> Mapping[str, Any]:
+def read_rewrites(inputs: PartInputs) -> Mapping[str, Any]:
     """What rewrites are made from besides the models and the suggestions."""
-    path = context.workspace.synonyms
+    path = inputs.context.workspace.synonyms
     return {"synonyms": hash_files([path]) if path.exists() else ""}
 
 
-def build_table_of_rewrites(inputs: PartInputs, draft: Draft | None) -> Draft:
+def build_table_of_rewrites(inputs: PartInputs) -> Mapping[str, Any]:
     """Build rewrites of queries."""
-    assert draft is not None
+    queries = open_table(inputs.models, SUGGESTIONS, inputs.folder).queries
     with inputs.context.clock.stage("rewrites"):
-        plain = _plain(draft.models)
-        rewrites, facts = build_rewrites(plain, draft.models.queries, inputs.context)
-    state = replace(draft.models, searcher=replace(draft.models.searcher, rewrites=rewrites))
-    return replace(draft, state=state).with_facts(rewrites=facts)
+        rewrites, facts = build_rewrites(_plain(inputs), queries, inputs.context)
+    rewrites.save(inputs.folder / REWRITES)
+    return {"rewrites": facts}
 
 
-def _plain(state: EngineState) -> Searcher:
-    return replace(state.searcher, rewrites=RewriteTable(), values=ValueTable.of(()))
+def _plain(inputs: PartInputs) -> Searcher:
+    return replace(inputs.models.searcher, values=ValueTable.of(()))
 
 
-def build_relevance(inputs: PartInputs, draft: Draft | None) -> Draft:
-    """Add the distilled relevance models that surfaces filter by."""
-    assert draft is not None
-    context, models = inputs.context, dict[str, RelevanceModel]()
-    filters, proven, versions = decide_filters(context)
-    if versions:
+def build_relevance(inputs: PartInputs) -> Mapping[str, Any]:
+    """Carry the relevance models on, with the texts of all items where a surface filters."""
+    context, items = inputs.context, None
+    models = {**open_distilled(inputs.current), **inputs.distilled}
+    reports = {labels: model.report for labels, model in models.items()}
+    filters, proven, used = decide_filters(context, reports)
+    if used:
         with context.clock.stage("relevance model"):
-            models = load_relevance_models(context, versions, draft.models.catalogue)
-    state = replace(draft.models, relevance_models=models, relevance_thresholds=proven)
-    names = {MODELS_KEY: {labels: version.name for labels, version in versions.items()}}
-    told = replace(draft, state=state).with_facts(**names)
-    return told.with_decisions(RELEVANCE, [*filters.values()])
+            catalogue = open_catalogue(inputs.folder / CONTENT)
+            items = RelevanceTexts(context).items(catalogue.items, context.options.progress)
+    learned = {labels: model.learned for labels, model in models.items()}
+    save_relevance(learned, used, proven, items, inputs.folder)
+    return {REPORTS: reports, DECISIONS: {RELEVANCE: write_decisions([*filters.values()])}}
 
 
-def read_relevance(context: JobContext, current: Version | None) -> Mapping[str, Any]:
-    """What the models are made from, besides the items.
+def read_relevance(inputs: PartInputs) -> Mapping[str, Any]:
+    """What filters are made from, besides the items.
 
     Raises:
-        ArtefactError: a surface names a threshold, and its relevance model is damaged.
-        DataError: a model was trained on other fields, or with another encoder.
-        NotTrainedError: a surface names a threshold, and there is no model.
+        DataError: a surface names a threshold, and there is no model, or it was trained on other
+            fields or with another encoder.
     """
-    filters, _, versions = decide_filters(context)
+    before = {} if inputs.current is None else inputs.current.manifest.get(REPORTS, {})
+    new = {labels: model.report for labels, model in inputs.distilled.items()}
+    filters, _, _ = decide_filters(inputs.context, {**before, **new})
     return {
         "filters": write_decisions([*filters.values()]),
-        "relevance models": {
-            labels: [version.name, version.manifest.get(CHECKSUM)]
-            for labels, version in versions.items()
-        },
-        "texts of items": RelevanceTexts(context).reads,
+        "relevance models": {**before, **new},
+        "texts of items": RelevanceTexts(inputs.context).reads,
     }
 
 
-def _linked(part: str) -> Callable[[PartInputs, Draft | None, Version], Draft]:
-    def link(inputs: PartInputs, draft: Draft | None, current: Version) -> Draft:
-        assert draft is not None
-        return replace(draft, state=open_table(draft.models, part, current.folder))
-
-    return link
-
-
 TABLES = (
-    Part(
-        SUGGESTIONS,
-        (MODELS,),
-        read_suggestions,
-        build_table_of_suggestions,
-        _linked(SUGGESTIONS),
-    ),
-    Part(
-        REWRITES,
-        (MODELS, SUGGESTIONS),
-        read_rewrites,
-        build_table_of_rewrites,
-        _linked(REWRITES),
-    ),
-    Part(RELEVANCE, (CONTENT,), read_relevance, build_relevance, _linked(RELEVANCE)),
+    Part(SUGGESTIONS, (MODELS,), read_suggestions, build_table_of_suggestions),
+    Part(REWRITES, (MODELS, SUGGESTIONS), read_rewrites, build_table_of_rewrites),
+    Part(RELEVANCE, (CONTENT,), read_relevance, build_relevance),
 )
