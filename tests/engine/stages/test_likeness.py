@@ -52,7 +52,7 @@ def test_the_order_is_a_share_of_likeness_and_of_the_value(reader: Engine) -> No
     floor, likeness = floor_of(reader.state), likeness_of(batch, candidates)
     counts = reader.state.counts[candidates.items].astype(np.float32)
     assert counts.min() > 0, "none is new"
-    alike = np.maximum(likeness - floor, 0) * (counts + 1) / (counts + 2)
+    alike = np.maximum(likeness - floor, 0) * (counts + 1) / (counts + 6)
     alike /= alike.max()
     chosen = np.minimum((values - 5.0) / (values[-5] - 5.0), 1.0)
     expected = (1 - CHOICE_SHARE) * alike + CHOICE_SHARE * chosen

@@ -6,7 +6,7 @@ most alike. They are ordered by likeness, from 0 for what the floor lets through
 alike candidate, plus a share of the value of what is chosen next, from 0 to 1 for the best
 candidates, and a weight times the share of likes, so that of two that are as much alike the better
 comes first. What hardly anybody chose, and is not new, is less alike: n people count (n + 1) / (n +
-2). Without anything known of the source items, what is chosen next orders all candidates.
+6). Without anything known of the source items, what is chosen next orders all candidates.
 
 **Rejection discount**: what is alike to an item that the user rejected has less value to them.
 
@@ -48,8 +48,9 @@ MODEL = ContentSimilarity.name
 LIKENESS = "likeness"  # of the stage in explanations
 CHOICE_SHARE = 0.3  # of the order that is the value of what is chosen next; the rest is likeness
 # Weight, beside both, of the share of likes of an item, shrunk towards that of all.
-QUALITY_WEIGHT = 0.15
+QUALITY_WEIGHT = 0.25
 _FEWEST = 10  # candidates that stay although they are no more like the source items than others
+_FEW = 5.0  # choices that one needs beside the first to be half as alike as its content says
 _FULL = 5  # the first candidates by value, which have the whole share of it
 
 
@@ -83,7 +84,7 @@ def order_by_likeness(batch: Batch, candidates: Candidates, values: FloatArray) 
     state, items = batch.state, candidates.items
     ordered = QUALITY_WEIGHT * state.quality[items]  # (R,)
     counts = np.asarray(state.counts[items], np.float32)
-    evidence = np.where(state.new_items.mask[items], 1.0, (counts + 1) / (counts + 2))  # (R,)
+    evidence = np.where(state.new_items.mask[items], 1.0, (counts + 1) / (counts + 1 + _FEW))
     for part, likeness in _compare(batch, candidates):
         alike = np.maximum(likeness - floor_of(state), 0.0) * evidence[part]
         chosen = values[part] - values[part].min()
