@@ -24,6 +24,8 @@ from serendip.data.text import rows_starting, words
 
 Merits: TypeAlias = FloatArray | IntArray
 
+_MOST_MIXED = 200  # best items with several names that others can pass which have fewer names
+_EVEN = 4  # places by which the first of them is hardly ahead of the second
 MAX_COMPARED = 5_000  # starts of words that are compared with a text that has a slip
 FEWEST_LETTERS = 5  # of a word whose first half is looked up; fewer may be another word
 FEWEST_BESIDE = 3  # letters of a word that is looked up as it is
@@ -117,6 +119,7 @@ class Names(Artefact):
         starts: (R + 1,) int32 offsets of the items of each name.
         ranks: (E,) int32 of the items of each name, ascending.
         order: (N,) int32 item of each rank, best first.
+        widths: (N,) int32 names that complete a text, of the item of each rank.
         word_starts: of the names that complete a text.
     """
 
@@ -125,6 +128,7 @@ class Names(Artefact):
     starts: IntArray
     ranks: IntArray
     order: IntArray
+    widths: IntArray
     word_starts: WordStarts
     late: LateNames = LateNames()
 
@@ -154,6 +158,8 @@ class Names(Artefact):
         rank_of = np.empty_like(order)
         rank_of[order] = np.arange(len(order), dtype=np.int32)
         parts = [np.sort(rank_of[numbers]) for numbers in having.values()]
+        named = [part for part, name in zip(parts, having, strict=True) if texts[name]]
+        widths = np.bincount(np.concatenate([NO_ITEMS, *named]), minlength=len(order))
         strings = Strings.of(having)
         return cls(
             StringIndex.of(strings),
@@ -161,6 +167,7 @@ class Names(Artefact):
             np.cumsum([0, *map(len, parts)]).astype(np.int32),
             np.concatenate([NO_ITEMS, *parts]),
             order,
+            widths.astype(np.int32),
             WordStarts.of(Strings.of(name if texts[name] else "" for name in having)),
         )
 
@@ -191,13 +198,22 @@ class Names(Artefact):
         return items
 
     def having(self, names: Sequence[str]) -> IntArray:
-        """(H,) built items with all names, best first; without any name, all items."""
+        """(H,) built items with all names, best first; without any name, all items.
+
+        Of the best with several names those come first that have few others: of romantic comedies
+        what is a comedy and a romance before what is also a drama of war.
+        """
         lists = sorted((self.ranks_at(self.index.find(name)) for name in names), key=len)
         if not lists:
             return self.order
         common = lists[0]
         for ranks in lists[1:]:
             common = common[locate(ranks, common)[1]]
+        if len(lists) > 1:
+            head = common[:_MOST_MIXED]
+            purity = np.maximum(self.widths[head], 1) ** -0.5
+            worth = purity / np.log2(_EVEN + np.arange(len(head)))
+            common = np.concatenate([head[np.argsort(-worth, kind="stable")], common[len(head) :]])
         items: IntArray = self.order[common]
         return items
 
