@@ -67,7 +67,6 @@ def write_files(folder: Path, seed: int = 0, num_users: int = NUM_USERS) -> None
 
 
 def add_settings(folder: Path, lines: str) -> None:
-    """Add lines to the settings of a workspace."""
     with (folder / "serendip.toml").open("a") as stream:
         stream.write(lines)
 

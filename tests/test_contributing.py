@@ -1,5 +1,3 @@
-"""What CONTRIBUTING links to works as it is written: the code of the pages, run as it stands."""
-
 import ast
 import os
 import re

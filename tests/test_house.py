@@ -1,5 +1,3 @@
-"""The house: folders, layers, names, reachability, safety."""
-
 import ast
 import re
 from collections import defaultdict

@@ -1,5 +1,3 @@
-"""Every test and harness that the page of the promises names exists, and no promise is missing."""
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,7 +35,6 @@ PROMISES = list(promises())
 
 
 def files() -> dict[str, str]:
-    """Text of the files with tests, by their names without the ending."""
     paths = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "src/serendip/testing").glob("*.py")]
     return {path.stem: path.read_text(encoding="utf-8") for path in paths}
 

@@ -1,5 +1,3 @@
-"""The package does not grow: whoever adds, takes away elsewhere."""
-
 import importlib.util
 from pathlib import Path
 

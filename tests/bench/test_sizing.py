@@ -1,5 +1,3 @@
-"""Lines through what was measured."""
-
 import pytest
 
 from serendip_bench.scripts.sizing import (

@@ -1,5 +1,3 @@
-"""Sets of searches with held-out users, and the baselines' counts against plain loops."""
-
 import json
 from pathlib import Path
 

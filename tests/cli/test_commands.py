@@ -1,5 +1,3 @@
-"""The real commands, as processes, on real files."""
-
 import json
 import os
 import signal

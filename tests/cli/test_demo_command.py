@@ -1,5 +1,3 @@
-"""The demo on a small world: the page comes first, the report while it is served."""
-
 import json
 import os
 import signal

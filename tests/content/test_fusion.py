@@ -25,7 +25,6 @@ def some(count: int = 80, lacking: float = 0.3, seed: int = 0) -> dict[str, Moda
 
 
 def blocks(fusion: Fusion, encoded: dict[str, ModalityVectors]) -> dict[str, FloatArray]:
-    """What each modality adds before the rows are made unit."""
     return {name: block.encode(encoded[name]) for name, block in fusion.blocks.items()}
 
 

@@ -1,7 +1,3 @@
-"""What is saved comes back as it was, is mapped, and makes nothing but artefacts."""
-
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field

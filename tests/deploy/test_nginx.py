@@ -1,7 +1,3 @@
-"""``deploy/nginx.conf`` before a real service; skipped where nginx is not installed."""
-
-from __future__ import annotations
-
 import http.client
 import re
 import shutil

@@ -1,5 +1,3 @@
-"""A database on another machine behind a cable that is pulled: here another network namespace."""
-
 import json
 import os
 import subprocess

@@ -1,5 +1,3 @@
-"""The report on the quality of the engine in a real Chromium, reached from the page."""
-
 import subprocess
 import sys
 from collections.abc import Callable

@@ -1,5 +1,3 @@
-"""Items whose time has not come: nowhere before it, everywhere from then on, without a restart."""
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,5 +1,3 @@
-"""Answers from less: which rung answers, what it never shows, and what it says of itself."""
-
 import threading
 import time
 from collections.abc import Callable, Iterator

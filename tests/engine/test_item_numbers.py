@@ -1,5 +1,3 @@
-"""Engines over one workspace number its items alike, however often each reads the store."""
-
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import count

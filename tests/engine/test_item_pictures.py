@@ -1,5 +1,3 @@
-"""Pictures of items: files inside the workspace, addresses of allowed hosts, and nothing else."""
-
 from pathlib import Path
 
 import pytest

@@ -1,5 +1,3 @@
-"""What a user rejects is no reason and not shown to them again, from the next request on."""
-
 import time
 from collections.abc import Iterator
 from contextlib import closing

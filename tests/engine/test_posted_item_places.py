@@ -1,5 +1,3 @@
-"""New items are shown to those whose taste they are, until people chose, rejected or saw them."""
-
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path

@@ -78,7 +78,6 @@ def open_engine(folder: Path, tmp_path: Path):
 
 @pytest.fixture(scope="module")
 def reader(folder: Path) -> Iterator[Engine]:
-    """An engine over it, through which no test writes anything."""
     with closing(Engine.open(folder, lambda: NOW)) as opened:
         yield opened
 
@@ -120,7 +119,6 @@ def test_recommended_queries_fit_the_user_and_have_results(reader: Engine) -> No
 
 
 def by_feature(name: str) -> LogisticModel:
-    """A ranker that reads one feature alone."""
     return LogisticModel.prior(FEATURES, {name: 1.0})
 
 
@@ -146,7 +144,6 @@ def recommend(
     user: SuggestionUser | None = None,
     now: float = math.nan,
 ) -> list[Suggestion]:
-    """What is suggested from a state, to somebody of whom nothing is known."""
     config, user = engine.settings.queries, user or SuggestionUser()
     return QuerySuggester(state, config, request, user, now).recommend()
 

@@ -1,5 +1,3 @@
-"""A consumable item comes again after its learned time, a film never; both in served answers."""
-
 import csv
 from collections.abc import Iterator
 from contextlib import closing
@@ -65,7 +63,6 @@ def grocery(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def home(grocery: Path, day: float, user: str = "u0") -> list[str]:
-    """The home feed of a user some days after the beginning of the log."""
     with closing(Engine.open(grocery, clock=lambda: BEGIN + day * DAY)) as engine:
         return [item.item_id for item in engine.recommend(Request("home", user, k=60)).items]
 

@@ -1,5 +1,3 @@
-"""A request is one value on its whole way: a new parameter is named where it enters and is read."""
-
 import subprocess
 import sys
 from dataclasses import fields

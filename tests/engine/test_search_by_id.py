@@ -1,5 +1,3 @@
-"""An id that is typed as a search finds its item: codes of parts, numbers of articles."""
-
 from pathlib import Path
 
 import numpy as np

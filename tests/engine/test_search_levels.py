@@ -1,5 +1,3 @@
-"""What a search shows first, what it leaves out, and what its facets count."""
-
 import numpy as np
 import pytest
 from wire_client import WireClient

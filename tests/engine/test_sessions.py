@@ -1,5 +1,3 @@
-"""A session has the events that carry its id, wherever they are stored; else those of late."""
-
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace

@@ -1,5 +1,3 @@
-"""A service says that it is ready once its first search loads nothing more."""
-
 from contextlib import closing
 from pathlib import Path
 

@@ -1,5 +1,3 @@
-"""Classification metrics: exact small examples, and counting pairs as the oracle."""
-
 import numpy as np
 import pytest
 

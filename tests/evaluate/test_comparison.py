@@ -1,5 +1,3 @@
-"""The word of a comparison comes from the numbers alone."""
-
 import numpy as np
 import pytest
 from hypothesis import given

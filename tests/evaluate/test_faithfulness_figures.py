@@ -1,5 +1,3 @@
-"""Figures of the deletion test: medians and shares, over all reasons and by kind."""
-
 from serendip.evaluate.faithfulness import Deletion, KindFigures, summarise_deletions
 
 

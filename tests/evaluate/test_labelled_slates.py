@@ -1,5 +1,3 @@
-"""What a threshold does to lists, and which one is chosen."""
-
 from dataclasses import replace
 
 import numpy as np

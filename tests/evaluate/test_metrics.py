@@ -1,5 +1,3 @@
-"""Metrics: published vectors, an independent oracle, and what must hold for any list."""
-
 import numpy as np
 import pytest
 from hypothesis import given

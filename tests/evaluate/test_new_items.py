@@ -1,5 +1,3 @@
-"""Which items of a split are new, and what the log and the lists say of them."""
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,5 +1,3 @@
-"""Figures of a surface, against numbers worked out by hand."""
-
 from math import log2
 
 import numpy as np

@@ -1,5 +1,3 @@
-"""The doctor on a database whose file is damaged."""
-
 from pathlib import Path
 
 from stored_files import damage_index

@@ -1,5 +1,3 @@
-"""Machines that share a bucket: what one publishes the others serve; backups go there, too."""
-
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +46,6 @@ def first(trained_folder: Path, tmp_path: Path, url: str) -> Path:
 
 
 def add_storage(shop: Path, url: str) -> Workspace:
-    """Let the workspace of a machine lie in a storage."""
     add_settings(shop, f'\n[storage]\nurl = "{url}"\n')
     return Workspace.open(shop)
 
@@ -68,7 +65,6 @@ def republish(folder: Path) -> Version:
 
 
 def another_machine(first: Path, folder: Path) -> Path:
-    """A machine with the settings, the events, and nothing else."""
     return Path(shutil.copytree(first, folder, ignore=shutil.ignore_patterns("generations")))
 
 

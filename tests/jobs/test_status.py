@@ -1,5 +1,3 @@
-"""The state of a workspace: what is in force, what changed, whether a training runs."""
-
 import json
 from dataclasses import asdict
 from pathlib import Path

@@ -53,7 +53,6 @@ def completion(
 
 
 def error(status: int, code: str, *headers: tuple[str, str]) -> Reply:
-    """An error as servers of this kind word it."""
     document = {"error": {"message": f"told: {code}", "type": code, "code": code}}
     return Reply(json.dumps(document).encode(), status, headers)
 
@@ -85,7 +84,6 @@ def answer_often_right(
 
 
 def judged(body: Body, label: str = "good", **more: Any) -> str:
-    """A right answer to a question about a pair."""
     return json.dumps({"id": data_of(body)["id"], "label": label, "confidence": 0.5, **more})
 
 
@@ -102,7 +100,6 @@ class FaultServer:
 
 
 def client(address: str, **settings: Any) -> EndpointLlm:
-    """One of a model there."""
     values = {"provider": "endpoint", "base_url": address, "model": "m", **settings}
     return EndpointLlm(LlmConfig(**values))
 

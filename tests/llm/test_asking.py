@@ -1,5 +1,3 @@
-"""Runs: within their budget, through failures, and never paying twice."""
-
 import json
 import signal
 import subprocess

@@ -1,5 +1,3 @@
-"""The client against a real server that answers well, badly, late or not at all."""
-
 import json
 from collections.abc import Callable
 

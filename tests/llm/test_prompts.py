@@ -1,5 +1,3 @@
-"""Prompts quote what strangers wrote; answers are checked."""
-
 import json
 
 import pytest

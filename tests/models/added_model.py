@@ -13,7 +13,6 @@ PACKAGE = "my_package"
 
 
 def page_blocks(language: str) -> list[str]:
-    """Code of the page, without the indent of the list that it stands in."""
     found = re.findall(rf"^( *)```{language}\n(.*?)^\1```", PAGE, re.DOTALL | re.MULTILINE)
     return [textwrap.dedent(code) for _, code in found]
 

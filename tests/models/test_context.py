@@ -1,5 +1,3 @@
-"""Weights of the items of a query's context."""
-
 import numpy as np
 
 from serendip.data.query import History, Query

@@ -1,5 +1,3 @@
-"""Counts by context: exact small examples, and what is off where the data lack it."""
-
 from dataclasses import replace
 from pathlib import Path
 

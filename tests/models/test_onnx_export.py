@@ -1,5 +1,3 @@
-"""Networks leave training as ONNX graphs that give the same numbers for inputs of any length."""
-
 import os
 import subprocess
 import sys

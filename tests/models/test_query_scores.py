@@ -1,5 +1,3 @@
-"""Above the exact size an index proposes; its answers are nearly those of all scores."""
-
 import copy
 from collections.abc import Sequence
 from dataclasses import replace

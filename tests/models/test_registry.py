@@ -1,5 +1,3 @@
-"""Models declare themselves; the registry finds those of this package and of others."""
-
 from pathlib import Path
 
 import pytest

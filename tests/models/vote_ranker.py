@@ -35,5 +35,4 @@ class VoteRanker(Ranker):
 
 
 def order_by_votes(state: EngineState) -> EngineState:
-    """The state with a ranker of its own votes."""
     return replace(state, ranker=VoteRanker(state.feature_names))

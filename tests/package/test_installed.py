@@ -1,5 +1,3 @@
-"""The source distribution and the wheel are complete; the wheel alone serves, without torch."""
-
 import itertools
 import json
 import os

@@ -1,5 +1,3 @@
-"""A process beside this one: it gives way, it stops, and it ends with its parent."""
-
 import os
 import signal
 import subprocess

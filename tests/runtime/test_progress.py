@@ -1,5 +1,3 @@
-"""Progress that people see, with a clock that the tests move."""
-
 import pickle
 
 import pytest

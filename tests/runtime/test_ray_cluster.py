@@ -1,7 +1,3 @@
-"""The executor on Ray, on two real nodes: its contract, deaths of processes, the same bytes."""
-
-from __future__ import annotations
-
 import os
 import signal
 import time

@@ -1,5 +1,3 @@
-"""Folders of intermediate files go with their process, at the latest with the next job."""
-
 import fcntl
 import os
 import subprocess

@@ -1,5 +1,3 @@
-"""Machines that share a storage: a bucket of a real server, and a mounted folder."""
-
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator

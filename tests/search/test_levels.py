@@ -1,5 +1,3 @@
-"""Levels of a search: what matches more of a text comes first; what a text names and asks for."""
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,5 +1,3 @@
-"""Other ways to ask: what is looked at, what is offered, and that nothing else changes."""
-
 from dataclasses import replace
 from pathlib import Path
 

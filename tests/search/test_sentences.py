@@ -1,7 +1,3 @@
-"""Sentences are searched by what they ask for, titles and names of items as they are."""
-
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,5 +1,3 @@
-"""Which items are variants of one another, and which have no title."""
-
 import numpy as np
 import pytest
 

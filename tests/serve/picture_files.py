@@ -1,7 +1,5 @@
 """Small picture files, as bytes."""
 
-from __future__ import annotations
-
 import struct
 import zlib
 

@@ -1,7 +1,5 @@
 """Services in processes of their own, and which of them answers a connection."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -123,7 +121,6 @@ def read_ready_port(process: subprocess.Popen[str]) -> int:
 
 
 def children(pid: int) -> list[int]:
-    """Processes that a process started and that still run."""
     names = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(name) for name in names]
 
@@ -176,7 +173,6 @@ def is_free(port: int) -> bool:
 
 
 def find_worker(workers: Iterable[int], connection: HTTPConnection) -> int:
-    """The process that holds the other end of a connection."""
     name = _server_socket(connection)
     return next(pid for pid in workers if _holds(pid, name))
 

@@ -1,7 +1,3 @@
-"""Who may call which route, what a key is worth over time, and what is signed."""
-
-from __future__ import annotations
-
 import os
 import time
 from collections import Counter
@@ -376,7 +372,6 @@ def test_a_session_needs_the_secret_file_and_not_the_database_alone(tmp_path: Pa
 
 
 def rings_of(path: Path, count: int = 2) -> list[Access]:
-    """Those of several workers of one service, that read the keys at once."""
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(lambda _: access_to(Source(), path), range(count)))
 

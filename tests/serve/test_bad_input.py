@@ -1,7 +1,3 @@
-"""What must not come in, and the words it is refused with."""
-
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,3 @@
-"""A category page: filters and no text list all items that pass, over HTTP and in Python."""
-
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Iterator

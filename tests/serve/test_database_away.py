@@ -1,7 +1,3 @@
-"""A service whose database goes away and comes back, or is on a disk that takes no writes."""
-
-from __future__ import annotations
-
 import socket
 import time
 from collections.abc import Iterator

@@ -1,7 +1,3 @@
-"""Swapping the engine under running requests, and following the published generation."""
-
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import Callable
@@ -41,13 +37,11 @@ def test_a_request_keeps_its_engine_and_the_old_one_closes_after_it():
 
 
 def write(pool: EngineGate, *calls: Callable[[TinyEngine], object]) -> None:
-    """Acknowledged writes through the current engine."""
     for call in calls:
         asyncio.run(pool.write(call))  # type: ignore[arg-type]
 
 
 def read_items(pool: EngineGate, *item_ids: str) -> list[Item | None]:
-    """What a request answers about items."""
     return asyncio.run(pool.read(lambda engine: [engine.item(item_id) for item_id in item_ids]))
 
 

@@ -1,7 +1,3 @@
-"""Which requests wait, which are refused, and what is computed when."""
-
-from __future__ import annotations
-
 import asyncio
 import random
 import threading
@@ -52,7 +48,6 @@ EVENT = {"user_id": "waits", "item_id": "i1", "action": "like"}
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """The database of a workspace, locked by another writer."""
     with closing(open_database(folder / "serendip.db")) as other, other.write():
         yield
 
@@ -466,7 +461,6 @@ class Writer(EngineGate):
 
 @pytest.fixture
 def writer(monkeypatch: pytest.MonkeyPatch) -> Writer:
-    """A gate of which a transaction has ten events."""
     monkeypatch.setattr(gate, "MAX_EVENTS_AT_ONCE", 10)
     return Writer()
 
@@ -555,7 +549,6 @@ class Room:
 
     @property
     def refused_inside(self) -> int:
-        """How many were accepted first and refused later."""
         done = [visit.result for visit in self.visits if visit.result.done()]
         return sum(isinstance(result.exception(), OverloadError) for result in done)
 

@@ -1,7 +1,3 @@
-"""The real command on a real generation: start-up, acknowledged events, what is not imported."""
-
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,3 @@
-"""Filters, facets, order and surfaces of a request, over HTTP and in Python: real engine."""
-
-from __future__ import annotations
-
 import gc
 import re
 import shutil

@@ -1,7 +1,3 @@
-"""The real server in a process of its own: start, drain, exit, hosts, proxies, keys."""
-
-from __future__ import annotations
-
 import errno
 import http.client
 import json

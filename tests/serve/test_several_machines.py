@@ -1,7 +1,3 @@
-"""Services on several machines: nothing is shared but a database on a server and a bucket."""
-
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing

@@ -1,7 +1,3 @@
-"""What somebody without a key may cost, write and see, and whom a service is open to."""
-
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Iterator
@@ -32,7 +28,6 @@ def service(tmp_path: Path) -> Iterator[KeyedService]:
 
 
 def visit(service: KeyedService) -> tuple[str, dict[str, str]]:
-    """A new visitor, and the header of their browser."""
     cookies = service.visit()
     return cookies["serendip_visitor"].partition(".")[0], as_cookie(cookies)
 

@@ -12,8 +12,6 @@ If the switch is a file, its content says why the engine cannot be opened. With 
 worker ends with it at once.
 """
 
-from __future__ import annotations
-
 import argparse
 import ctypes
 import sys

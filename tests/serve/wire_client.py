@@ -1,7 +1,5 @@
 """An HTTP client for the whole application, middleware included, without a socket."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterable
 from contextlib import closing
@@ -100,7 +98,6 @@ class KeyedService(WireClient):
         return self.visit() | dict(response.cookies)
 
     def visit(self) -> dict[str, str]:
-        """The cookies of a new visitor of the page."""
         return dict(self.get("/").cookies)
 
     def close(self) -> None:
@@ -108,16 +105,13 @@ class KeyedService(WireClient):
 
 
 def bearer(issued: IssuedKey | str) -> dict[str, str]:
-    """The header that shows a key."""
     text = issued if isinstance(issued, str) else issued.text
     return {"authorization": f"Bearer {text}"}
 
 
 def as_cookie(cookies: dict[str, str]) -> dict[str, str]:
-    """The header of a browser with cookies."""
     return {"cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}
 
 
 def visitor_of(response: httpx.Response) -> str:
-    """The visitor whom a page was made for."""
     return response.text.partition('data-user="')[2].partition('"')[0]

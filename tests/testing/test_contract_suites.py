@@ -1,5 +1,3 @@
-"""The suites find faults: each wrong model, encoder or metric fails the test that is named here."""
-
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,3 @@
-"""Relevant and irrelevant gold pairs, and their split: test pairs share nothing with training."""
-
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +23,6 @@ PARTS: tuple[Part, ...] = ("dev", "test")
 
 
 def open_gold(source: GoldSource) -> Gold:
-    """Labels with hashed texts."""
     texts = source.texts.encode(open_encoder(TextEncoderConfig(name="hashing")).encode)
     return Gold.of(*texts, source.draw_pairs(*texts))
 

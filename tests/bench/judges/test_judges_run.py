@@ -1,5 +1,3 @@
-"""The benchmark end to end on synthetic gold labels: rows, their order and their metrics."""
-
 import json
 from pathlib import Path
 

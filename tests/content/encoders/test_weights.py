@@ -11,7 +11,6 @@ WEIGHTS_SHA256 = "0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37
 
 
 def locked(package: str = PACKAGE) -> LockedWeights:
-    """The only entry of a package."""
     (entry,) = (one for one in read_lock().weights if one.package == package)
     return entry
 

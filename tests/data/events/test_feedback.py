@@ -1,5 +1,3 @@
-"""Which events are interest, likes or negative, and what stands of what a user said."""
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -27,7 +25,6 @@ def stands(*rows: tuple[str, str] | tuple[str, str, float]) -> UserPast:
 
 
 def items(past: UserPast) -> tuple[str, str]:
-    """Chosen items in order of time, and rejected ones."""
     chosen, rejected = past.history.item_nums, past.rejected.item_nums
     return "".join(ITEMS.ids_of(chosen)), "".join(ITEMS.ids_of(rejected))
 

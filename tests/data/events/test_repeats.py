@@ -1,5 +1,3 @@
-"""When an item that a user chose may come again is learned from the log, or set."""
-
 import math
 from dataclasses import replace
 

@@ -1,5 +1,3 @@
-"""One attribute of all items: exact small columns, and an oracle that looks at every item."""
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st

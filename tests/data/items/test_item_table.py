@@ -1,5 +1,3 @@
-"""The catalogue in columns: the items that were put in, also from a file and after posting."""
-
 from pathlib import Path
 
 import numpy as np

@@ -1,5 +1,3 @@
-"""How often items were shown and rejected, and which of them are new."""
-
 from dataclasses import replace
 
 import numpy as np

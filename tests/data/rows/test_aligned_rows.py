@@ -1,5 +1,3 @@
-"""Aligned rows are the projected content, although only its lengths are stored."""
-
 import numpy as np
 import pytest
 

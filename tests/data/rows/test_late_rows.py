@@ -1,5 +1,3 @@
-"""Rows with late ones behave as a copied array would, in every copy."""
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,7 +1,5 @@
 """Files of a database in trouble: damaged, on a full disk, on a read-only one."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess
@@ -66,5 +64,4 @@ def fill(folder: Path) -> Path:
 
 
 def remount(folder: Path, how: str) -> None:
-    """Let a file system take writes, or not."""
     subprocess.run(["mount", "-o", f"remount,{how}", os.fspath(folder)], check=True)

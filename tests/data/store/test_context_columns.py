@@ -1,7 +1,3 @@
-"""Country and device of events, and attributes of users, through every way that the store moves."""
-
-from __future__ import annotations
-
 from contextlib import closing
 
 import numpy as np

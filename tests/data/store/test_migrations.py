@@ -1,7 +1,3 @@
-"""What a later version of this code does with the database of this one."""
-
-from __future__ import annotations
-
 import shutil
 from contextlib import closing
 from pathlib import Path

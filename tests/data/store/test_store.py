@@ -68,7 +68,6 @@ def test_orders_of_texts_are_those_of_their_bytes(store):
 
 
 def deleted(store: Store) -> set[str]:
-    """Ids of the items that are deleted."""
     return set(store.item_changes(0).deleted)
 
 
@@ -389,7 +388,6 @@ def test_others_write_while_the_files_of_an_import_are_read(place, store):
 
 @contextmanager
 def writing(place):
-    """A transaction of somebody else that has the write lock."""
     with closing(place.database()) as other, other.write() as connection:
         yield connection
 

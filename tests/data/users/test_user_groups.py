@@ -1,5 +1,3 @@
-"""Groups of users by their attributes: which attributes make groups, and who is in which."""
-
 import numpy as np
 
 from serendip.data.users.groups import MOST_ATTRIBUTES, MOST_GROUPS, group_users, groups_of

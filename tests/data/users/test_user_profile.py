@@ -1,5 +1,3 @@
-"""Activity and preferences of users: small exact examples."""
-
 import numpy as np
 import pytest
 from hypothesis import given

@@ -1,5 +1,3 @@
-"""Erasure takes effect in every worker at once, and leaves no byte after the next training."""
-
 import io
 import shutil
 import threading
@@ -63,12 +61,10 @@ def settle() -> None:
 
 
 def remover_of(folder: Path) -> RecurringWork:
-    """What removes bytes beside a service."""
     return RecurringWork(remove_remains, str(folder), PAUSE_S, REST)
 
 
 def searched(engine: Engine) -> tuple[str, ...]:
-    """What may be suggested to the person again."""
     return tuple(engine._suggestion_user(engine.state, PERSON).searched.values())
 
 
@@ -112,7 +108,6 @@ def haunted_once(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def haunted(haunted_once: Path, tmp_path: Path, move_database: Callable[[Path], Path]) -> Path:
-    """A copy of it that a test may change."""
     return move_database(Path(shutil.copytree(haunted_once, tmp_path / "haunted")))
 
 

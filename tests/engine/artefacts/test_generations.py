@@ -80,7 +80,6 @@ def test_only_the_newest_generations_are_kept(tmp_path: Path) -> None:
 
 
 def damage(generations: Path, name: str, file: str = "sub/data.txt") -> None:
-    """Alter a byte of a file of a generation."""
     path = generations / name / file
     path.write_bytes(b"?" + path.read_bytes()[1:])
 
@@ -111,7 +110,6 @@ def test_open_earlier_never_opens_one_that_was_rolled_back_from(tmp_path: Path) 
 
 
 def break_pointer(generations: Path) -> None:
-    """Make the pointer unreadable."""
     (generations / "CURRENT").write_bytes(b"\xff")
 
 

@@ -1,5 +1,3 @@
-"""Settings of file and environment: which one counts, what an error names, what is masked."""
-
 from pathlib import Path
 
 import pytest

@@ -1,5 +1,3 @@
-"""Which attributes of items are for people to see."""
-
 import pytest
 
 from serendip.engine.config.settings import Settings

@@ -1,5 +1,3 @@
-"""``[serve]``: hosts and networks that can be no mistake."""
-
 import pytest
 
 from serendip.config import validate

@@ -1,5 +1,3 @@
-"""An item that is absent is told the stage that removed it, or its score against the last shown."""
-
 import re
 
 import numpy as np

@@ -1,5 +1,3 @@
-"""What an item's value loses without one item of the history, against asking without that item."""
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,5 +1,3 @@
-"""Particles follow the ending of the word before them, and languages are chosen by weight."""
-
 import re
 import time
 from gettext import translation

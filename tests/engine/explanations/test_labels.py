@@ -1,5 +1,3 @@
-"""Labels for people: whatever an answer names has one, declared where it is made."""
-
 from pathlib import Path
 
 import pytest

@@ -1,5 +1,3 @@
-"""The strongest ground is told; a kind counts less the more often the list has told it."""
-
 from collections import Counter
 
 from hypothesis import given
@@ -15,7 +13,6 @@ from serendip.engine.explanations.reason_choice import (
 
 
 def ground(kind: str, strength: float, row: int = 0) -> Ground:
-    """Of another item of the user for each row."""
     return Ground(row, kind, strength, strength, kind, rests_on=(row,))
 
 

@@ -1,5 +1,3 @@
-"""Reasons of a list are the same, however it is divided into pages."""
-
 from dataclasses import replace
 
 import pytest

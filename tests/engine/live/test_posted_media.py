@@ -1,5 +1,3 @@
-"""A posted item gets its picture and sound without a training, as a training would have given."""
-
 import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -33,7 +31,6 @@ def encode(folder: Path) -> int:
 
 
 def forget_vectors(folder: Path) -> None:
-    """Make all files such that nobody has encoded them yet."""
     for path in (folder / "cache").glob("*.sqlite"):
         path.unlink()
 

@@ -1,5 +1,3 @@
-"""Sources for which there is no time left: left out and named, but never all of them."""
-
 import time
 
 from serendip.engine.engine import Engine

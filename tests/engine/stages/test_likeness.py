@@ -1,5 +1,3 @@
-"""Similar items are like the item, whoever asks; what is chosen next orders those that are."""
-
 from dataclasses import replace
 
 import numpy as np

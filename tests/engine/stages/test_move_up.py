@@ -1,5 +1,3 @@
-"""What the relevance filter takes out of the first positions is replaced by the surest items."""
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,5 +1,3 @@
-"""What is alike to a rejected item has less value to the user who rejected it, on every surface."""
-
 import time
 from collections.abc import Iterator
 from contextlib import closing

@@ -1,5 +1,3 @@
-"""What candidates are worth where no ranker may order them."""
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,5 +1,3 @@
-"""How a list is put together: exact small lists, then what must hold for any candidates."""
-
 from dataclasses import replace
 
 import numpy as np
@@ -49,7 +47,6 @@ def build_slate(ranked: Ranked, config: SurfaceConfig, max_items: int | None = N
 
 
 def decided(slate: Slate, rule: str) -> list[int]:
-    """Positions that a rule decided; none where the surface does not have it."""
     return list(slate.positions.get(rule, []))
 
 

@@ -1,5 +1,3 @@
-"""Every surface over a real generation: built-in ones as before, new ones without code."""
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path

@@ -1,5 +1,3 @@
-"""``[surfaces.<name>]``: what a table inherits, what it may say, and what is refused."""
-
 import math
 
 import numpy as np

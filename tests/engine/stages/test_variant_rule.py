@@ -1,5 +1,3 @@
-"""Diversity by an attribute: of the variants of a product one is shown."""
-
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path

@@ -1,5 +1,3 @@
-"""The page: every number, nothing from elsewhere, no name that becomes markup."""
-
 import json
 import re
 from html.parser import HTMLParser

@@ -1,7 +1,3 @@
-"""Backups of a workspace that is written to, and what a restore refuses."""
-
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -37,13 +33,11 @@ def save(shop: Path, target: Path) -> None:
 
 
 def scratch_of(folder: Path) -> list[Path]:
-    """What jobs have left in a workspace."""
     return [*folder.glob("training/serendip-*"), *folder.glob("serendip-*")]
 
 
 @pytest.fixture
 def saved(fresh: Path, tmp_path: Path) -> Path:
-    """A backup of a shop that was never trained."""
     save(fresh, tmp_path / "saved")
     return tmp_path / "saved"
 

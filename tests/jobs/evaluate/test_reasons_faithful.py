@@ -1,5 +1,3 @@
-"""Without what its reason names an item falls; weak or random evidence does not pass the test."""
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 

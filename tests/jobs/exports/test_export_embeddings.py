@@ -1,5 +1,3 @@
-"""Vectors of items, users and queries in files: what they mean, and what is refused."""
-
 import json
 import shutil
 import time

@@ -1,5 +1,3 @@
-"""Answers for all users in one file: digests, bought places, what is refused."""
-
 import json
 from collections import Counter
 from pathlib import Path

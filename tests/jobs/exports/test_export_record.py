@@ -1,5 +1,3 @@
-"""Files with ids of users: receipts name those that were begun before an erasure."""
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -1,5 +1,3 @@
-"""Agreement of labels of the same pairs, the gate that requires it, and files of labels."""
-
 import csv
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,3 @@
-"""Files of lists: requests in words, and what the relevance model reads of their users."""
-
 from dataclasses import replace
 from pathlib import Path
 

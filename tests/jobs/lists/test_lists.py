@@ -1,5 +1,3 @@
-"""What people see: what is asked, what is right, and what a training may not make worse."""
-
 from dataclasses import replace
 from pathlib import Path
 

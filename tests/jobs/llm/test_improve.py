@@ -1,5 +1,3 @@
-"""The whole chain of an LLM on a small shop: right labels are served, coin flips change nothing."""
-
 import csv
 import shutil
 from collections.abc import Callable

@@ -1,5 +1,3 @@
-"""Queries that an LLM wrote: within a budget, verified, gated, suggested, taken back."""
-
 import json
 import re
 from dataclasses import replace

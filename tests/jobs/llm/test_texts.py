@@ -1,5 +1,3 @@
-"""Written texts over the commands: written, gated, used by the next training, taken back."""
-
 import csv
 from collections.abc import Sequence
 from pathlib import Path

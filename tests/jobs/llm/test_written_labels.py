@@ -1,5 +1,3 @@
-"""Labels by an LLM, through the commands: estimate, run, resume, ledger, and the gate."""
-
 import csv
 import hashlib
 import json

@@ -1,5 +1,3 @@
-"""From labels to a served relevance filter: through the commands, on a small shop."""
-
 import csv
 import re
 import shutil
@@ -118,7 +116,6 @@ def read_version(folder: Path) -> Version:
 
 
 def read_filters(generation: Version) -> dict[str, Decision]:
-    """Surface -> decision of a generation."""
     found = read_table(generation.manifest[DECISIONS])
     return {one.name.removeprefix(NAME): one for one in found if one.name.startswith(NAME)}
 

@@ -1,5 +1,3 @@
-"""Suggestions by rules, and what they are learned from."""
-
 import json
 from contextlib import closing
 from pathlib import Path

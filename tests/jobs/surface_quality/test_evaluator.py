@@ -1,5 +1,3 @@
-"""Every configured surface of a trained engine is measured, or the report says why not."""
-
 from pathlib import Path
 
 import numpy as np

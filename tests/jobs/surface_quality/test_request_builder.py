@@ -1,5 +1,3 @@
-"""The requests of every surface, and what is relevant to them, in a log that fits on a page."""
-
 from collections.abc import Sequence
 from dataclasses import replace
 

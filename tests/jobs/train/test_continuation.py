@@ -1,5 +1,3 @@
-"""A training continues from the generation in force where that is sound, else from nothing."""
-
 from dataclasses import replace
 from pathlib import Path
 

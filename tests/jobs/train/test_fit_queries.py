@@ -1,5 +1,3 @@
-"""Training reads words and attributes of items, and what is posted later is read the same way."""
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,5 +1,3 @@
-"""What has not changed is linked from the generation in force, and the rest is built."""
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -38,7 +36,6 @@ def reasons(shop: Path, only: str = "") -> dict[str, str]:
 
 
 def built_by(generation: Version) -> list[str]:
-    """Parts that a training built."""
     return [name for name, part in generation.manifest["parts"].items() if "linked" not in part]
 
 
@@ -172,7 +169,6 @@ class FailoverProgress(SilentProgress):
 
 @pytest.fixture
 def on_server(postgres_server: PostgresServer, tmp_path: Path) -> Path:
-    """A shop whose database is on a server; nothing is trained."""
     folder = import_shop(tmp_path / "shop", num_users=NUM_USERS)
     return move_to_server(folder, postgres_server.empty_url())
 

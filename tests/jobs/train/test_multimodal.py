@@ -1,5 +1,3 @@
-"""A workspace whose items have pictures and sounds: trained, published, served."""
-
 import json
 import subprocess
 import sys

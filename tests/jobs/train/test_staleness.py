@@ -1,5 +1,3 @@
-"""When a generation is stale: each rule, and what never makes it so."""
-
 import os
 from collections.abc import Sequence
 from datetime import datetime

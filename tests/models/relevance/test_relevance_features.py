@@ -1,5 +1,3 @@
-"""Query-item features: exact small examples, and the same for one pair and for many."""
-
 import numpy as np
 import pytest
 

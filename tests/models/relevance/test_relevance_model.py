@@ -1,5 +1,3 @@
-"""The served relevance model: predictions are per pair, and survive saving and opening."""
-
 from dataclasses import replace
 from pathlib import Path
 

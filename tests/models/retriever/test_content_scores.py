@@ -40,7 +40,6 @@ def trained() -> Retriever:
 
 
 def weights(context: float, words: float) -> np.ndarray:
-    """The same two weights for every task."""
     return np.tile(np.array([context, words], np.float32), (3, 1))
 
 

@@ -1,5 +1,3 @@
-"""A part of the vectors that answers every task, and one that helps to answer search."""
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,5 +1,3 @@
-"""The table of words and attributes that items and queries share."""
-
 from dataclasses import replace
 from pathlib import Path
 

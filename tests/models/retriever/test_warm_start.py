@@ -1,5 +1,3 @@
-"""A training that continues from one on fewer events and items."""
-
 from dataclasses import replace
 from typing import Any
 

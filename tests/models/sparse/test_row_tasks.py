@@ -1,5 +1,3 @@
-"""Rows of sparse matrices: the same bits in one process and in tasks, however the tasks end."""
-
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

@@ -1,5 +1,3 @@
-"""Series: what the titles of several items begin with."""
-
 from serendip.search.phrases import ENGLISH
 from serendip.search.suggestions.series import find_series
 

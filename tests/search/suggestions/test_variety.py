@@ -1,5 +1,3 @@
-"""A varied list: shares of the kinds, words that repeat, the same order for any length."""
-
 from collections import Counter
 from itertools import islice
 

@@ -1,7 +1,3 @@
-"""Every route of the API over a small engine: what it answers when all is well."""
-
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,3 @@
-"""``/openapi.json`` declares what the service answers: every route, against real answers."""
-
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,3 @@
-"""The page as HTML: what it shows, that it escapes, that it works without any script."""
-
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import replace

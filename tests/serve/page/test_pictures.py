@@ -1,7 +1,3 @@
-"""Cards with the item's own picture or a cover, and the policy of the page."""
-
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

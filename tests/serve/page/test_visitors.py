@@ -1,7 +1,3 @@
-"""The page of a service with keys: a visitor sees themselves, a key with the scope sees others."""
-
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Iterator

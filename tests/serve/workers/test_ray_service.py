@@ -1,7 +1,3 @@
-"""`serendip serve --engine ray`, as a process; only where the extra ``ray-serve`` is installed."""
-
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -56,7 +52,6 @@ def ray_service(shop: Path, port: int, *options: str) -> Iterator[subprocess.Pop
 
 
 def call(port: int, method: str, path: str, body: object = None) -> tuple[int, Any]:
-    """Status and answer on a connection of its own."""
     with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         return Client(connection).ask(method, path, body)
 

@@ -1,7 +1,3 @@
-"""Two workers over a real workspace: what one acknowledged is in the next answer of the other."""
-
-from __future__ import annotations
-
 import os
 import random
 import signal
@@ -40,12 +36,10 @@ class Pair:
 
     @contextmanager
     def workers(self) -> Iterator[list[Worker]]:
-        """A connection to each worker."""
         with connection_each(self.process.pid, self.port) as each:
             yield [Worker(connection) for connection in each.values()]
 
     def connect(self) -> Worker:
-        """A connection to either worker."""
         return Worker(HTTPConnection("127.0.0.1", self.port, timeout=30))
 
     def end(self) -> int:

@@ -1,7 +1,3 @@
-"""What becomes of the database's file: missing, deleted, replaced, full, read-only, locked."""
-
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

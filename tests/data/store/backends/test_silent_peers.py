@@ -1,7 +1,3 @@
-"""A machine or a process that falls silent is given up, and nothing of it is acknowledged."""
-
-from __future__ import annotations
-
 import os
 import signal
 import socket
@@ -54,7 +50,6 @@ def url(postgres_server: PostgresServer) -> str:
 
 
 def show(database: Database, *names: str) -> list[str]:
-    """Settings of the session that a read has."""
     with database.read() as connection:
         return [connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in names]
 

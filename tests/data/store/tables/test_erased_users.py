@@ -1,7 +1,3 @@
-"""Who was erased stays erased: late events, files, compactions and imports under way."""
-
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -238,7 +234,6 @@ def canary(number: int) -> str:
 
 
 def found(folder: Path, numbers: Sequence[int]) -> list[int]:
-    """Those whose names are in the file of the database or its write-ahead log."""
     content = b"".join(path.read_bytes() for path in sorted(folder.glob("s.db*")))
     return [number for number in numbers if canary(number).encode() in content]
 

@@ -1,5 +1,3 @@
-"""What the ranker learns of baskets, and when."""
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -1,5 +1,3 @@
-"""The parts of the context that a ranker reads are chosen on the newest requests."""
-
 from dataclasses import replace
 
 import numpy as np

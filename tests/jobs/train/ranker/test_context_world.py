@@ -1,5 +1,3 @@
-"""A made world where the country of a request decides: the engine finds it."""
-
 import csv
 from dataclasses import replace
 from pathlib import Path

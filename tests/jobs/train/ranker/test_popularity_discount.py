@@ -1,5 +1,3 @@
-"""What the newest requests say of the popularity that an order can do without."""
-
 import numpy as np
 import pytest
 

@@ -76,7 +76,6 @@ EVENTS = [
 
 
 def build_rows(labelled, surface, state, settings, first_group, rng):
-    """The rows of a batch of requests, as a training makes them."""
     found = label_candidates(labelled, surface, state, settings, first_group)
     return found.sample(labelled, rng)
 
@@ -102,7 +101,6 @@ def ids(split: Split, numbers: np.ndarray) -> list[str]:
 
 
 def label(split: Split, settings: Settings, repeats: Repeats = Repeats()):  # noqa: B008
-    """The logged requests, whose texts all have the same vector."""
     return label_logged_requests(split, settings, repeats, lambda texts: np.ones((len(texts), 3)))
 
 

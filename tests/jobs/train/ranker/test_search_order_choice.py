@@ -1,5 +1,3 @@
-"""The rule that says whether the ranker orders search, on made rows."""
-
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -185,7 +183,6 @@ def test_without_time_nothing_is_compared(settings: Settings):
 
 
 def never_ready(settings: Settings) -> Settings:
-    """Rankers that train for as long as they may."""
     endless = {"epochs": 10_000, "patience": 10_000}
     return settings.model_copy(update={"ranker": settings.ranker.model_copy(update=endless)})
 
