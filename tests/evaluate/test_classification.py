@@ -1,25 +1,7 @@
 import numpy as np
 import pytest
 
-from serendip.evaluate.classification import (
-    BinaryPredictions,
-    calibration_error,
-    calibration_floor,
-)
-
-
-def build_predictions(
-    labels: str, scores: list[float], threshold: float, groups: list[int] | None = None
-) -> BinaryPredictions:
-    """Predictions for labels "i" (irrelevant) and "r" (relevant)."""
-    values = np.array(scores, np.float32)
-    is_irrelevant = np.array([letter == "i" for letter in labels])
-    numbers = np.arange(len(labels)) if groups is None else np.array(groups)
-    return BinaryPredictions(is_irrelevant, values, values >= threshold, numbers.astype(np.int32))
-
-
-def test_labels_of_one_kind_have_no_curve() -> None:
-    assert build_predictions("rrr", [1, 2, 3], threshold=2).values()["auroc"] == 0
+from serendip.evaluate.classification import BinaryPredictions, calibration_error, calibration_floor
 
 
 def test_values_are_those_of_counting_pairs_one_by_one() -> None:

@@ -109,7 +109,7 @@ def test_a_filter_is_measured_on_half_of_the_slates(products: Path) -> None:
         assert low <= student[name] <= high
 
 
-def test_too_few_gold_labels_are_refused(tmp_path: Path) -> None:
+def test_too_few_gold_labels_and_wrong_options_are_refused(tmp_path: Path, products: Path) -> None:
     write_products(tmp_path / "one", queries=1)
     with pytest.raises(DataError, match="can be trained on"):
         run_bench(tmp_path / "one")
@@ -118,8 +118,6 @@ def test_too_few_gold_labels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="1 kinds of labels"):
         run_bench(tmp_path / "good")
 
-
-def test_wrong_input_is_refused(products: Path) -> None:
     with pytest.raises(ConfigError, match="the judge 'oracle' is unknown"):
         select_judges("rules,oracle")
     assert [judge.name for judge in select_judges("student, rules")] == ["rules", "student"]

@@ -108,16 +108,6 @@ def test_everything_acknowledged_before_is_in_a_backup_under_load(
     assert scratch_of(fresh) == []
 
 
-def test_a_target_that_is_not_empty_is_left_alone(fresh: Path, tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "file").write_text("mine")
-    with pytest.raises(ConfigError, match="is not empty"):
-        save(fresh, tmp_path / "mine")
-    with pytest.raises(ConfigError, match="can be used"):
-        back_up(Workspace.open(fresh), "nonsense://x")
-    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["file"]
-
-
 def test_a_workspace_is_never_overwritten(saved: Path, fresh: Path, tmp_path: Path) -> None:
     for place in (fresh, fresh / "serendip.toml"):
         with pytest.raises(ConfigError, match="is not empty"):
@@ -457,18 +447,6 @@ def test_keys_that_were_revoked_since_stay_revoked(fresh: Path, tmp_path: Path) 
     with closing(ApiKeys.open(tmp_path / "r3" / "serendip.db")) as keys:
         assert len(keys.read().secret) == len(secret)
         assert keys.read().secret != secret
-
-
-def test_an_erased_item_that_the_backup_did_not_have_yet_stays_out(
-    fresh: Path, saved: Path, tmp_path: Path
-) -> None:
-    with closing(Workspace.open(fresh).open_store()) as store:
-        store.import_all([Item("new", "A canary")], [])
-        store.erase_item("new")
-    assert restore(str(saved), tmp_path / "restored", fresh).erased_items == 0
-    with closing(Store.open(tmp_path / "restored" / "serendip.db")) as store:
-        store.import_all([Item("new", "A canary")], [])
-        assert store.item("new") is None
 
 
 def test_no_password_is_kept(fresh: Path) -> None:

@@ -15,7 +15,7 @@ from serendip.data.users.profile import ACTIVITY, PARTS
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import Batch
-from serendip.errors import ConfigError, DataError
+from serendip.errors import DataError
 from serendip.jobs.exports import embeddings
 from serendip.jobs.exports.embeddings import Kind, embed
 from serendip.jobs.train.space import SPACE_FOLDER
@@ -176,8 +176,3 @@ def test_rows_of_many_tasks_are_those_of_one(
     monkeypatch.setattr(embeddings, "ROWS_PER_TASK", 14)
     assert embed(shop, kind, out, TrainOptions(), file, 1.7e9) == expected
     assert pq.read_table(out).equals(vectors)
-
-
-def test_a_place_that_cannot_be_written_is_refused(shop: Path) -> None:
-    with pytest.raises(ConfigError, match="it is a folder"):
-        embed(shop, "items", shop, TrainOptions())

@@ -83,7 +83,7 @@ def test_an_llm_writes_within_a_budget_and_what_finds_its_item_is_suggested(shop
     assert suggested(shop) == 0
 
 
-def test_what_says_no_more_than_the_title_or_too_much_is_dropped() -> None:
+def test_what_says_no_more_than_the_title_or_has_odd_signs_is_dropped() -> None:
     films = Catalogue([Item("a", "The Red Shoes")])
     texts = ["red shoe", "ballet\u202e tragedy", "x" * 70, "!!!"]
     answer = WrittenQueries(id="x", queries=texts)
@@ -91,8 +91,6 @@ def test_what_says_no_more_than_the_title_or_too_much_is_dropped() -> None:
     assert found == {"ballet tragedy": 0}
     assert dropped == {"only the title": 1, "empty or long": 2}
 
-
-def test_an_address_or_odd_signs_never_become_a_suggestion() -> None:
     films = Catalogue([Item("a", "The Red Shoes")])
     texts = ["ballet at www.evil.example", "ballet https://evil.example", "ballet on evil.com"]
     texts += ["mail me@evil.example", "call 555-010-9999", "<b>ballet</b>", "ballet {title}"]
@@ -113,10 +111,7 @@ def held_out(*requests: LoggedRequest) -> dict[str, dict[int, float]]:
     return {text: dict(gains) for text, gains in found.items()}
 
 
-def test_what_was_typed_before_the_cut_tests_nothing() -> None:
+def test_held_out_is_what_was_typed_whole_and_never_before_the_cut() -> None:
     assert held_out(request("Heist", 9.0)) == {"heist": {0: 1.0}}
     assert held_out(request("Heist", 9.0), request("heist", 1.0)) == {}
-
-
-def test_letters_after_which_a_suggestion_was_taken_are_no_query() -> None:
     assert held_out(request("sta", 9.0, SUGGESTED)) == {}

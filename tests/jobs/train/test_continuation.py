@@ -121,13 +121,11 @@ def test_it_does_not_where_what_was_learned_means_something_else(shop: Path) -> 
     assert reason_for(shop) == "the encoder was hashing 0"
 
 
-def test_it_does_not_after_an_erasure(shop: Path) -> None:
+def test_it_does_not_where_the_log_has_changed_too_much(shop: Path) -> None:
     with Workspace.open(shop).open_store() as store:
         assert store.erase_user("u1")
     assert reason_for(shop) == "events were imported again or erased"
 
-
-def test_it_does_not_after_the_events_have_grown_by_half(shop: Path) -> None:
     put_events(shop, 200)
     assert reason_for(shop) == ""
     put_events(shop, 100)
@@ -156,10 +154,6 @@ def put(shop: Path, item: Item) -> None:
         store.put_items([item])
 
 
-def set_semantic_ids(shop: Path, line: str) -> None:
-    add_settings(shop, f"\n[semantic_ids]\n{line}\n")
-
-
 def test_a_generation_keeps_the_codes_of_the_one_before(stand: Path) -> None:
     before = open_state(stand / "generations" / "gen-1")
     put(stand, NEW)
@@ -172,11 +166,6 @@ def test_a_generation_keeps_the_codes_of_the_one_before(stand: Path) -> None:
     np.testing.assert_array_equal(
         after.codebooks.assign(np.asarray(after.features.content)), after.features.codes
     )
-
-
-def test_other_settings_start_afresh(stand: Path) -> None:
-    set_semantic_ids(stand, "num_levels = 2")
-    assert train(stand).manifest["semantic_ids"]["kept"] == []
 
 
 def set_retriever(shop: Path, old: str, new: str) -> None:

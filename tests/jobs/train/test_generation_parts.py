@@ -112,14 +112,6 @@ def test_one_changed_setting_of_the_ranker_keeps_the_models(fresh: Path) -> None
     compare_with_a_training_of_everything(fresh, train(fresh))
 
 
-def test_a_linked_part_is_that_of_the_generation_that_built_it(stand: Path) -> None:
-    for limit in (1, 2):
-        add_settings(stand, "" if limit > 1 else "\n[queries]\ncategory = 'genre'\n")
-        generation = train(stand, only="suggestions")
-        assert generation.manifest["parts"]["models"]["linked"] == "gen-1"
-    assert generation.name == "gen-3"
-
-
 def test_a_part_is_built_alone_only_if_nothing_else_has_changed(stand: Path) -> None:
     assert reasons(stand, "rewrites")["rewrites"] == "it was asked for"
     add_settings(stand, "\n[context]\nuse = 'off'\n")

@@ -38,13 +38,13 @@ def trained_events(shop: Path) -> int:
     return count
 
 
-def test_a_workspace_without_a_generation_is_stale(fresh: Path) -> None:
+def test_a_new_generation_is_not_and_years_change_nothing_while_nothing_is_new(
+    fresh: Path, stand: Path
+) -> None:
     age = age_of(fresh)
     assert (age.generation, age.reasons) == ("", ("no generation is published",))
     assert age.is_due(0.0)
 
-
-def test_a_new_generation_is_not_and_years_change_nothing_while_nothing_is_new(stand: Path) -> None:
     age = age_of(stand)
     assert (age.generation, age.events, age.items.total) == ("gen-1", 0, 0)
     assert not age.is_stale

@@ -30,15 +30,8 @@ from serendip.jobs.surface_quality.requests import LabelledQuery, label_actions
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker import requests as ranker_requests
 from serendip.jobs.train.ranker import rows as ranker_rows
-from serendip.jobs.train.ranker.labels import require_actions
-from serendip.jobs.train.ranker.requests import (
-    build_requests,
-    label_judged,
-    label_logged_requests,
-)
-from serendip.jobs.train.ranker.rows import (
-    label_candidates,
-)
+from serendip.jobs.train.ranker.requests import build_requests, label_judged, label_logged_requests
+from serendip.jobs.train.ranker.rows import label_candidates
 from serendip.jobs.train.ranker.train import train_ranker_on_requests
 from serendip.jobs.train.train import train_workspace
 from serendip.models.ranker.config import RankerConfig, SearchesConfig
@@ -374,14 +367,6 @@ def test_an_action_that_cannot_be_learned_is_refused_before_anything_is_trained(
         assert ("order (" in refused.value.message) is (action == "order")
         assert "hide" not in refused.value.message
         assert {stage.name for stage in clock.stages} <= {"snapshot"}
-
-
-def test_a_shop_without_a_ranker_may_wait_for_its_actions(tmp_path: Path) -> None:
-    workspace = shop_with(tmp_path, "purchase", 0.0)
-    with workspace.open_store() as store:
-        dataset = temporal(take_snapshot(store, workspace.settings.actions), 0.3).train
-    assert 0 < len(dataset.events) < 200
-    require_actions(dataset, workspace.settings.ranker.actions)
 
 
 @pytest.mark.parametrize(
