@@ -41,10 +41,15 @@ def test_another_version_of_the_encoder_shares_nothing(tmp_path: Path) -> None:
     assert newer.seen == ["alpha"]
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+def test_a_damaged_file_and_a_folder_that_cannot_be_written_are_named(tmp_path: Path) -> None:
     (tmp_path / "hashing-1.sqlite").write_bytes(b"x" * 5_000)
     with pytest.raises(StorageError, match=r"hashing-1.sqlite: file is not a database"):
         VectorCache(tmp_path).encode(HashingEncoder(), ["alpha"])
+
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder", encoding="utf-8")
+    with pytest.raises(StorageError, match="cannot write vectors"):
+        VectorCache(blocked).encode(HashingEncoder(), ["alpha"])
 
 
 def test_each_batch_is_kept_as_soon_as_it_is_done(tmp_path: Path) -> None:
@@ -59,10 +64,3 @@ def test_each_batch_is_kept_as_soon_as_it_is_done(tmp_path: Path) -> None:
     encoder = CountingEncoder()
     VectorCache(tmp_path).encode(encoder, ["a1", "b2", "stop"])
     assert encoder.seen == ["stop"]
-
-
-def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("not a folder", encoding="utf-8")
-    with pytest.raises(StorageError, match="cannot write vectors"):
-        VectorCache(blocked).encode(HashingEncoder(), ["alpha"])

@@ -1,5 +1,4 @@
 import json
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -7,21 +6,16 @@ import numpy as np
 import pytest
 from postgres_server import on_both_databases
 
-from serendip.data import Event, Item
+from serendip.data import Item
 from serendip.data.artefact import VALUE_FILE
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.engine.stages.sources import ModelSource
 from serendip.engine.state_parts import open_state
 from serendip.errors import ArtefactError, DataError, UnknownItemError
 
 
 def ids(answer) -> list[str]:
     return [item.item_id for item in answer.items]
-
-
-def click(user: str, item: str, action: str = "like") -> Event:
-    return Event(user, item, time.time(), action)
 
 
 def test_an_exact_or_misspelt_title_comes_first(reader: Engine) -> None:
@@ -109,31 +103,6 @@ def test_a_posted_item_is_found_and_recommended_at_once_and_never_after_its_dele
 def test_k_below_one_is_refused(reader: Engine, k: int) -> None:
     with pytest.raises(DataError, match=f"k = {k}"):
         reader.recommend(Request("home", k=k))
-
-
-def test_every_item_of_an_answer_has_finite_parts_and_falling_scores(reader: Engine) -> None:
-    answer = reader.recommend(Request("home", "u3", k=20))
-    scores = [item.score for item in answer.items if "explored" not in item.parts]
-    assert scores == sorted(scores, reverse=True)
-    assert len(scores) >= 18
-    assert all(np.isfinite(list(item.parts.values())).all() for item in answer.items)
-    assert answer.degraded == ()
-
-
-def test_a_source_that_fails_is_named_and_the_others_answer(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = ModelSource.retrieve
-
-    def broken(self, batch, quota):
-        if self.name == "item-knn":
-            raise RuntimeError("broken")
-        return real(self, batch, quota)
-
-    monkeypatch.setattr(ModelSource, "retrieve", broken)
-    answer = engine.recommend(Request("home", "u0"))
-    assert answer.degraded == ("item-knn",)
-    assert len(answer.items) == 10
 
 
 def test_a_state_with_unknown_settings_must_be_trained_again(shop: Path) -> None:

@@ -15,10 +15,7 @@ from serendip.data import Event, Item
 from serendip.data.items.starts import DAY_S
 from serendip.engine.answer import Suggestion
 from serendip.engine.engine import Engine
-from serendip.engine.query_suggestions import (
-    QuerySuggester,
-    SuggestionUsers,
-)
+from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
@@ -96,14 +93,11 @@ def test_the_manifest_counts_published_and_dropped_queries(reader: Engine) -> No
     assert manifest["ranker_learned_from"] > 0
 
 
-def test_only_queries_that_enough_people_searched_are_suggested(reader: Engine) -> None:
+def test_suggested_is_what_enough_people_searched_or_oneself(reader: Engine) -> None:
     assert "query" in kinds(reader.suggest(Request(text="number hor", k=8)))
     assert SEARCHED in texts(reader.suggest(Request(text="number hor", k=8)))
     assert RARE not in texts(reader.suggest(Request(text="tale west", k=20)))
     assert RARE not in texts(reader.suggest(Request(user_id="stranger", k=50)))
-
-
-def test_own_searches_are_suggested_only_to_their_user(reader: Engine) -> None:
     assert RARE in texts(reader.suggest(Request(user_id="u2", k=20)))
     assert RARE not in texts(reader.suggest(Request(user_id="u0", k=20)))
 
@@ -171,12 +165,10 @@ def test_with_filters_every_query_finds_an_item_that_passes(
     assert not {"comedy", "western"} & set(texts(reader.suggest(asked)))
 
 
-def test_the_query_of_the_page_is_not_suggested_on_it(reader: Engine) -> None:
+def test_a_page_suggests_other_queries_and_its_best_result_counts_as_chosen(reader: Engine) -> None:
     assert "comedy" in texts(reader.suggest(Request(user_id="u1", k=10)))
     assert "comedy" not in texts(reader.suggest(Request(user_id="u1", k=10, after="Comedy")))
 
-
-def test_the_best_result_of_the_page_counts_as_chosen_last(reader: Engine) -> None:
     results = reader.state.searcher.search("horror", TOP).item_nums
     ends = {reader.state.catalogue[int(item)].title: int(item) for item in results[[-1, 0]]}
     state = with_table(reader, ends, by_feature("last"))

@@ -89,15 +89,15 @@ def late(grocery: Path, tmp_path: Path) -> Iterator[Engine]:
         yield opened
 
 
-def test_an_event_of_a_second_ago_takes_it_away(late: Engine) -> None:
+def test_an_event_of_a_second_ago_takes_it_away_and_a_posted_item_comes_as_others_of_its_category(
+    late: Engine,
+) -> None:
     request = Request("home", "u0", k=60)
     (coffee,) = [item for item in late.recommend(request).items if item.item_id == "c0"]
     assert coffee.reason == "You chose it before"
     late.add_events([Event("u0", "c0", BEGIN + 1_000.0 * DAY - 1, "buy")])
     assert "c0" not in [item.item_id for item in late.recommend(request).items]
 
-
-def test_a_posted_item_comes_again_as_others_of_its_category(late: Engine) -> None:
     from serendip.data.items.catalogue import Item
 
     late.add_items([Item("c9", "Coffee number 9", "", {"genre": "coffee"})])

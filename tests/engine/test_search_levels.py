@@ -54,7 +54,7 @@ def test_facets_count_items_with_all_words_and_no_others(stock: Engine) -> None:
     assert set(ids(stock, "quux washer")[:30]) == {f"w{number}" for number in range(30)}
 
 
-def test_nonsense_is_answered_by_nothing_and_said_so(reader: Engine) -> None:
+def test_nonsense_is_answered_by_nothing_and_a_sentence_by_what_it_asks_for(reader: Engine) -> None:
     answer = reader.search("zzxqwv brrgl")
     assert answer.items == ()
     assert answer.understood is not None and answer.understood.nothing
@@ -63,13 +63,13 @@ def test_nonsense_is_answered_by_nothing_and_said_so(reader: Engine) -> None:
     known = reader.search("horror tale").understood
     assert known is not None and not known.nothing
 
-
-def test_a_sentence_is_answered_by_what_it_asks_for(reader: Engine) -> None:
     sentence = reader.search("Hi, can you recommend a horror tale for tonight?", k=5)
     assert [item.item_id for item in sentence.items] == ids(reader, "horror tale")[:5]
     told = sentence.understood
     assert told is not None and (told.searched, told.is_corrected) == ("horror tale", True)
     assert "horror tale" in sentence.items[0].reason
+    assert ids(reader, "horror tale?") == ids(reader, "horror tale") == ids(reader, "horror tale!!")
+    assert ids(reader, "?") == ids(reader, "!!") == []
 
 
 def test_the_best_of_all_items_are_not_told_to_match_a_text(reader: Engine) -> None:
@@ -78,11 +78,11 @@ def test_the_best_of_all_items_are_not_told_to_match_a_text(reader: Engine) -> N
     assert all("best" not in item.reason for item in best.items)
 
 
-def test_the_only_item_with_the_word_comes_first(stock: Engine) -> None:
+def test_the_only_item_with_the_word_comes_first_and_one_without_a_title_last(
+    stock: Engine, engine: Engine
+) -> None:
     assert ids(stock, "fence")[0] == "w5"
 
-
-def test_an_item_without_a_title_is_the_last_of_its_level(engine: Engine) -> None:
     engine.add_items([Item("9917", "9917", "quux"), Item("q", "A thing", "with a quux and more")])
     state = engine.state
     assert state.variants[-2:].tolist() == [UNTITLED, state.num_items - 1]
@@ -139,11 +139,6 @@ def test_items_like_a_named_one_are_those_of_the_surface_similar(reader: Engine)
     request = Request("search", text=f"something like {item.title}", k=5)
     assert reader.explain(request, answer.items[0].item_id).position == 0
     assert reader.search(f"something like {item.title}", literal=True).understood is not None
-
-
-def test_signs_at_the_end_say_nothing(reader: Engine) -> None:
-    assert ids(reader, "horror tale?") == ids(reader, "horror tale") == ids(reader, "horror tale!!")
-    assert ids(reader, "?") == ids(reader, "!!") == []
 
 
 @pytest.mark.parametrize(

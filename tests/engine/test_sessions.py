@@ -41,11 +41,14 @@ def session(engine: Engine, session_id: str) -> list[str]:
     return engine.item_ids(query.history.item_nums[found])
 
 
-def test_a_session_has_the_events_of_its_id_whatever_their_time(opened: Engine) -> None:
+def test_a_session_is_of_its_id_or_of_the_last_half_hour(opened: Engine, shop: Path) -> None:
     assert session(opened, "monday") == ["i1", "i3"]
     assert session(opened, "tuesday") == ["i2"]
     assert session(opened, "a new visit") == []
     assert session(opened, "") == ["i4"]  # of the last half hour
+    with closing(Engine.open(shop, lambda: NOW)) as engine:
+        engine.add_events([replace(event, session_id="") for event in VISITS])
+        assert session(engine, "monday") == ["i4"]
 
 
 def test_it_is_the_same_after_more_events_a_restart_and_a_compaction(
@@ -62,12 +65,6 @@ def test_it_is_the_same_after_more_events_a_restart_and_a_compaction(
         assert session(again, "monday") == expected
         again.add_events([Event("guest", "i6", NOW - 7_500, session_id="monday")])
         assert session(again, "monday") == ["i1", "i6", "i3", "i5"]
-
-
-def test_without_ids_in_the_past_the_last_half_hour_counts(shop: Path) -> None:
-    with closing(Engine.open(shop, lambda: NOW)) as engine:
-        engine.add_events([replace(event, session_id="") for event in VISITS])
-        assert session(engine, "monday") == ["i4"]
 
 
 def test_a_query_without_a_time_or_an_id_has_no_session() -> None:

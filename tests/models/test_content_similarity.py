@@ -159,7 +159,7 @@ def propose(model: ContentSimilarity, item: int, shown: AllowedItems | None = No
     return numbers
 
 
-def test_the_nearest_of_a_large_catalogue_are_proposed(model: ContentSimilarity) -> None:
+def test_the_nearest_are_proposed_and_of_a_small_set_all_compared(model: ContentSimilarity) -> None:
     hits = [len(set(propose(model, item)) & set(nearest(model, item))) for item in range(0, 99, 9)]
     assert np.mean(hits) >= 9.5
     history = History.of_items(np.array([3, 700, 41], np.int32))
@@ -167,9 +167,6 @@ def test_the_nearest_of_a_large_catalogue_are_proposed(model: ContentSimilarity)
     few = np.array([0, 5, 1_499], np.int32)
     expected = model.score_all([Query(history=history)])[0][few]
     np.testing.assert_allclose(scores.of_items(np.zeros(3, np.int32), few), expected, rtol=1e-3)
-
-
-def test_of_a_small_set_all_items_are_compared(model: ContentSimilarity) -> None:
     shown = AllowedItems(ItemSet(np.arange(1_500) % 60 == 0))
     best = [item for item in nearest(model, 7, 1_500).tolist() if item % 60 == 0][:10]
     assert set(propose(model, 7, shown)) == set(best)

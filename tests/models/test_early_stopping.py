@@ -47,14 +47,11 @@ def run(
     return walk
 
 
-def test_the_weights_of_the_best_validation_are_kept() -> None:
+def test_the_best_weights_are_kept_and_training_stops_when_patience_ends() -> None:
     best = run([0.1, 0.5], 2, 9)
     longer = run([0.1, 0.5, 0.3, 0.4], 4, 9)
     assert longer.epochs == [0, 1, 2, 3]
     assert longer.weight() == best.weight()
-
-
-def test_training_stops_when_patience_ends() -> None:
     assert run([0.5, 0.4, 0.3, 0.9], 4, 2).epochs == [0, 1, 2]
 
 

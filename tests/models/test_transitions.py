@@ -54,13 +54,11 @@ STEPS = np.asarray(
 SCALED = STEPS / np.sqrt(STEPS.sum(1, keepdims=True) + 1) / np.sqrt(STEPS.sum(0) + 1)
 
 
-def test_the_graph_is_the_one_computed_by_hand() -> None:
+def test_the_graph_is_the_one_computed_by_hand_also_without_features() -> None:
     model = Transitions(PLAIN).train(dataset_of([0, 1, 2], [0, 2]))
     scores = model.score_all([source(item) for item in range(4)])
     np.testing.assert_allclose(scores, SCALED, rtol=1e-6)
 
-
-def test_spread_without_features_is_plain() -> None:
     dataset = dataset_of([0, 1, 2], [0, 2])
     queries = [source(item) for item in range(4)]
     plain = Transitions(PLAIN).train(dataset).score_all(queries)

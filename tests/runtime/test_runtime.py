@@ -12,10 +12,6 @@ def square(number: int) -> tuple[int, int]:
     return number * number, os.getpid()
 
 
-def fail(number: int) -> int:
-    raise ValueError(f"task {number}")
-
-
 class TestLocalExecutor(ExecutorContract):
     @pytest.fixture
     def executor(self) -> Executor:

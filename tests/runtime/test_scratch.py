@@ -44,16 +44,15 @@ def _holder() -> Iterator[tuple[subprocess.Popen[str], Path]]:
         process.kill()
 
 
-def test_the_folder_of_a_killed_process_is_removed_by_the_next_job(temporary: Path) -> None:
+def test_the_folder_of_a_killed_process_is_removed_and_that_of_a_running_one_stays(
+    temporary: Path,
+) -> None:
     with _holder() as (process, folder):
         process.kill()
         process.wait()
         assert (folder / "half").exists()
         with scratch_folder() as own:
             assert list(temporary.iterdir()) == [own]
-
-
-def test_the_folder_of_a_running_process_stays(temporary: Path) -> None:
     with _holder() as (_, folder), scratch_folder() as own:
         assert set(temporary.iterdir()) == {folder, own}
         assert (folder / "half").exists()

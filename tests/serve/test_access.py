@@ -175,27 +175,10 @@ def test_other_headers_are_no_key(service: KeyedService, header: str) -> None:
     assert response.status_code == 401
 
 
-def test_every_altered_key_is_refused(service: KeyedService) -> None:
-    text = service.any_key.text
-    for place in range(len(text)):
-        other = "x" if text[place] != "x" else "y"
-        wrong = text[:place] + other + text[place + 1 :]
-        assert service.get("/v1/search", headers=bearer(wrong)).status_code == 401
-    assert service.get("/v1/search", headers=bearer(text)).status_code == 200
-
-
 def test_a_key_is_refused_once_it_expires(service: KeyedService) -> None:
     issued = service.issue(["read"], lifetime_s=0.0)
     response = service.get("/v1/search", headers=bearer(issued))
     assert error_of(response)["message"] == f"key {issued.key.key_id} is expired."
-
-
-def test_a_service_that_has_had_a_key_is_never_open_again(service: KeyedService) -> None:
-    service.keys.revoke(service.any_key.key.key_id, time.time())
-    service.access.load()
-    assert service.get("/v1/search").status_code == 401
-    response = service.get("/v1/search", headers=bearer(service.any_key))
-    assert error_of(response)["message"].endswith("is revoked.")
 
 
 def test_a_body_is_not_parsed_before_the_key_is_known(service: KeyedService) -> None:

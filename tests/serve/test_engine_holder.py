@@ -12,11 +12,7 @@ from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.engine.artefacts.training_record import TrainingRecord
 from serendip.errors import ArtefactError, NotTrainedError, StorageError
 from serendip.serve.app import open_application
-from serendip.serve.engine_holder import (
-    RETRY_S,
-    EngineHolder,
-    PublishedGenerations,
-)
+from serendip.serve.engine_holder import RETRY_S, EngineHolder, PublishedGenerations
 from serendip.serve.gate import EngineGate
 from serendip.serve.server_options import LOCAL
 
@@ -277,7 +273,7 @@ def test_at_the_start_an_earlier_generation_replaces_a_damaged_one(
     assert not shelf.holder.is_degraded
 
 
-def test_at_the_start_nothing_replaces_a_generation_with_a_temporary_failure() -> None:
+def test_at_the_start_nothing_replaces_a_generation_but_a_whole_one_of_a_damaged_one() -> None:
     shelf = Shelf("gen-3")
     shelf.earlier = lambda: TinyEngine(generation="gen-2")
     shelf.wrong["gen-3"] = StorageError("database serendip.db does not exist.")
@@ -285,8 +281,6 @@ def test_at_the_start_nothing_replaces_a_generation_with_a_temporary_failure() -
         shelf.holder.check(0.0)
     assert not shelf.holder.generation
 
-
-def test_if_all_are_damaged_the_start_fails_with_the_error_of_the_published_one() -> None:
     shelf = Shelf("gen-3")
     shelf.wrong["gen-3"] = ArtefactError("gen-3 is damaged.")
     with pytest.raises(ArtefactError, match="gen-3 is damaged"):

@@ -69,30 +69,6 @@ def test_every_item_passes_the_filters_and_the_list_is_not_cut_short(
         assert float(str(found.attributes["price"])) >= 60
 
 
-@pytest.mark.parametrize(("sort", "is_descending"), [("price", False), ("-price", True)])
-def test_pages_go_through_the_list_in_the_order_of_a_number(
-    engine: Engine, client: WireClient, sort: str, is_descending: bool
-) -> None:
-    numbers: list[float | None] = []
-    ids: list[str] = []
-    cursor = ""
-    while len(ids) < 60:
-        body = ask(client, "/v1/search", q="tale", sort=sort, k=7, cursor=cursor)
-        ids += [item["item_id"] for item in body["items"]]
-        for item in body["items"]:
-            found = engine.item(item["item_id"])
-            assert found is not None
-            price = found.attributes.get("price")
-            numbers.append(price if isinstance(price, float) else None)
-        cursor = body["next"]
-        if not cursor:
-            break
-    priced = [number for number in numbers if number is not None]
-    assert priced == sorted(priced, reverse=is_descending) and priced
-    assert numbers == [*priced, *[None] * (len(numbers) - len(priced))]
-    assert len(set(ids)) == len(ids)
-
-
 def test_an_order_is_of_all_items_with_the_words_and_of_no_others(
     trained_folder: Path, tmp_path: Path
 ) -> None:
@@ -263,19 +239,6 @@ def test_lists_can_be_ordered_by_numbers_and_those_of_the_settings_lead(
         assert opened.sort_names("search") == ("cost", "stars", "year")
 
 
-def test_facets_count_the_whole_list_and_not_the_page(engine: Engine, client: WireClient) -> None:
-    body = ask(client, "/v1/search", q="comedy tale", facet=["genre", "price"], k=2)
-    counts = body["facets"]["genre"]["values"]
-    assert counts == {"comedy": 20}  # of the items that have both words
-    click = ask(client, "/v1/search", q="comedy tale", filter="genre=comedy", k=1000)
-    listed = [engine.item(item["item_id"]) for item in click["items"]]
-    assert len(listed) == counts["comedy"]
-    assert body["facets"]["genre"]["least"] is None
-    prices = [one.attributes["price"] for one in listed if one and "price" in one.attributes]
-    assert body["facets"]["price"] == {"values": {}, "least": min(prices), "most": max(prices)}
-    assert "facets" not in click
-
-
 SETTINGS = """
 [surfaces.home]
 filters = ["seen", "sold=request"]
@@ -307,21 +270,6 @@ def surfaces(shop: Path) -> Iterator[WireClient]:
         engine.add_items([replace(item, attributes={**item.attributes, name: value})])
     yield WireClient(engine)
     engine.close()
-
-
-def ids(response) -> list[str]:
-    assert response.status_code == 200, response.text
-    return [item["item_id"] for item in response.json()["items"]]
-
-
-def test_the_country_is_read_from_parameters_and_from_bodies(surfaces) -> None:
-    parameters = {"surface": "home", "country": "KR", "k": 50}
-    assert set(ids(surfaces.get("/v1/recommend", params=parameters))) == {"i4", "i5"}
-    assert set(ids(surfaces.post("/v1/recommend", json=parameters))) == {"i4", "i5"}
-    assert len(ids(surfaces.get("/v1/recommend", params={"k": 100}))) == 60
-    explained = {"item_id": "i4", "surface": "home", "country": "KR"}
-    trace = surfaces.get("/v1/explain", params=explained).json()["trace"]
-    assert trace["after sold=request"] == 2
 
 
 def test_bought_places_are_marked_and_others_are_not(surfaces) -> None:

@@ -100,10 +100,6 @@ def test_what_a_visitor_does_with_an_item_counts_once_an_hour(service: KeyedServ
         assert service.post("/like", data={"item_id": "f1"}, headers=headers).status_code == 303
     assert [event.action for event in service.engine.history(own)] == ["like", "click"]
 
-
-def test_other_searches_do_not_make_the_same_action_with_an_item_count_again(
-    service: KeyedService,
-) -> None:
     own, headers = visit(service)
     likes = [
         {"user_id": own, "item_id": "f1", "action": "like", "query": f"q{n}"} for n in range(40)

@@ -24,23 +24,17 @@ def lock_with(folder: Path, **changes: str) -> Path:
     return path
 
 
-def test_the_installed_weights_are_the_locked_ones() -> None:
+def test_the_installed_weights_are_the_locked_ones_of_the_version_that_cache_keys_name() -> None:
     assert verify_weights(PACKAGE).name == "weights.npz"
-
-
-def test_the_lock_pins_the_version_that_cache_keys_name() -> None:
     assert locked().version == UniversalSentenceEncoder.version
 
 
-def test_other_weights_are_refused_with_both_hashes(tmp_path: Path) -> None:
+def test_other_weights_and_those_outside_the_lock_are_refused(tmp_path: Path) -> None:
     lock = lock_with(tmp_path, sha256="f" * 64)
     with pytest.raises(ArtefactError) as caught:
         verify_weights(PACKAGE, lock)
     assert "f" * 64 in str(caught.value)
     assert WEIGHTS_SHA256 in str(caught.value)
-
-
-def test_weights_outside_the_lock_are_refused() -> None:
     with pytest.raises(ArtefactError, match="unpinned"):
         verify_weights("unpinned")
 

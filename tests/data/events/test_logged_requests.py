@@ -36,12 +36,9 @@ def test_words_alone_are_a_search_of_which_it_is_not_known_what_was_shown() -> N
     ]
 
 
-def test_requests_that_say_nothing_are_left_out() -> None:
+def test_requests_that_say_nothing_are_left_out_and_an_id_means_one_of_one_user() -> None:
     rows = [event("", 1.0, "search", query="sea"), event("unknown", 2.0, request_id="r")]
     assert logged_requests(rows, ITEMS, RULES) == []
-
-
-def test_a_request_id_means_one_request_of_one_user() -> None:
     rows = [event("a", 1.0, request_id="r"), event("b", 2.0, request_id="r", user_id="v")]
     assert [one.user_id for one in logged_requests(rows, ITEMS, RULES)] == ["u", "v"]
 

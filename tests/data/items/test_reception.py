@@ -78,7 +78,7 @@ def test_new_is_what_nobody_chose_or_rejected_and_few_saw_in_vain() -> None:
     assert new(known, [0, 0, 1, 0, 0, 0]) == [0, 3]
 
 
-def test_recent_items_come_first_and_the_others_once_these_are_known() -> None:
+def test_recent_and_posted_items_come_first() -> None:
     days = [ALWAYS, 1.0, 100.0, 100.0 - MOST_DAYS, 99.9 - MOST_DAYS]
     begins = [day * DAY_S for day in days]
     known = reception([0] * 5, [0] * 5)
@@ -87,8 +87,6 @@ def test_recent_items_come_first_and_the_others_once_these_are_known() -> None:
     assert new(known, [0, 0, 1, 1, 1], begins) == [1]
     assert new(known, [0, 1, 1, 1, 1], begins) == [0]
 
-
-def test_items_that_were_posted_are_newer_than_those_of_an_import() -> None:
     known = reception([0] * 4, [0] * 4)
     assert new(known, [0] * 4, [ALWAYS, ALWAYS, POSTED, POSTED]) == [2, 3]
     assert new(known, [0, 0, 1, 1], [ALWAYS, ALWAYS, POSTED, POSTED]) == [0, 1]

@@ -12,9 +12,12 @@ USERS = [
 ]
 
 
-def test_texts_but_the_country_make_groups():
+def test_attributes_that_tell_people_apart_make_no_groups():
     assert USERS[0].groups == {"plan": "free"}
     assert USERS[3].groups == {}
+    ids = [f"u{number}" for number in range(MOST_GROUPS + 1)]
+    users = [User(name, {"name": name, "half": name[-1]}) for name in ids]
+    assert list(group_users(Vocabulary(ids), users)) == ["half"]
 
 
 def test_users_of_the_log_have_the_values_of_their_attributes():
@@ -27,12 +30,6 @@ def test_users_of_the_log_have_the_values_of_their_attributes():
     assert groups_of(found, 1) == {"plan": "paid", "segment": "new"}
     assert groups_of(found, 0) == {}
     assert groups_of({}, 1) == {}
-
-
-def test_an_attribute_that_tells_users_apart_makes_no_groups():
-    ids = [f"u{number}" for number in range(MOST_GROUPS + 1)]
-    users = [User(name, {"name": name, "half": name[-1]}) for name in ids]
-    assert list(group_users(Vocabulary(ids), users)) == ["half"]
 
 
 def test_of_many_attributes_those_of_most_users_are_kept():

@@ -13,10 +13,7 @@ from serendip.data.query import Query
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import Batch, Candidates
-from serendip.engine.stages.likeness import (
-    discount_rejected,
-    likeness_to_rejected,
-)
+from serendip.engine.stages.likeness import discount_rejected, likeness_to_rejected
 from serendip.engine.stages.pipeline import answer_queries
 
 USER = "visitor"
@@ -64,14 +61,12 @@ def test_the_discount_is_a_share_of_the_size_of_a_value(reader: Engine) -> None:
     assert discount_rejected(off, rows, nothing) is nothing
 
 
-def test_only_what_is_not_to_be_recommended_lowers_its_like(reader: Engine) -> None:
+def test_the_newest_of_what_is_not_to_be_recommended_lowers_its_like(reader: Engine) -> None:
     returned = Query(rejected=rejecting(3, reach="seen"))
     assert not likeness_to_rejected(*batch_of(reader, returned)).any()
     disliked = Query(rejected=rejecting(3, reach="recommendations"))
     assert likeness_to_rejected(*batch_of(reader, disliked)).any()
 
-
-def test_the_newest_rejections_count() -> None:
     numbers = np.arange(100, dtype=np.int32)[::-1]
     rejected = rejecting(*numbers.tolist())
     assert rejected.unwanted.tolist() == list(range(MOST_UNWANTED))

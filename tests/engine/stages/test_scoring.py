@@ -16,7 +16,7 @@ from serendip.models.ranker.model import Ranker
 from serendip.search.understanding import ALL_WORDS, CORRECTED, SOME_WORDS
 
 
-def test_rounding_changes_no_value_of_an_order() -> None:
+def test_rounding_changes_no_order_and_shares_no_rank() -> None:
     random = np.random.default_rng(0)
     values = (random.normal(size=2_000) * 10.0 ** random.integers(-6, 6, 2_000)).astype(np.float32)
     rounded = round_scores(values)
@@ -26,8 +26,6 @@ def test_rounding_changes_no_value_of_an_order() -> None:
     exact = np.array([0.0, -0.0, 1.0, 1_003.0, -np.inf, np.inf], np.float32)
     assert round_scores(exact).tolist() == exact.tolist()
 
-
-def test_scores_that_differ_by_rounding_share_a_rank() -> None:
     scores = np.array([50.0, 49.0, 48.999998, 48.0, 48.0, 1e-3, 1e-3 - 1e-10, -3.0], np.float32)
     assert ranks(scores).tolist() == [1, 2.5, 2.5, 4.5, 4.5, 6.5, 6.5, 8]
     assert ranks(scores[:0]).tolist() == []

@@ -83,9 +83,6 @@ def test_a_position_goes_to_the_highest_revenue_above_the_floor() -> None:
     slate = build_slate(ranked([10, 8, 6, 5, 1], earned=[0, 0, 2, 3, 99]), sold(0.5, 1))
     assert slate.rows == [0, 3, 1, 2, 4]
     assert decided(slate, SPONSORED) == [1]
-
-
-def test_the_floor_compares_with_the_best_result_not_shown_before() -> None:
     assert decided(build_slate(ranked([10, 4, 3], earned=[0, 0, 9]), sold(0.7, 0)), SPONSORED) == []
     assert build_slate(ranked([10, 4, 3], earned=[0, 0, 9]), sold(0.7, 1)).rows == [0, 2, 1]
 
@@ -133,15 +130,13 @@ def test_no_item_is_explored_that_fits_less_than_its_block(
     assert sorted({slate.rows[1] for slate in slates} - {1}) == explored
 
 
-def test_a_position_that_a_new_item_has_by_its_value_is_left_to_it() -> None:
+def test_explored_items_follow_from_the_seed_and_take_no_place_of_their_own() -> None:
     rules = surface(exploration=ExplorationConfig(share=0.5))
     slate = build_slate(ranked([5, 4, 3, 2], counts=[9, 0, 9, 0], taste=[0, 0, 0, 9]), rules)
     assert slate.rows[:2] == [0, 1]
     assert decided(slate, EXPLORED) == []
     assert np.isnan(slate.propensities_of_draws()).all()
 
-
-def test_explored_items_follow_from_the_seed() -> None:
     rules = surface(exploration=ExplorationConfig(share=0.2))
     values, counts = [1] * 40, [5] * 20 + [0] * 20
     slates = [build_slate(ranked(values, counts=counts, seed=seed), rules) for seed in (1, 1, 2)]

@@ -20,13 +20,11 @@ def settings_of(**surfaces: object) -> Settings:
     return validate(Settings, {"surfaces": surfaces}, "serendip.toml")
 
 
-def test_a_table_changes_only_the_keys_that_it_has() -> None:
+def test_a_table_has_the_values_of_its_task_but_for_the_keys_that_it_has() -> None:
     home = settings_of(home={"popularity_discount": 0.5}).all_surfaces()["home"]
     default = DEFAULT_SURFACES["home"].with_name("home")
     assert home == default.model_copy(update={"popularity_discount": 0.5})
 
-
-def test_a_new_surface_has_the_default_values_of_its_task() -> None:
     shelf = settings_of(shelf={"task": "similar", "filters": ["seen"]}).all_surfaces()["shelf"]
     assert shelf.sources == DEFAULT_SURFACES["similar"].sources
     assert shelf.likeness

@@ -29,11 +29,6 @@ def items_of(folder: Path) -> list[Item]:
         return store.items()
 
 
-def written_of(folder: Path) -> list[Generated]:
-    with Workspace.open(folder).open_store() as store:
-        return store.generated.rows("text")
-
-
 def used_by(folder: Path) -> dict[str, str]:
     """Item -> text that the next training reads."""
     workspace = Workspace.open(folder)

@@ -93,17 +93,17 @@ def test_a_saved_ranker_opens_with_the_same_answers(
     assert np.array_equal(opened.predict(rows.features, rows.task), before)
 
 
-def test_a_ranker_for_other_features_is_refused(ranker: Ranker) -> None:
+def test_what_is_no_feature_of_it_is_refused_or_says_nothing(
+    rows: RankerRows, ranker: Ranker
+) -> None:
+    with pytest.raises(NotTrainedError, match="ranker"):
+        Ranker().predict(rows.features, rows.task)
+
     ranker.require_features(NAMES)
     with pytest.raises(ArtefactError, match="constant, new"):
         ranker.require_features(("left", "right", "new", "often missing"))
     with pytest.raises(ArtefactError, match="order"):
         ranker.require_features(NAMES[::-1])
-
-
-def test_an_untrained_ranker_says_so(rows: RankerRows) -> None:
-    with pytest.raises(NotTrainedError, match="ranker"):
-        Ranker().predict(rows.features, rows.task)
 
 
 def test_a_feature_that_never_varied_says_nothing_when_it_does(

@@ -41,13 +41,13 @@ def trained(dataset: Dataset) -> Retriever:
     return Retriever(SMALL).train(dataset, TrainOptions(seed=5))
 
 
-def test_a_visitor_gets_what_is_chosen_in_their_country(trained: Retriever) -> None:
+def test_a_visitor_gets_what_is_chosen_in_their_country_if_it_is_known(
+    trained: Retriever, dataset: Dataset
+) -> None:
     france, elsewhere = trained.score_all([Query(country=name) for name in NAMES])
     difference = france - elsewhere
     assert difference[:10].min() > difference[10:].max()
 
-
-def test_an_unknown_country_is_no_country(trained: Retriever, dataset: Dataset) -> None:
     history = dataset.history(0)
     nowhere, unknown, france = trained.score_all(
         [Query(history=history, country=name) for name in ("", "Atlantis", "France")]

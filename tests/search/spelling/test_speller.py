@@ -126,23 +126,18 @@ def test_what_no_other_word_of_the_text_speaks_for_is_not_changed_for_sure(spell
     assert words.correct("velvets otter").confidence == DOUBTFUL
 
 
-def test_a_slip_beside_function_words_is_corrected(tmp_path):
+def test_slips_beside_function_words_are_corrected_and_rivals_told(tmp_path, speller):
     titles = ("The Vanilla Sky", "Chess for Beginners", "The Road")
     catalogue = Catalogue(film(str(row), title) for row, title in enumerate(titles))
     one = Searcher.build(catalogue, np.ones(3, np.float32), tmp_path / "s")
     assert one.read("vanlla for beginners").corrected_key == "vanilla for beginners"
     assert one.read("beginers in chess").corrected_key == "beginners in chess"
 
-
-def test_an_unknown_word_that_may_have_been_meant_as_it_is_has_a_rival(speller):
     kept = speller.correct("otker velvet")
     assert (kept.text, kept.confidence, kept.rival) == ("otker velvet", 1.0, "otter velvet")
     assert 0.2 < kept.rival_confidence < 0.5
     assert speller.correct("harry wotter").rival == ""
     assert speller.correct("road").rival == speller.correct("qqqqq").rival == ""
-
-
-def test_confidence_falls_where_two_words_are_as_likely():
     one = speller_of({"stars": 5}).correct("stats")
     two = speller_of({"stars": 5, "state": 5, "stat": 5}).correct("statx")
     assert one.confidence > 0.9 > 0.6 > two.confidence > 0

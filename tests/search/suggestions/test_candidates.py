@@ -34,14 +34,11 @@ def found(**settings):
     return {one.text: one for one in catalogue_candidates(FILMS, popularity, config)}
 
 
-def test_values_that_several_items_have_are_candidates():
+def test_values_of_several_items_and_what_is_like_an_item_are_candidates():
     ours = found()
     assert ours["Bo Li"].items.tolist() == [2, 3]
     assert (ours["Bo Li"].kind, ours["Bo Li"].source) == ("attribute", "fields")
     assert "Cy Wu" not in ours
-
-
-def test_like_an_item_needs_that_item_only_and_the_most_popular_come_first():
     likes = [text for text, one in found().items() if one.kind == "like"]
     assert likes[:2] == ["like Film 4", "like Film 3"]
 

@@ -39,13 +39,10 @@ def column(features, name):
     return features[:, FEATURES.index(name)].tolist()
 
 
-def test_the_category_is_the_attribute_that_is_shared_the_most(table):
+def test_completions_begin_at_any_word_and_the_category_is_the_most_shared(table):
     assert table.categories.name == "genre"
     assert table.shares[0].tolist() == [1.0, 0.0]
     assert table.entropy[0] == 0.0 and table.entropy[1] == pytest.approx(0.918, abs=1e-3)
-
-
-def test_completions_begin_at_any_word(table):
     assert table.completions("war").tolist() == [0, 1]
     assert table.completions("star").tolist() == [0]
     assert table.completions("tories").tolist() == []

@@ -259,14 +259,11 @@ def told(understood: SearchFeedback, path: str) -> str:
     return WireClient(Telling()).get(path).text
 
 
-def test_a_corrected_search_says_so_and_leads_back_to_what_was_typed():
+def test_corrections_are_told_and_doubtful_ones_offered_as_links():
     page = told(SearchFeedback("drama", True), "/search?q=darma&user=u")
     assert "This is what “drama” finds." in page
     assert '<a href="/search?q=darma&amp;user=u&amp;literal=1">darma</a>' in page
     assert "This is what" not in told(SearchFeedback("drama", True), "/search?q=darma&literal=1")
-
-
-def test_a_doubtful_correction_is_offered_as_a_link():
     page = told(SearchFeedback("darma", did_you_mean="dra<b>ma"), "/search?q=darma&user=u")
     assert "Did you mean “" in page
     assert '<a href="/search?q=dra%3Cb%3Ema&amp;user=u">dra&lt;b&gt;ma</a>' in page
@@ -297,15 +294,13 @@ def test_a_page_is_asked_in_the_language_of_the_visitor(path):
     assert [request.language for request in engine.asked] == ["ko-KR,ko;q=0.9"] * 2 + [""] * 2
 
 
-def test_a_search_that_finds_nothing_is_told_what_to_search_instead():
+def test_a_search_that_finds_nothing_is_told_so_in_plain_words_and_what_to_search_instead():
     engine = Told()
     page = WireClient(engine).get("/search?q=zzz&user=u").text
     suggested = [one for one in engine.asked if one.surface != "search"]
     assert [(one.text, one.after) for one in suggested] == [("zzz", "zzz"), ("", "zzz")]
     assert 'data-query="Comedy"' in page
 
-
-def test_words_that_nothing_has_are_named_in_plain_words():
     page = told(SearchFeedback("drama q", unknown=("q",)), "/search?q=drama+q")
     assert "Nothing here has “q”; the other words were searched." in page
     page = told(SearchFeedback("q", unknown=("q",), by_meaning=True), "/search?q=q")

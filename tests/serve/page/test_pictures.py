@@ -90,7 +90,6 @@ def test_pages_allow_pictures_of_the_configured_hosts_alone(client: WireClient) 
 
 
 codes = st.lists(st.integers(0, 100_000), max_size=4).map(tuple)
-INK = (0x23, 0x27, 0x2B)
 
 
 @given(st.text(max_size=9), codes)

@@ -60,7 +60,7 @@ def test_a_cookie_that_the_service_did_not_sign_is_nobody(service, visitor):
         assert "set-cookie" in response.headers
 
 
-def test_a_visitors_like_counts_for_themselves_whatever_the_form_says(service):
+def test_what_a_visitor_does_counts_for_themselves_alone(service):
     cookies = service.visit()
     own = cookies["serendip_visitor"].partition(".")[0]
     form = {"user": "alice@example.com", "item_id": "f5"}
@@ -68,8 +68,6 @@ def test_a_visitors_like_counts_for_themselves_whatever_the_form_says(service):
     assert [event.item_id for event in service.engine.history(own)] == ["f5"]
     assert service.engine.history("alice@example.com") == [SECRET_EVENT]
 
-
-def test_clicks_of_the_page_count_for_the_visitor(service):
     cookies = service.visit()
     own = cookies["serendip_visitor"].partition(".")[0]
     event = {"user_id": own, "item_id": "f7", "action": "click"}
