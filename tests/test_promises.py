@@ -14,8 +14,6 @@ NUMBERS = {"D": 12, "A": 10, "C": 5, "I": 9, "S": 16}
 
 @dataclass(frozen=True)
 class Promise:
-    """A row of the page."""
-
     name: str
     tests: tuple[str, ...]
     harnesses: tuple[str, ...]

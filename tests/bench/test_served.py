@@ -108,6 +108,11 @@ def test_a_failed_command_is_told_with_its_last_words(tmp_path: Path) -> None:
         run_command("train", "--workspace", tmp_path)
 
 
+def test_a_negative_number_of_users_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--users -1"):
+        run_served(ServedBench(tmp_path, tmp_path / "x.json", users=-1), SilentProgress())
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.0])
 def test_a_share_of_cold_items_below_0_or_of_all_is_refused(tmp_path: Path, share: float) -> None:
     bench = ServedBench(tmp_path, tmp_path / "x.json", cold_items=share)

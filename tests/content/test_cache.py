@@ -11,8 +11,6 @@ from serendip.errors import StorageError
 
 
 class CountingEncoder(HashingEncoder):
-    """Remembers what it was asked for."""
-
     def __init__(self) -> None:
         self.seen: list[str] = []
 
@@ -25,7 +23,7 @@ class NewerEncoder(CountingEncoder):
     version = "2"
 
 
-def test_only_missing_texts_are_encoded_and_each_once(tmp_path: Path) -> None:
+def test_only_missing_texts_of_this_version_are_encoded_and_each_once(tmp_path: Path) -> None:
     encoder, cache = CountingEncoder(), VectorCache(tmp_path)
     first = cache.encode(encoder, ["alpha", "beta", "alpha"])
     second = cache.encode(encoder, ["beta", "gamma"])
@@ -33,8 +31,6 @@ def test_only_missing_texts_are_encoded_and_each_once(tmp_path: Path) -> None:
     assert np.array_equal(first[0], first[2])
     assert np.array_equal(first[1], second[0])
 
-
-def test_another_version_of_the_encoder_shares_nothing(tmp_path: Path) -> None:
     VectorCache(tmp_path).encode(CountingEncoder(), ["alpha"])
     newer = NewerEncoder()
     VectorCache(tmp_path).encode(newer, ["alpha"])

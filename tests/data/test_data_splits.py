@@ -71,11 +71,17 @@ def test_queries_know_what_happened_before_their_target_also_after_the_cut():
     assert queries[1].history.liked.tolist() == [True, False, True]
 
 
-def test_an_item_available_before_the_cut_is_known_without_an_event():
+def test_items_and_impressions_before_the_cut_are_known():
     available = {"e": 4.5, "f": 5.0, "c": 9.0}
     split = temporal(dataset_of(WORLD, available=available), 0.5)
     assert split.train.catalogue.vocabulary.ids == ("a", "b", "d", "e")
     assert [item.item_id for item in split.new_items] == ["c", "f"]
+
+    world = dataset_of(WORLD)
+    shown = ids_to_log(world, [("b", 0.5), ("c", 1.0), ("a", 4.0), ("b", 5.0), ("d", 7.0)])
+    train = temporal(replace(world, impressions=shown), 0.5).train
+    assert train.catalogue.vocabulary.ids_of(train.impressions.items) == ["b", "a"]
+    assert train.impressions.timestamps.tolist() == [0.5, 4.0]
 
 
 def test_of_ties_windows_and_long_users_targets_are_what_they_say():
@@ -212,14 +218,6 @@ def test_rejections_are_those_that_stand_at_the_cut():
     assert split.train.catalogue.vocabulary.ids_of(past.items) == ["a", "b"]
     assert (past.timestamps.tolist(), past.until.tolist()) == ([3.0, 4.0], [np.inf, 4.5])
     assert split.train.users.ids_of(past.users) == ["u", "u"]
-
-
-def test_the_past_knows_the_impressions_before_the_cut_of_items_that_it_knows():
-    world = dataset_of(WORLD)
-    shown = ids_to_log(world, [("b", 0.5), ("c", 1.0), ("a", 4.0), ("b", 5.0), ("d", 7.0)])
-    train = temporal(replace(world, impressions=shown), 0.5).train
-    assert train.catalogue.vocabulary.ids_of(train.impressions.items) == ["b", "a"]
-    assert train.impressions.timestamps.tolist() == [0.5, 4.0]
 
 
 def ids_to_log(world, rows):

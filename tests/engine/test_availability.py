@@ -14,8 +14,6 @@ TITLE = SOON.title
 
 
 class Clock:
-    """Time that passes when a test says so."""
-
     def __init__(self) -> None:
         self.now = NOW
 

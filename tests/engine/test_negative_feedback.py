@@ -22,7 +22,6 @@ RECOMMENDS = [
 
 @pytest.fixture
 def rated(shop: Path) -> Iterator[Engine]:
-    """An engine over the shop whose settings say what a dislike is."""
     with (shop / "serendip.toml").open("a") as file:
         file.write(
             "\n[actions]\ndislike_at_most = 2.0\n[surfaces.digest.min_value]\nthreshold = 0.0\n"

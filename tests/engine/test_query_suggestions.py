@@ -87,10 +87,18 @@ def kinds(suggestions) -> set[str]:
     return {query.kind for query in suggestions.queries}
 
 
-def test_the_manifest_counts_published_and_dropped_queries(reader: Engine) -> None:
+def test_published_queries_are_counted_and_fit_the_user(reader: Engine) -> None:
     manifest = reader._manifest["queries"]
     assert manifest["by_source"]["logs"] == 1 and manifest["dropped"]["few users"] == 1
     assert manifest["ranker_learned_from"] > 0
+
+    for user, genre in (("u1", "comedy"), ("u8", "western")):
+        queries = reader.suggest(Request(user_id=user, k=10)).queries
+        attributes = [query.text for query in queries if query.kind == "attribute"]
+        assert attributes[0] == genre
+        for query in queries:
+            assert reader.search(query.text).items
+    assert reader.suggest(Request(user_id="u1", k=0)).queries == ()
 
 
 def test_suggested_is_what_enough_people_searched_or_oneself(reader: Engine) -> None:
@@ -100,16 +108,6 @@ def test_suggested_is_what_enough_people_searched_or_oneself(reader: Engine) -> 
     assert RARE not in texts(reader.suggest(Request(user_id="stranger", k=50)))
     assert RARE in texts(reader.suggest(Request(user_id="u2", k=20)))
     assert RARE not in texts(reader.suggest(Request(user_id="u0", k=20)))
-
-
-def test_recommended_queries_fit_the_user_and_have_results(reader: Engine) -> None:
-    for user, genre in (("u1", "comedy"), ("u8", "western")):
-        queries = reader.suggest(Request(user_id=user, k=10)).queries
-        attributes = [query.text for query in queries if query.kind == "attribute"]
-        assert attributes[0] == genre
-        for query in queries:
-            assert reader.search(query.text).items
-    assert reader.suggest(Request(user_id="u1", k=0)).queries == ()
 
 
 def by_feature(name: str) -> LogisticModel:
@@ -176,13 +174,21 @@ def test_a_page_suggests_other_queries_and_its_best_result_counts_as_chosen(read
     assert [query.text for query in queries] == [*ends][::-1]
 
 
-def test_a_query_whose_items_are_deleted_is_not_suggested(open_engine) -> None:
+def test_nothing_deleted_is_suggested_and_one_bare_value_a_list(open_engine) -> None:
     engine = open_engine()
     assert "western" in texts(engine.suggest(Request(text="wes", k=8)))
     for number in range(2, 60, 3):
         engine.delete_item(f"i{number}")
     assert "western" not in texts(engine.suggest(Request(text="wes", k=8)))
     assert "western" not in texts(engine.suggest(Request(user_id="u2", k=50)))
+
+    engine = open_engine()
+    state = with_level_queries(engine, "attribute written rule series")
+    for hour in range(5):
+        found = Counter(
+            query.kind for query in recommend(engine, state, Request(k=8), now=hour * 3_600.0)
+        )
+        assert found["attribute"] == 1 and min(found[kind] for kind in ("written", "series")) >= 2
 
 
 def test_a_share_of_the_chips_is_drawn_from_young_categories_with_its_propensity(
@@ -285,16 +291,6 @@ def with_level_queries(engine: Engine, kinds: str) -> EngineState:
     ]
     table = QueryTable.of(candidates, engine.state.catalogue, Categories())
     return replace(engine.state, queries=table, query_ranker=LogisticModel.prior(FEATURES, {}))
-
-
-def test_a_list_has_one_bare_value_and_what_an_llm_wrote(open_engine) -> None:
-    engine = open_engine()
-    state = with_level_queries(engine, "attribute written rule series")
-    for hour in range(5):
-        found = Counter(
-            query.kind for query in recommend(engine, state, Request(k=8), now=hour * 3_600.0)
-        )
-        assert found["attribute"] == 1 and min(found[kind] for kind in ("written", "series")) >= 2
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,6 @@ def test_coffee_comes_again_after_two_weeks_and_a_film_never(grocery: Path) -> N
 
 @pytest.fixture
 def late(grocery: Path, tmp_path: Path) -> Iterator[Engine]:
-    """An engine long after the log, over a copy that a test may change."""
     import shutil
 
     folder = Path(shutil.copytree(grocery, tmp_path / "grocery"))

@@ -9,7 +9,6 @@ from serendip.search.variants import UNTITLED
 
 
 def ids(engine: Engine, text: str, **parameters: object) -> list[str]:
-    """Ids of the whole list of a search, page by page."""
     found: list[str] = []
     cursor = ""
     while True:
@@ -48,10 +47,15 @@ def test_a_facet_says_how_many_items_the_click_gives(stock: Engine, text: str) -
         assert len(ids(stock, text, filters=(f"{name}={value}",))) == count
 
 
-def test_facets_count_items_with_all_words_and_no_others(stock: Engine) -> None:
+def test_facets_count_what_has_all_words_and_the_best_match_no_text(
+    stock: Engine, reader: Engine
+) -> None:
     answer = stock.search("quux washer", k=5, facets=("metal",))
     assert answer.facets["metal"].values == {"steel": 20, "zinc": 20, "brass": 10}
     assert set(ids(stock, "quux washer")[:30]) == {f"w{number}" for number in range(30)}
+    best = reader.search("do you know anything good?", k=3)
+    assert [item.item_id for item in best.items] == ids(reader, "best")[:3]
+    assert all("best" not in item.reason for item in best.items)
 
 
 def test_nonsense_is_answered_by_nothing_and_a_sentence_by_what_it_asks_for(reader: Engine) -> None:
@@ -70,12 +74,6 @@ def test_nonsense_is_answered_by_nothing_and_a_sentence_by_what_it_asks_for(read
     assert "horror tale" in sentence.items[0].reason
     assert ids(reader, "horror tale?") == ids(reader, "horror tale") == ids(reader, "horror tale!!")
     assert ids(reader, "?") == ids(reader, "!!") == []
-
-
-def test_the_best_of_all_items_are_not_told_to_match_a_text(reader: Engine) -> None:
-    best = reader.search("do you know anything good?", k=3)
-    assert [item.item_id for item in best.items] == ids(reader, "best")[:3]
-    assert all("best" not in item.reason for item in best.items)
 
 
 def test_the_only_item_with_the_word_comes_first_and_one_without_a_title_last(
@@ -130,7 +128,6 @@ def test_an_item_that_is_posted_again_stays_a_variant_of_the_same(stock: Engine)
 
 def test_items_like_a_named_one_are_those_of_the_surface_similar(reader: Engine) -> None:
     item = reader.item("i7")
-    assert item is not None
     answer = reader.search(f"something like {item.title}", k=5)
     similar = reader.similar("i7", k=5)
     assert [one.item_id for one in answer.items] == [one.item_id for one in similar.items]

@@ -49,6 +49,9 @@ def test_a_session_is_of_its_id_or_of_the_last_half_hour(opened: Engine, shop: P
     with closing(Engine.open(shop, lambda: NOW)) as engine:
         engine.add_events([replace(event, session_id="") for event in VISITS])
         assert session(engine, "monday") == ["i4"]
+    assert session_code("") == NO_SESSION == 0
+    assert session_code("monday") == 77_623_100_940_201_584
+    assert 0 < session_code("tuesday") < 2**63
 
 
 def test_it_is_the_same_after_more_events_a_restart_and_a_compaction(
@@ -94,12 +97,6 @@ def test_parts_of_a_history_keep_the_sessions_of_their_events() -> None:
     for part in parts:
         assert part.sessions is not None and len(part) < count
         np.testing.assert_array_equal(part.sessions, part.item_nums)
-
-
-def test_codes_are_the_same_in_every_process_and_0_for_none() -> None:
-    assert session_code("") == NO_SESSION == 0
-    assert session_code("monday") == 77_623_100_940_201_584
-    assert 0 < session_code("tuesday") < 2**63
 
 
 def split_of(shop: Path, events: list[Event]) -> Split:

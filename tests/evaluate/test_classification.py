@@ -4,6 +4,20 @@ import pytest
 from serendip.evaluate.classification import BinaryPredictions, calibration_error, calibration_floor
 
 
+def build_predictions(
+    labels: str, scores: list[float], threshold: float, groups: list[int] | None = None
+) -> BinaryPredictions:
+    """Predictions for labels "i" (irrelevant) and "r" (relevant)."""
+    values = np.array(scores, np.float32)
+    is_irrelevant = np.array([letter == "i" for letter in labels])
+    numbers = np.arange(len(labels)) if groups is None else np.array(groups)
+    return BinaryPredictions(is_irrelevant, values, values >= threshold, numbers.astype(np.int32))
+
+
+def test_labels_of_one_kind_have_no_curve() -> None:
+    assert build_predictions("rrr", [1, 2, 3], threshold=2).values()["auroc"] == 0
+
+
 def test_values_are_those_of_counting_pairs_one_by_one() -> None:
     random = np.random.default_rng(0)
     is_irrelevant = random.random(300) < 0.2
@@ -38,11 +52,9 @@ def test_intervals_contain_the_value_and_resample_groups() -> None:
         is_irrelevant, grouped.scores, grouped.is_filtered, np.arange(500, dtype=np.int32)
     ).estimates()
     for name, wide in grouped.estimates().items():
-        assert wide.low is not None and wide.high is not None and wide.value is not None
         assert wide.low <= wide.value <= wide.high
         assert wide.n == 20
         narrow = ungrouped[name]
-        assert narrow.low is not None and narrow.high is not None
         assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
 
 

@@ -3,15 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.evaluate.metrics import (
-    MRR,
-    NDCG,
-    Coverage,
-    Gini,
-    RankingMetric,
-    Recall,
-    grade,
-)
+from serendip.evaluate.metrics import MRR, NDCG, Coverage, Gini, RankingMetric, Recall, grade
 from serendip.evaluate.runs import ranks_from_lists, ranks_from_scores
 from serendip.testing import RankingMetricContract
 

@@ -125,7 +125,6 @@ def test_a_backup_is_made_of_what_is_here_while_the_storage_is_away(
 def test_status_and_doctor_say_where_things_lie(first: Path, tmp_path: Path, url: str) -> None:
     workspace = Workspace.open(another_machine(first, tmp_path / "second"))
     status = read_status(workspace)
-    assert status.storage is not None
     stored = status.storage.in_force
     assert stored.startswith("gen-2-") and status.storage.stored == (stored,)
     lines = list(describe(status))

@@ -60,19 +60,13 @@ def error(status: int, code: str, *headers: tuple[str, str]) -> Reply:
 def data_of(body: Body) -> Body:
     """What a question is about."""
     found = re.search(r"<data>(.*)</data>", body["messages"][1]["content"])
-    assert found is not None
     return dict(json.loads(found[1]))
 
 
 def answer_often_right(
     tell: Callable[[Body, str, bool], dict[str, Any]], right: float
 ) -> Callable[[Body, int], Reply]:
-    """An LLM that is right this often, always the same for the same question.
-
-    Args:
-        tell: what a question is about, its prompt and whether to be right -> fields of the answer.
-        right: share of the questions.
-    """
+    """An LLM that is right this often, always the same for the same question."""
 
     def reply(body: Body, number: int) -> Reply:
         data = data_of(body)

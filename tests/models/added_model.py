@@ -19,12 +19,7 @@ def page_blocks(language: str) -> list[str]:
 
 @contextmanager
 def added_package(folder: Path, entry: str = "") -> Iterator[Path]:
-    """A folder on ``sys.path`` with the package of the page and its entry point.
-
-    Args:
-        folder: empty.
-        entry: ``name = value`` of the entry point; empty = that of the page.
-    """
+    """A folder on ``sys.path`` with the package of the page and its entry point."""
     model = next(code for code in page_blocks("python") if "class Alphabet(Recommender)" in code)
     (folder / PACKAGE).mkdir()
     (folder / PACKAGE / "__init__.py").touch()

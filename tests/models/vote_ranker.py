@@ -12,11 +12,7 @@ from serendip.models.ranker.model import Ranker
 
 
 class VoteRanker(Ranker):
-    """Orders by the sum of the scores of transitions and of item-kNN; 0.01 without either.
-
-    Args:
-        names: of the feature columns.
-    """
+    """Orders by the sum of the scores of transitions and of item-kNN; 0.01 without either."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         super().__init__(RankerConfig())

@@ -13,8 +13,6 @@ from serendip.runtime.timing import StageClock
 
 
 class Lines:
-    """Progress as lines, under a clock."""
-
     def __init__(self) -> None:
         self.now, self.written = 100.0, list[tuple[float, str]]()
         self.progress = TextProgress(self._write, 10.0, lambda: self.now, first_s=2.0)

@@ -24,7 +24,6 @@ with scratch_folder() as folder:
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder for temporary files, of this process and its children."""
     monkeypatch.setenv("TMPDIR", os.fspath(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     return tmp_path
@@ -37,7 +36,6 @@ def _holder() -> Iterator[tuple[subprocess.Popen[str], Path]]:
     with subprocess.Popen(
         [sys.executable, "-c", HOLD], text=True, stdin=-1, stdout=-1, env=environment
     ) as process:
-        assert process.stdout is not None
         folder = Path(process.stdout.readline().strip())
         os.utime(folder, (0, 0))
         yield process, folder

@@ -63,32 +63,30 @@ def test_items_of_a_person_come_first_the_best_ones_before_the_others(
     assert [found[number] for number in (2, 1, 0)] == [VALUES] * 3
 
 
-def test_values_that_cover_a_text_are_all_needed(searcher: Searcher) -> None:
-    found = levels(searcher, "tom hanks comedy")
-    assert list(found)[:2] == [2, 0]
-    assert [number for number, level in found.items() if level == VALUES] == [2, 0]
-    assert list(levels(searcher, "90s horror"))[:2] == [6, 5]
-
-
-def test_a_last_word_is_a_person_only_where_most_items_with_it_have_the_person(
+def test_last_words_are_people_only_where_most_items_say_so_and_like_begins_a_title(
     searcher: Searcher,
 ) -> None:
     assert levels(searcher, "hill's films")[5] == VALUES
     assert set(levels(searcher, "king").values()) == {ALL_WORDS}
+    newer = post(searcher, Item("n", "Like Hill"))
+    assert newer.reader.find_liked("like hill") == -1
 
 
-def test_all_words_come_before_a_rare_value_and_that_before_some_words(
+def test_exact_titles_come_first_then_all_words_a_rare_value_and_some_words(
     searcher: Searcher,
 ) -> None:
+    assert next(iter(levels(searcher, "hill").items())) == (6, EXACT)
+
     searcher = post(searcher, *(Item(f"n{row}", f"Fog {row}") for row in range(60)))
     found = levels(searcher, "tom hanks island")
     assert found[1] == ALL_WORDS
     assert found[0] == found[2] == ONE_VALUE
     assert found[3] == found[7] == SOME_WORDS
 
-
-def test_an_exact_title_comes_before_everything(searcher: Searcher) -> None:
-    assert next(iter(levels(searcher, "hill").items())) == (6, EXACT)
+    found = levels(searcher, "tom hanks comedy")
+    assert list(found)[:2] == [2, 0]
+    assert [number for number, level in found.items() if level == VALUES] == [2, 0]
+    assert list(levels(searcher, "90s horror"))[:2] == [6, 5]
 
 
 def test_of_a_title_words_in_other_fields_are_no_hits(searcher: Searcher, tmp_path: Path) -> None:
@@ -174,11 +172,6 @@ def test_values_of_posted_and_changed_items_count_at_once(searcher: Searcher) ->
 )
 def test_items_like_a_named_one_are_asked_for(searcher: Searcher, text: str, number: int) -> None:
     assert searcher.reader.find_liked(text) == number
-
-
-def test_a_title_that_begins_with_like_is_a_title(searcher: Searcher) -> None:
-    newer = post(searcher, Item("n", "Like Hill"))
-    assert newer.reader.find_liked("like hill") == -1
 
 
 def test_generic_words_say_nothing_and_a_text_is_language_by_its_words(

@@ -92,9 +92,16 @@ def test_texts_that_few_items_answer_are_offered_others_and_all_else_stays_bit_b
     assert searcher.find_rewrites("pink leather sofa") == ()
 
 
-def test_below_the_floor_nothing_is_offered(searcher: Searcher) -> None:
+def test_accepted_synonyms_are_offered_above_the_floor(searcher: Searcher) -> None:
     unsure = LogisticModel.prior(FEATURES, {"intercept": -0.1})
     assert replace(searcher, rewrites=RewriteTable({}, unsure)).find_rewrites("pink sofa") == ()
+
+    rows = [
+        Synonym("couch", "sofa", "accepted", 1.0, "people"),
+        Synonym("couch", "lamp", "proposed", 1.0, "llm:m"),
+    ]
+    wide = replace(searcher, synonyms=Synonyms.of(rows), rewrites=RewriteTable({}, SURE))
+    assert texts(wide.find_rewrites("red couch")) == ["red", "red sofa"]
 
 
 def test_what_people_searched_next_is_offered_where_it_still_finds_something(
@@ -113,17 +120,6 @@ def test_what_people_searched_next_is_offered_where_it_still_finds_something(
     assert wide.find_rewrites("leather") == (), "enough items have it"
     gone = wide.without_items([n for n in range(20) if n % 5 == 3])
     assert texts(gone.find_rewrites("Pink sofa")) == ["Sofa"]
-
-
-def test_accepted_synonyms_stand_for_their_terms_and_proposed_ones_do_not(
-    searcher: Searcher,
-) -> None:
-    rows = [
-        Synonym("couch", "sofa", "accepted", 1.0, "people"),
-        Synonym("couch", "lamp", "proposed", 1.0, "llm:m"),
-    ]
-    wide = replace(searcher, synonyms=Synonyms.of(rows), rewrites=RewriteTable({}, SURE))
-    assert texts(wide.find_rewrites("red couch")) == ["red", "red sofa"]
 
 
 def test_the_table_comes_back_and_one_of_other_features_is_refused(tmp_path: Path) -> None:

@@ -68,7 +68,6 @@ def service(tmp_path: Path) -> Iterator[KeyedService]:
 
 
 def names_of(client: WireClient) -> list[str]:
-    """Every route of the application."""
     routes = client.app.app.routes  # type: ignore[attr-defined]
     assert routes
     return [
@@ -175,13 +174,10 @@ def test_other_headers_are_no_key(service: KeyedService, header: str) -> None:
     assert response.status_code == 401
 
 
-def test_a_key_is_refused_once_it_expires(service: KeyedService) -> None:
+def test_a_key_ends_once_it_expires_and_comes_before_the_body(service: KeyedService) -> None:
     issued = service.issue(["read"], lifetime_s=0.0)
     response = service.get("/v1/search", headers=bearer(issued))
     assert error_of(response)["message"] == f"key {issued.key.key_id} is expired."
-
-
-def test_a_body_is_not_parsed_before_the_key_is_known(service: KeyedService) -> None:
     assert service.post("/v1/events", content=b"{" * 100_000).status_code == 401
 
 

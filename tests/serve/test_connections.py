@@ -46,7 +46,6 @@ def server(tmp_path_factory) -> Iterator[Server]:
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """What the server sends until it closes the connection."""
     answer = b""
     try:
         while part := connection.recv(65536):
@@ -261,7 +260,6 @@ def test_a_body_that_is_too_long_is_refused_before_it_comes(server: Server) -> N
 
 
 def read_answer(connection: socket.socket) -> tuple[bytes, dict[str, str], bytes]:
-    """The next answer of a connection that stays open: its first line, headers and body."""
     answer = b""
     while b"\r\n\r\n" not in answer:
         answer += connection.recv(65536)

@@ -50,8 +50,6 @@ def add_99(engine: TinyEngine) -> object:
 
 
 class Counting(TinyEngine):
-    """Counts its readings of the store."""
-
     readings = 0
 
     def catch_up(self) -> None:

@@ -478,8 +478,6 @@ def test_posts_are_stored_in_their_order_as_many_as_a_transaction_takes(writer):
 
 
 class Clock:
-    """A clock that is set by hand."""
-
     def __init__(self) -> None:
         self.now = 1.0  # nobody was ever overloaded at 0
 

@@ -101,8 +101,6 @@ def test_listening_needs_no_framework():
 
 
 class Keyed(TinyService):
-    """A service with one key."""
-
     def __init__(self, folder: Path, *options: str, has_key: bool = True) -> None:
         self.keys: ApiKeys = open_keys(folder)
         self.key: IssuedKey = issue_key("", ["read"])

@@ -183,8 +183,6 @@ def test_nobody_without_a_key_filters_or_sorts_by_it(shop: KeyedService, path: s
 
 
 class Clock:
-    """Stands still unless it is set."""
-
     now = 0.0
 
     def __call__(self) -> float:

@@ -54,8 +54,6 @@ def parse() -> argparse.Namespace:
 
 
 def published_by(options: argparse.Namespace) -> PublishedGenerations:
-    """The one generation of the tiny engine."""
-
     def open_engine():
         threading.Event().wait(options.load_s)
         if options.switch and options.switch.exists():
@@ -95,7 +93,6 @@ def published_by(options: argparse.Namespace) -> PublishedGenerations:
 
 
 def server_options_by(options: argparse.Namespace) -> ServerOptions:
-    """Where it listens, and for whom."""
     config = ServeConfig(
         allowed_hosts=tuple(options.allowed_host),
         trusted_proxies=tuple(options.trusted_proxy),

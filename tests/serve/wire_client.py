@@ -22,13 +22,7 @@ from serendip.serve.server_options import LOCAL, ServerOptions
 
 
 class WireClient:
-    """One service over a tiny engine."""
-
-    def __init__(
-        self,
-        engine: TinyEngine | None = None,
-        options: ServerOptions = LOCAL,
-    ) -> None:
+    def __init__(self, engine: TinyEngine | None = None, options: ServerOptions = LOCAL) -> None:
         self.engine = engine or TinyEngine()
         self.holder = EngineHolder()
         self.holder.swap(self.engine)
@@ -52,7 +46,6 @@ class WireClient:
 
 
 def error_of(response: httpx.Response) -> dict[str, str]:
-    """The error of a response, with its format checked."""
     body = response.json()
     assert set(body) == {"error"}
     assert set(body["error"]) == {"type", "message", "hint", "request_id"}
@@ -62,7 +55,6 @@ def error_of(response: httpx.Response) -> dict[str, str]:
 
 
 def open_keys(folder: Path) -> ApiKeys:
-    """The keys of a new database."""
     path = folder / "serendip.db"
     if not path.exists():
         with closing(Store.create(path)):
@@ -92,7 +84,6 @@ class KeyedService(WireClient):
         return issued
 
     def sign_in(self, *scopes: str) -> dict[str, str]:
-        """The cookies of a browser that signed in with a new key."""
         response = self.post("/sign-in", data={"key": self.issue(scopes).text})
         assert response.status_code == 303, response.text
         return self.visit() | dict(response.cookies)

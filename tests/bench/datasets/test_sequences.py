@@ -67,3 +67,10 @@ def test_wrong_data_is_named(
         (tmp_path / "items.jsonl").write_text(items)
     with pytest.raises(DataError, match=message):
         read_sequences(tmp_path)
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
+    write_world(tmp_path)
+    (tmp_path / "sequences.txt").write_bytes(b"u \xff\xfe i1 i2")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_sequences(tmp_path)

@@ -71,8 +71,6 @@ def test_onet_is_tested_on_its_test_side(tmp_path: Path) -> None:
 
 
 class CountingJudge(CosineJudge):
-    """Counts its training pairs."""
-
     name = "counts"
 
     def __init__(self) -> None:

@@ -27,7 +27,6 @@ def damage_index(path: Path) -> None:
 
 
 def copy_to_serve(shop: Path, folder: Path) -> None:
-    """Copy what serving a workspace needs."""
     for name in ("serendip.toml", "serendip.db"):
         shutil.copy(shop / name, folder / name)
     shutil.copytree(shop / "generations", folder / "generations")

@@ -32,7 +32,6 @@ def rejecting(*items: int, reach: str = "everywhere") -> Rejected:
 
 
 def batch_of(engine: Engine, query: Query, discount: float = 0.5) -> tuple[Batch, Candidates]:
-    """A batch of one query, and all items as its candidates."""
     surface = engine.settings.all_surfaces()["home"]
     surface = surface.model_copy(update={"rejection_discount": discount})
     count = engine.state.num_items

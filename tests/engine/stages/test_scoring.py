@@ -71,7 +71,6 @@ def test_where_nobody_chose_anything_only_posted_items_are_new(reader: Engine) -
 
 def test_a_task_that_the_ranker_may_not_order_is_fused_by_rank(reader: Engine) -> None:
     state = reader.state
-    assert state.ranker is not None
     # The shop has no logged searches.
     assert state.ranker.ordered_tasks == (TASKS.index("home"), TASKS.index("similar"))
     config = reader.settings.all_surfaces()["search"]
@@ -87,11 +86,8 @@ def test_a_task_that_the_ranker_may_not_order_is_fused_by_rank(reader: Engine) -
     assert ranked.items.scores.tolist() != summed.items.scores.tolist()
 
 
-def test_a_ranker_that_has_seen_people_search_orders_it_behind_exact_titles(
-    reader: Engine,
-) -> None:
+def test_a_ranker_that_has_seen_people_search_orders_it_behind_exact_titles(reader: Engine) -> None:
     state = reader.state
-    assert state.ranker is not None
     names = state.ranker.feature_names
     random = np.random.default_rng(0)
     features = random.normal(size=(400, len(names))).astype(np.float32)

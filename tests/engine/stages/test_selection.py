@@ -87,12 +87,18 @@ def test_a_position_goes_to_the_highest_revenue_above_the_floor() -> None:
     assert build_slate(ranked([10, 4, 3], earned=[0, 0, 9]), sold(0.7, 1)).rows == [0, 2, 1]
 
 
-def test_the_last_position_of_each_block_is_explored() -> None:
+def test_the_last_position_of_each_block_is_explored_anew_every_hour() -> None:
     rules = surface(exploration=ExplorationConfig(share=0.5))
     slate = build_slate(ranked(range(8, 0, -1), counts=[9, 9, 9, 9, 9, 9, 0, 0]), rules)
     assert decided(slate, EXPLORED) == [1, 3]
     assert sorted(slate.rows[place] for place in decided(slate, EXPLORED)) == [6, 7]
     assert [row for row in slate.rows if row < 6] == list(range(6))
+
+    begin, none = 3_600.0 * 1_000, History()
+    known = [request_seed(Query(user_id="u", time=begin + hour * 3_600), none) for hour in (0, 1)]
+    assert known[0] == known[1]
+    unknown = [request_seed(Query(time=begin + seconds), none) for seconds in (0, 3_599, 3_600)]
+    assert unknown[0] == unknown[1] != unknown[2]
 
 
 def test_explored_items_are_drawn_by_a_softmax_of_their_taste() -> None:
@@ -219,7 +225,6 @@ def test_a_slate_has_every_organic_row_once_and_only_bought_rows_besides(rows, c
 def test_the_floor_is_never_violated(rows, config) -> None:
     slate = build_slate(rows, config)
     for place in decided(slate, SPONSORED):
-        assert config.sponsored is not None
         assert place in config.sponsored.positions
         shown = slate.rows[:place]
         best = max(rows.values[row] for row in organic_rows(rows) if row not in shown)
@@ -280,11 +285,3 @@ def test_the_first_positions_are_those_of_the_whole_slate(rows, config, length) 
     assert short.propensities == drawn
     for rule, positions in whole.positions.items():
         assert short.positions[rule] == [place for place in positions if place < length]
-
-
-def test_visitors_without_an_id_get_another_draw_every_hour() -> None:
-    begin, none = 3_600.0 * 1_000, History()
-    known = [request_seed(Query(user_id="u", time=begin + hour * 3_600), none) for hour in (0, 1)]
-    assert known[0] == known[1]
-    unknown = [request_seed(Query(time=begin + seconds), none) for seconds in (0, 3_599, 3_600)]
-    assert unknown[0] == unknown[1] != unknown[2]

@@ -11,7 +11,7 @@ from serendip.evaluate.faithfulness import summarise_deletions
 from serendip.evaluate.new_items import measure_exploration
 from serendip.evaluate.number_format import number
 from serendip.evaluate.report import document as report_module
-from serendip.evaluate.report.document import render_page
+from serendip.evaluate.report.document import json_safe, render_page
 from serendip.evaluate.report.verdict import describe_report
 from serendip.runtime.atomic_files import write_json
 
@@ -19,8 +19,6 @@ HOSTILE = '<script>alert("x")</script>'
 
 
 class Parts(HTMLParser):
-    """Tags, attributes and visible text of a page."""
-
     def __init__(self, page):
         super().__init__()
         self.tags, self.links, self.words = [], [], []
@@ -80,6 +78,16 @@ def test_what_people_see_is_on_the_page_and_what_is_wrong_in_the_verdict(page):
     assert [text for text in told if text not in page] == []
 
 
+def test_new_items_are_on_the_page(page):
+    text = " ".join(Parts(page).words)
+    figures = report_world()["new_items"]
+    assert "4 items appeared after the cut; 3 more came too late" in text
+    for start in (figures["logged"], *figures["systems"].values()):
+        for found in filter(None, start.values()):
+            for end in ("value", "low", "high", "n"):
+                assert number(found[end]) in text
+
+
 UNTESTED = summarise_deletions([], [["code"]], left_out=3)
 NOTHING = {
     **{key: {} for key in ("data", "split", "semantic_ids", "seconds")},
@@ -123,14 +131,12 @@ def test_every_number_of_the_surfaces_is_on_the_page(page):
             assert all(number(estimate[end]) in text for end in ends)
 
 
-def test_the_page_needs_nothing_from_elsewhere(page):
+def test_the_page_needs_nothing_from_elsewhere_and_every_drawing_is_well_formed(page):
     parts = Parts(page)
     assert parts.links == []
     assert not {"script", "link", "img", "iframe", "object"} & set(parts.tags)
     assert not re.search(r"https?:|url\(|@import|//[a-z]", page)
 
-
-def test_every_drawing_is_well_formed(page):
     drawings = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
     assert len(drawings) == 6
     for drawing in drawings:
@@ -149,13 +155,16 @@ def test_hostile_names_stay_text():
     assert "a &amp; b" in rendered
 
 
-def test_every_part_of_the_report_is_described_and_filled():
+def test_a_lone_surrogate_in_a_name_can_be_written():
+    report = {**report_world(), "verdict": ["a\ud800"]}
+    assert "a?" in render_page(report).encode("utf-8").decode()
+
+
+def test_every_part_of_the_report_is_described_filled_and_strict_json(tmp_path):
     report = report_world(seed=7)
     assert all(f'"{name}"' in report_module.__doc__ for name in report)
     assert [name for name, part in report.items() if not part] == []
 
-
-def test_the_report_is_strict_json_that_reads_back_equal(tmp_path):
     report = report_world()
     write_json(tmp_path / "report.json", report)
     text = (tmp_path / "report.json").read_text(encoding="utf-8")
@@ -219,3 +228,8 @@ def test_systems_far_above_where_it_is_hard_are_named_best_first():
         "Where it is hard, the next item is in the first ten: 0.19 % for cold items (0.12 to "
         "0.50), far below retriever with 3.9 % and content with 3.3 %."
     )
+
+
+def test_values_that_json_does_not_know_become_plain_or_null():
+    given = {"a": np.float32(0.5), "b": np.nan, "c": np.array([1, 2]), 4: (np.inf, np.bool_(True))}
+    assert json_safe(given) == {"a": 0.5, "b": None, "c": [1, 2], "4": [None, True]}

@@ -361,15 +361,6 @@ def test_a_damaged_generation_does_not_keep_items_and_events_from_coming_back(
     assert (again.items, again.events, again.generation) == (summary.items, summary.events, "")
 
 
-def test_a_backup_is_verified_without_a_restore(saved: Path) -> None:
-    names = {path.name for path in saved.iterdir()}  # no caches, no files of users
-    assert names == {"manifest.json", "serendip.toml", "serendip.db"}
-    assert verify(str(saved)) == sum(path.is_file() for path in saved.rglob("*")) - 1
-    _flip(saved / "serendip.db")
-    with pytest.raises(ArtefactError, match=r"serendip\.db' is altered"):
-        verify(str(saved))
-
-
 def test_what_a_disk_keeps_otherwise_is_no_backup(
     fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -390,11 +381,20 @@ def _mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-def test_copies_are_for_their_owner_alone(saved: Path, tmp_path: Path) -> None:
+def test_copies_are_for_their_owner_alone_and_verified_without_a_restore(
+    saved: Path, tmp_path: Path
+) -> None:
     restore(str(saved), tmp_path / "restored")
     for folder in (saved, tmp_path / "restored"):
         assert _mode(folder) == 0o700
         assert {_mode(path) for path in folder.rglob("*") if path.is_file()} == {0o600}
+
+    names = {path.name for path in saved.iterdir()}  # no caches, no files of users
+    assert names == {"manifest.json", "serendip.toml", "serendip.db"}
+    assert verify(str(saved)) == sum(path.is_file() for path in saved.rglob("*")) - 1
+    _flip(saved / "serendip.db")
+    with pytest.raises(ArtefactError, match=r"serendip\.db' is altered"):
+        verify(str(saved))
 
 
 def test_of_two_backups_to_one_target_the_first_stays(fresh: Path, tmp_path: Path) -> None:
@@ -447,6 +447,18 @@ def test_keys_that_were_revoked_since_stay_revoked(fresh: Path, tmp_path: Path) 
     with closing(ApiKeys.open(tmp_path / "r3" / "serendip.db")) as keys:
         assert len(keys.read().secret) == len(secret)
         assert keys.read().secret != secret
+
+
+def test_an_erased_item_that_the_backup_did_not_have_yet_stays_out(
+    fresh: Path, saved: Path, tmp_path: Path
+) -> None:
+    with closing(Workspace.open(fresh).open_store()) as store:
+        store.import_all([Item("new", "A canary")], [])
+        store.erase_item("new")
+    assert restore(str(saved), tmp_path / "restored", fresh).erased_items == 0
+    with closing(Store.open(tmp_path / "restored" / "serendip.db")) as store:
+        store.import_all([Item("new", "A canary")], [])
+        assert store.item("new") is None
 
 
 def test_no_password_is_kept(fresh: Path) -> None:

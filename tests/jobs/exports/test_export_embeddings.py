@@ -123,8 +123,8 @@ def test_users_have_a_profile_whose_numbers_are_named(shop: Path) -> None:
     assert activity["events"] == activity["visits"] == len(events)  # an hour apart
 
 
-def test_without_a_file_the_queries_of_the_log_are_told_the_most_frequent_first(
-    shop: Path,
+def test_queries_are_those_of_the_file_or_the_most_frequent_of_the_log(
+    shop: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match=r"event log has no queries.*--file"):
         embed(shop, "queries", None, TrainOptions())
@@ -134,8 +134,6 @@ def test_without_a_file_the_queries_of_the_log_are_told_the_most_frequent_first(
     engine.close()
     assert written(shop, "queries")[0] == ["tale 9", "horror"]
 
-
-def test_queries_of_a_file_are_told_once_and_in_its_order(shop: Path, tmp_path: Path) -> None:
     (tmp_path / "q.txt").write_text("\ufeffred shoes\n\n  blue, hat  \nred shoes\n")
     assert written(shop, "queries", tmp_path / "q.txt")[0] == ["red shoes", "blue, hat"]
     (tmp_path / "q.txt").write_bytes(b"\xff\xfe\xfa")

@@ -21,11 +21,6 @@ from serendip.jobs.suggestions.build import compute_queries, read_written_querie
 from serendip.llm.tasks import WrittenQueries
 
 
-@pytest.fixture
-def shop(fresh: Path) -> Path:
-    return fresh
-
-
 def llm(folder: Path, verb: str, *more: str) -> tuple[int, dict[str, Any]]:
     return invoke("llm", verb, "queries", "-w", str(folder), *more)
 
@@ -45,42 +40,42 @@ def by_title(body: Body, number: int) -> Reply:
     return completion(json.dumps({"id": data["id"], "queries": queries}))
 
 
-def test_an_llm_writes_within_a_budget_and_what_finds_its_item_is_suggested(shop: Path) -> None:
+def test_an_llm_writes_within_a_budget_and_what_finds_its_item_is_suggested(fresh: Path) -> None:
     with pytest.raises(DataError, match="there are no queries for the current items"):
-        llm(shop, "gate")
+        llm(fresh, "gate")
     with serving(by_title) as server:
-        configure(shop, server.address)
+        configure(fresh, server.address)
         place = ("run", "--most", "12")
-        told = llm(shop, *place, "--estimate")[1]
+        told = llm(fresh, *place, "--estimate")[1]
         assert told["estimate"]["questions"] == 12 and not server.bodies
-        code, told = llm(shop, *place, "--budget", "0")
+        code, told = llm(fresh, *place, "--budget", "0")
         assert code == 1 and told["state"] == "partial" and not server.bodies
-        code, told = llm(shop, *place, "--budget", "1")
+        code, told = llm(fresh, *place, "--budget", "1")
         assert code == 0 and len(server.bodies) == 12
-        again = llm(shop, *place, "--budget", "1")[1]
+        again = llm(fresh, *place, "--budget", "1")[1]
         assert len(server.bodies) == 12 and again["spent"] == told["spent"]
     assert told["dropped"] == {"only the title": 12, "written twice": 11}
-    assert suggested(shop) == 0
-    code, gated = llm(shop, "gate")
+    assert suggested(fresh) == 0
+    code, gated = llm(fresh, "gate")
     assert (code, gated["verdict"], gated["queries"]) == (0, "passed", told["written"])
     count = gated["found"]
-    assert 0 < count <= 12 and count == suggested(shop) < gated["active"] == told["written"]
+    assert 0 < count <= 12 and count == suggested(fresh) < gated["active"] == told["written"]
     sent = {word for body in server.bodies for word in re.findall(r"\w+", json.dumps(body))}
     assert "tale" in sent and not sent & {f"u{number}" for number in range(45)}
 
-    workspace = Workspace.open(shop)
+    workspace = Workspace.open(fresh)
     with workspace.open_store() as store:
         items = store.items()
         store.put_items([Item(one.item_id, "Zyzzyva", one.description) for one in items])
-        assert suggested(shop) == 0
+        assert suggested(fresh) == 0
         kept = read_written_queries(workspace, Catalogue(store.items()))
         assert len(kept) == told["written"]  # They are used again once search finds their item.
         store.put_items(items)
-    assert suggested(shop) == count
-    assert llm(shop, "run", "--most", "2", "--budget", "1")[0] == 0
-    assert suggested(shop) == count  # Fewer are asked for, all stay in use.
-    assert llm(shop, "revert")[1]["removed"] == told["written"]
-    assert suggested(shop) == 0
+    assert suggested(fresh) == count
+    assert llm(fresh, "run", "--most", "2", "--budget", "1")[0] == 0
+    assert suggested(fresh) == count  # Fewer are asked for, all stay in use.
+    assert llm(fresh, "revert")[1]["removed"] == told["written"]
+    assert suggested(fresh) == 0
 
 
 def test_what_says_no_more_than_the_title_or_has_odd_signs_is_dropped() -> None:

@@ -28,12 +28,7 @@ from serendip.errors import ArtefactError, DataError, UnsupportedError
 from serendip.evaluate.decision import DECISIONS, Decision, read_table
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.draw_lists import MOST_PAST
-from serendip.jobs.labels.pair_files import (
-    ListRequest,
-    describe_request,
-    read_lists,
-    write_lists,
-)
+from serendip.jobs.labels.pair_files import ListRequest, describe_request, read_lists, write_lists
 from serendip.jobs.relevance.decisions import GOAL, NAME, PROVEN, decide_filters
 from serendip.jobs.relevance.versions import model_versions, publish_model, restore_version
 from serendip.jobs.train.fingerprint import compute_fingerprint
@@ -237,7 +232,6 @@ def test_a_rejected_threshold_is_served_nowhere_although_another_surface_has_the
     engine, settings = Engine.open(shop), copy / "serendip.toml"
     model = engine.state.relevance_models.get("search")
     engine.close()
-    assert model is not None
     effect = {"ci95": {"lost": [0.1, 0.3], "wrong": [0.2, 0.4], "fall": [0.1, 0.4]}}
     proof = {"safe_threshold": 0.5, "safe": effect}
     facts = read_version(copy / "relevance").manifest

@@ -112,20 +112,28 @@ def test_one_changed_setting_of_the_ranker_keeps_the_models(fresh: Path) -> None
     compare_with_a_training_of_everything(fresh, train(fresh))
 
 
-def test_a_part_is_built_alone_only_if_nothing_else_has_changed(stand: Path) -> None:
+def test_a_linked_part_is_that_of_the_generation_that_built_it(stand: Path) -> None:
+    for limit in (1, 2):
+        add_settings(stand, "" if limit > 1 else "\n[queries]\ncategory = 'genre'\n")
+        generation = train(stand, only="suggestions")
+        assert generation.manifest["parts"]["models"]["linked"] == "gen-1"
+    assert generation.name == "gen-3"
+
+
+def test_a_part_is_built_alone_only_if_nothing_else_has_changed_and_the_command_says_so(
+    stand: Path,
+) -> None:
+    code, found = invoke("train", "--workspace", str(stand), "--explain")
+    assert code == 0 and set(found.values()) == {""}
+    code, found = invoke("train", "--workspace", str(stand))
+    assert (code, found["generation"], found["trained"]) == (0, "gen-1", False)
+
     assert reasons(stand, "rewrites")["rewrites"] == "it was asked for"
     add_settings(stand, "\n[context]\nuse = 'off'\n")
     with pytest.raises(ConfigError, match=r"alone: ranker would be built too, as \[context\]"):
         train(stand, only="suggestions")
     with pytest.raises(ConfigError, match="there is no part 'words'"):
         train(stand, only="words")
-
-
-def test_the_command_says_what_it_would_build_and_what_it_has_linked(stand: Path) -> None:
-    code, found = invoke("train", "--workspace", str(stand), "--explain")
-    assert code == 0 and set(found.values()) == {""}
-    code, found = invoke("train", "--workspace", str(stand))
-    assert (code, found["generation"], found["trained"]) == (0, "gen-1", False)
 
 
 def test_one_process_and_two_publish_the_same_bytes(
@@ -177,5 +185,4 @@ def test_a_lock_lost_while_a_training_runs_stops_it_before_it_publishes(
     assert current_name(on_server / "generations") == ""
     assert not list((on_server / "generations").glob("gen-*"))
     record = TrainingRecord.read(on_server / "training")
-    assert record is not None
     assert (record.result, record.message) == (FAILED, str(told.value))

@@ -86,7 +86,7 @@ def test_items_are_counted_by_what_happened_to_them(stand: Path) -> None:
     assert age_of(stand).reasons == ("6 new items, 10% of those it learned from",)
 
 
-def test_other_learned_settings_make_it_stale_and_others_do_not(stand: Path) -> None:
+def test_settings_that_are_learned_and_imports_make_it_stale(stand: Path) -> None:
     add_settings(stand, "[surfaces.home]\npopularity_discount = 0.1")
     assert not age_of(stand).is_stale
     path = stand / "serendip.toml"
@@ -94,8 +94,6 @@ def test_other_learned_settings_make_it_stale_and_others_do_not(stand: Path) -> 
     age = age_of(stand)
     assert age.reasons == ("the setting models.retriever.max_len has changed",)
 
-
-def test_an_import_and_an_erasure_make_it_stale(stand: Path) -> None:
     import_files(Workspace.open(stand))
     age = age_of(stand)
     assert age.events is None

@@ -70,9 +70,7 @@ def test_an_opened_model_predicts_as_the_saved_one(model: RelevanceModel, tmp_pa
     np.testing.assert_allclose(predict(opened, numbers), predict(model, numbers), rtol=0, atol=1e-6)
 
 
-def test_predictions_for_a_new_catalogue_depend_on_its_texts_only(
-    model: RelevanceModel,
-) -> None:
+def test_predictions_for_a_new_catalogue_depend_on_its_texts_only(model: RelevanceModel) -> None:
     same = model.learned.apply(build_item_texts(), NO_ATTRIBUTES)
     np.testing.assert_allclose(predict(same, np.arange(5)), predict(model, np.arange(5)), atol=1e-6)
     other = model.learned.apply(build_item_texts(seed=1), NO_ATTRIBUTES)

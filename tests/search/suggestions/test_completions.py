@@ -45,13 +45,11 @@ def test_slips_are_forgiven_and_scripts_without_spaces_completed(searcher):
     assert texts(searcher, "イヤホン") == ["ワイヤレスイヤホン"]
 
 
-def test_equal_titles_are_suggested_once_with_the_most_popular_item(searcher):
+def test_titles_with_items_are_suggested_once(searcher):
     assert [(one.text, one.items.tolist()) for one in find_completions(searcher, "haml")] == [
         ("Hamlet", [3])
     ]
 
-
-def test_deleted_items_and_values_without_items_are_not_suggested(searcher):
     gone = searcher.without_items([0, 1, 12])
     assert texts(gone, "ho") == ["The Horse Whisperer"]
     assert texts(gone, "sci") == []

@@ -20,7 +20,6 @@ def candidate(text, items, kind="rule", users=0):
 
 
 def verify(searcher, candidates, unsafe_words=()):
-    """The texts that pass, their results, and what was dropped."""
     dropped = Counter()
     passed, results = verify_candidates(candidates, searcher, unsafe_words, dropped)
     return [one.text for one in passed], results, dropped

@@ -90,7 +90,6 @@ def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]
 
 
 def schema_of(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema itself where another one refers to it."""
     if "$ref" not in schema:
         return schema
     name = schema["$ref"].rpartition("/")[2]

@@ -18,7 +18,6 @@ REMOTE = "https://cdn.example.com/f4.jpg?a=1&b=2"
 
 @pytest.fixture
 def client(tmp_path: Path) -> WireClient:
-    """Films whose posters are a file, missing, none, of an allowed host and of another one."""
     (tmp_path / "f0.png").write_bytes(png(20, 30))
     (tmp_path / "evil.png").write_bytes(SVG)
     posters = ["f0.png", "missing.png", "", "evil.png", REMOTE, "https://other.example.com/f5.jpg"]

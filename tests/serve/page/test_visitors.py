@@ -103,7 +103,7 @@ def test_numbers_of_the_ranking_are_for_those_who_sign_in(service, is_fragment):
         assert ("The numbers" in html or "The stages" in html) == expected
 
 
-def test_the_session_is_a_cookie_for_half_a_day_that_no_script_reads(service):
+def test_the_report_is_for_a_key_with_the_scope_admin_in_a_session_of_half_a_day(service):
     key = service.issue(["read:users"])
     response = service.post("/sign-in", data={"key": f" {key.text} "})
     assert (response.status_code, response.headers["location"]) == (303, "/")
@@ -111,6 +111,11 @@ def test_the_session_is_a_cookie_for_half_a_day_that_no_script_reads(service):
     for part in ("HttpOnly", "SameSite=lax", "Max-Age=43200"):
         assert part in header
     assert key.text not in header
+
+    assert service.get("/report").status_code == 401
+    headers = as_cookie(service.sign_in("admin"))
+    assert service.get("/report", headers=headers).status_code == 404  # there is none
+    assert "Whose feed" not in service.get("/", headers=headers).text
 
 
 def test_a_session_ends_with_its_key_and_by_signing_out(service):
@@ -141,10 +146,3 @@ def test_other_keys_do_not_sign_in(service, scope, status):
     assert response.status_code == status
     assert "set-cookie" not in response.headers
     assert text not in response.text
-
-
-def test_the_report_is_for_a_key_with_the_scope_admin(service):
-    assert service.get("/report").status_code == 401
-    headers = as_cookie(service.sign_in("admin"))
-    assert service.get("/report", headers=headers).status_code == 404  # there is none
-    assert "Whose feed" not in service.get("/", headers=headers).text

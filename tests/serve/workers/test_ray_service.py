@@ -26,7 +26,6 @@ OFTEN = 30
 
 
 def find_replicas() -> list[int]:
-    """Running processes of the replicas of this test's service."""
     found = []
     for process in list_processes(os.getpid())[1:]:
         with suppress(OSError):  # it has ended in between
@@ -38,7 +37,6 @@ def find_replicas() -> list[int]:
 
 @contextmanager
 def ray_service(shop: Path, port: int, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """A service that is ready."""
     words = ["-w", os.fspath(shop), "--port", str(port), "--engine", "ray", *options]
     command = [sys.executable, "-m", "serendip", "serve", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -19,8 +19,6 @@ MANY = 20_000
 
 
 class Worker(Client):
-    """One connection to one worker of a service."""
-
     def post(self, item_id: str, title: str) -> None:
         assert self.write("POST", "/v1/items", {"item_id": item_id, "title": title})["new"] == 1
 
@@ -171,8 +169,6 @@ def test_a_worker_killed_while_it_writes_loses_nothing_acknowledged(shop: Path) 
 
 
 def wait_for(service: Pair, is_so: Callable[[Any], bool]) -> None:
-    """Ask for the state of the service, over new connections, until it is as wanted."""
-
     def is_reached() -> bool:
         worker = service.connect()
         try:

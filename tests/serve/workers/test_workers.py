@@ -33,8 +33,6 @@ MANY = 20_000
 
 
 class Running(TinyService):
-    """A service with workers."""
-
     def __init__(self, folder: Path, workers: int = 2, load_s: float = 0.0) -> None:
         self.switch, self._log = folder / "switch", folder / "log"
         options = ("--workers", str(workers), "--switch", str(self.switch))

@@ -218,7 +218,6 @@ def test_it_starts_on_a_read_only_disk_and_writes_again_when_it_may(
 
 
 def counted_elsewhere(path: Path) -> int:
-    """Number of events that another process reads."""
     code = "import sys; from serendip.data.store.store import Store; s = Store.open(sys.argv[1]); "
     command = [sys.executable, "-c", f"{code}print(s.log.count())", os.fspath(path)]
     return int(subprocess.run(command, check=True, capture_output=True).stdout)

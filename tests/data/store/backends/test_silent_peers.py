@@ -56,7 +56,6 @@ def show(database: Database, *names: str) -> list[str]:
 
 @contextmanager
 def connections_to(port: int) -> Iterator[list[socket.socket]]:
-    """All connections of this process to a port."""
     found = []
     for name in os.listdir("/proc/self/fd"):
         with suppress(OSError):
@@ -135,7 +134,6 @@ def test_a_process_that_stops_inside_a_write_loses_its_lock_and_acknowledges_not
             text=True,
         ) as writer,
     ):
-        assert writer.stdout is not None
         assert writer.stdout.readline() == "inside\n"
         writer.send_signal(signal.SIGSTOP)
         try:
@@ -159,7 +157,6 @@ def silent_server(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 def count_arrivals(listener: socket.socket) -> int:
-    """Number of connections that came to a listener since it was asked."""
     count = 0
     with suppress(BlockingIOError):
         while True:
@@ -168,9 +165,7 @@ def count_arrivals(listener: socket.socket) -> int:
     return count
 
 
-def test_of_a_silent_server_only_the_first_of_many_waits(
-    silent_server: socket.socket,
-) -> None:
+def test_of_a_silent_server_only_the_first_of_many_waits(silent_server: socket.socket) -> None:
     port = silent_server.getsockname()[1]
     place = f"postgresql+psycopg://me@127.0.0.1:{port}/shop?connect_timeout=2"
     with closing(open_database(place)) as database:

@@ -147,7 +147,6 @@ def require_one_log(place: StorePlace, steps: list[tuple[str, object]]) -> None:
 
 
 def rows_of(store: Store) -> list[tuple[object, ...]]:
-    """What snapshots and checks see."""
     log = LogColumns.of_table(store.log.rows())
     values = [None if np.isnan(value) else value for value in log.values.tolist()]
     texts = (log.users, log.items, log.actions, log.countries or (np.zeros(len(log), int), [""]))

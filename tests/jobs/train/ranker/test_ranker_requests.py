@@ -30,6 +30,7 @@ from serendip.jobs.surface_quality.requests import LabelledQuery, label_actions
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker import requests as ranker_requests
 from serendip.jobs.train.ranker import rows as ranker_rows
+from serendip.jobs.train.ranker.labels import require_actions
 from serendip.jobs.train.ranker.requests import build_requests, label_judged, label_logged_requests
 from serendip.jobs.train.ranker.rows import label_candidates
 from serendip.jobs.train.ranker.train import train_ranker_on_requests
@@ -193,7 +194,6 @@ def test_without_impressions_refused_candidates_are_drawn(fitted: Fitted) -> Non
 def test_logged_words_are_learned_up_to_the_cut(fitted: Fitted) -> None:
     fitter, split, _ = fitted
     queries = prepare(fitter, split.train).queries
-    assert queries is not None
     texts, items = queries.texts, queries.items
     place = list(texts).index("early words")
     assert split.train.catalogue.vocabulary.id(int(items[place])) == "i2"
@@ -212,7 +212,6 @@ def quick(settings: Settings) -> Settings:
 def order_of(state: EngineState, split: Split, written, labelled, settings: Settings):
     """Train a ranker; it, and its decision about the order of search."""
     found = train_ranker_on_requests(state, split, written, labelled, settings, TrainOptions())
-    assert found is not None
     return found.ranker, next(one for one in found.decisions if one.name == "search order")
 
 
@@ -340,7 +339,6 @@ def test_a_shop_with_purchases_trains_three_heads_and_answers_name_them(tmp_path
     train_workspace(JobContext(workspace))
     with Engine.open(tmp_path) as engine:
         ranker = engine.state.ranker
-        assert ranker is not None
         assert ranker.config.actions == ("interact", "like", "purchase")
         answer = engine.recommend(Request("home", "u0", k=20))
         for one in answer.items:
@@ -367,6 +365,14 @@ def test_an_action_that_cannot_be_learned_is_refused_before_anything_is_trained(
         assert ("order (" in refused.value.message) is (action == "order")
         assert "hide" not in refused.value.message
         assert {stage.name for stage in clock.stages} <= {"snapshot"}
+
+
+def test_a_shop_without_a_ranker_may_wait_for_its_actions(tmp_path: Path) -> None:
+    workspace = shop_with(tmp_path, "purchase", 0.0)
+    with workspace.open_store() as store:
+        dataset = temporal(take_snapshot(store, workspace.settings.actions), 0.3).train
+    assert 0 < len(dataset.events) < 200
+    require_actions(dataset, workspace.settings.ranker.actions)
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,7 @@ from serendip.evaluate.comparison import MIN_USERS
 from serendip.evaluate.decision import Decision
 from serendip.jobs.llm.judged_queries import with_gain
 from serendip.jobs.surface_quality.requests import LabelledQuery
-from serendip.jobs.train.ranker.choices import (
-    OTHERS,
-    choose_search_order,
-    deal_folds,
-    even_share,
-)
+from serendip.jobs.train.ranker.choices import OTHERS, choose_search_order, deal_folds, even_share
 from serendip.jobs.train.ranker.requests import (
     label_judged,
     read_judged_files,
@@ -62,14 +57,7 @@ def search(number: int, source: SearchSource = "logged", user: str = "", text: s
 
 
 def world(requests: list[LabelledQuery], told: float, by_fusion: float, seed: int = 0) -> World:
-    """Searches with one chosen item of 30: the feature ``told`` and fusion tell it so well.
-
-    Args:
-        requests: home requests and searches.
-        told: mean of the feature for chosen items; 0 for others, with deviation 1.
-        by_fusion: the same of the values of rank fusion.
-        seed: of the draws.
-    """
+    """Searches with one chosen item of 30: the feature ``told`` and fusion tell it so well."""
     rng, count = np.random.default_rng(seed), len(requests) * CANDIDATES
     chosen = np.zeros((len(requests), CANDIDATES), np.bool_)
     chosen[np.arange(len(requests)), rng.integers(CANDIDATES, size=len(requests))] = True
