@@ -24,7 +24,6 @@ def invoke(*arguments: str) -> tuple[int, dict[str, Any]]:
 
 
 def serendip(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """A command in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "serendip", *map(str, arguments)],
         capture_output=True,

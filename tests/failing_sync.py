@@ -48,13 +48,7 @@ def run_script(script: str, argument: Path, folder: Path) -> str:
 
 
 def start_script(script: str, argument: Path, folder: Path) -> subprocess.Popen[str]:
-    """Run a Python script, which finds the path of the file in ``SYNC_FAILS``.
-
-    Args:
-        script: its text.
-        argument: its argument.
-        folder: for the file and what makes a sync fail.
-    """
+    """Run a Python script, which finds the path of the file in ``SYNC_FAILS``."""
     if shutil.which("cc") is None:
         pytest.skip("no C compiler makes a sync fail here")
     source, shim = folder / "shim.c", folder / "shim.so"

@@ -7,11 +7,9 @@ from serendip.runtime.progress import TrainOptions
 
 
 def fit(fitter: Fitter, dataset: Dataset, name: str, options: TrainOptions) -> EngineState:
-    """Fit everything except the ranker."""
     return fitter.fit_state(dataset, fitter.build_content(dataset, options), name, options)
 
 
 def prepare(fitter: Fitter, dataset: Dataset) -> Dataset:
-    """What models train on."""
     options = TrainOptions()
     return fitter.prepare(dataset, fitter.build_content(dataset, options), options)

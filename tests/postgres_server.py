@@ -51,13 +51,7 @@ def _find_port() -> int:
 
 
 class PostgresServer:
-    """A running server; its data are not synced, as they need not outlive the machine.
-
-    Attributes:
-        folder: of everything.
-        port: that it listens on; the name of its socket has it, too.
-        socket: that it listens on.
-    """
+    """A running server; its data are not synced, as they need not outlive the machine."""
 
     def __init__(self) -> None:
         self._bin = find_binaries()
@@ -84,16 +78,13 @@ class PostgresServer:
         self._run("pg_ctl", "-w", "-l", str(self._data / "log"), "-o", options, "start")
 
     def stop(self) -> None:
-        """Stop it as a crash would."""
         self._run("pg_ctl", "-w", "-m", "immediate", "stop")
 
     def close(self) -> None:
-        """Stop it and remove everything."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def url(self, schema: str = "", user: str = "postgres") -> str:
-        """URL of a schema."""
         named = f"&options=-csearch_path%3D{schema}" if schema else ""
         place = f"host={self._data}&port={self.port}"
         return f"postgresql+psycopg://{user}@/postgres?{place}{named}"
@@ -178,27 +169,19 @@ def move_to_server(shop: Path, url: str) -> Path:
 
 
 class StorePlace:
-    """Where the store of a test is: a SQLite file, or a schema of a server.
-
-    Args:
-        folder: of the file.
-        server: with the schema; None = a file.
-    """
+    """Where the store of a test is: a SQLite file, or a schema of a server."""
 
     def __init__(self, folder: Path, server: PostgresServer | None = None) -> None:
         self.place: DatabasePlace = folder / "s.db" if server is None else server.empty_url()
         self.folder, self._server = folder, server
 
     def create(self) -> Store:
-        """Open it, created if it is missing."""
         return Store.create(self.place)
 
     def open(self, busy_timeout_s: float = PATIENT_S) -> Store:
-        """Open what was created."""
         return Store.open(self.place, busy_timeout_s)
 
     def database(self) -> Database:
-        """A pool of connections of its own."""
         return open_database(self.place)
 
     def has_bytes(self, text: bytes) -> bool:

@@ -20,18 +20,12 @@ if TYPE_CHECKING:
 
 
 class Nodes:
-    """A cluster, and the executor of this process on it.
-
-    Attributes:
-        cluster: of ``ray.cluster_utils``.
-        executor: its two cores.
-    """
+    """A cluster, and the executor of this process on it."""
 
     def __init__(self, cluster: Any, executor: Executor) -> None:
         self.cluster, self.executor = cluster, executor
 
     def kill_second(self) -> None:
-        """Kill the process of the second node, by force."""
         (node,) = self.cluster.worker_nodes
         for name, processes in node.all_processes.items():
             if name.lower() == "raylet":
@@ -47,9 +41,6 @@ def prepare_ray(folder: Path) -> None:
 
     A package for the grammar of a rare format, which jsonschema imports where it is installed,
     takes a second in each of the many processes of Ray; without it nothing is missing here.
-
-    Args:
-        folder: an empty one.
     """
     (folder / "rfc3987_syntax.py").write_text('raise ImportError("left out")\n')
     os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *sys.path])
@@ -58,11 +49,7 @@ def prepare_ray(folder: Path) -> None:
 
 @contextmanager
 def two_nodes(folder: Path) -> Iterator[Nodes]:
-    """Start two nodes whose processes import what this one does.
-
-    Args:
-        folder: an empty one.
-    """
+    """Start two nodes whose processes import what this one does."""
     prepare_ray(folder)
     from serendip.runtime.executor_config import ExecutorConfig
     from serendip.runtime.executor_factory import secure_ray
@@ -89,7 +76,6 @@ def has_ray_serve() -> bool:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

@@ -4,11 +4,14 @@ import atexit
 import csv
 import shutil
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from serendip.data.items.catalogue import Attribute
+from serendip.engine.engine import Engine
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files
 
@@ -42,7 +45,6 @@ thousand whatever the size of the shop, are most of what a ranker learns here.""
 
 
 def write_files(folder: Path, seed: int = 0, num_users: int = NUM_USERS) -> None:
-    """items.csv, events.csv and serendip.toml."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     with (folder / "items.csv").open("w", newline="") as stream:
@@ -67,9 +69,17 @@ def write_files(folder: Path, seed: int = 0, num_users: int = NUM_USERS) -> None
 
 
 def add_settings(folder: Path, lines: str) -> None:
-    """Add lines to the settings of a workspace."""
     with (folder / "serendip.toml").open("a") as stream:
         stream.write(lines)
+
+
+def give(engine: Engine, **attributes: dict[str, Attribute]) -> None:
+    """Post items again with further attributes."""
+    old = {item_id: engine.item(item_id) for item_id in attributes}
+    engine.add_items(
+        replace(item, attributes={**item.attributes, **attributes[item_id]})
+        for item_id, item in old.items()
+    )
 
 
 def import_shop(folder: Path, num_users: int = NUM_USERS, more: str = "") -> Path:

@@ -20,7 +20,6 @@ NEW = Item("new", "The horror tale number 1", "", {"genre": "horror"})
 
 
 def train(shop: Path, seed: int = 0) -> Version:
-    """Train and publish."""
     return train_workspace(JobContext.open(shop, TrainOptions(seed=seed)))
 
 

@@ -1,5 +1,3 @@
-"""Settings as a file: what is no TOML is an error of the settings, never a traceback."""
-
 from pathlib import Path
 
 import pytest

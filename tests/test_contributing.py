@@ -1,5 +1,3 @@
-"""What CONTRIBUTING links to works as it is written: the code of the pages, run as it stands."""
-
 import ast
 import os
 import re
@@ -33,12 +31,7 @@ GUIDE = Path(__file__).parents[1] / "docs" / "guide"
 
 
 def _run_page(name: str, **known: Any) -> dict[str, Any]:
-    """The names that the Python blocks of a page define, one block after the other.
-
-    Args:
-        name: of the page.
-        known: names that the blocks use without importing them.
-    """
+    """The names that the Python blocks of a page define, one block after the other."""
     page = (GUIDE / name).read_text()
     names: dict[str, Any] = {**known, "__name__": name}
     for block in re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE):

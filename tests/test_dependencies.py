@@ -1,5 +1,3 @@
-"""Every package that the code imports is declared, and what only training needs is an extra."""
-
 import ast
 import re
 import sys

@@ -1,5 +1,3 @@
-"""What the documents name exists: commands, options, settings, files and sections."""
-
 import re
 import shlex
 import sys
@@ -30,7 +28,6 @@ COMMANDS = get_command(main.app)
 
 
 def _blocks(text: str, *languages: str) -> list[str]:
-    """Contents of the fenced blocks in one of the languages."""
     found = re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     return [body for language, body in found if language in languages]
 
@@ -141,7 +138,6 @@ def test_every_file_named_exists(name: str) -> None:
 
 
 def _anchors(text: str) -> set[str]:
-    """What a link may point at: headings in lower case, without signs, with dashes."""
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", one.lower()).strip().replace(" ", "-") for one in headings}
 

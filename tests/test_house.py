@@ -1,5 +1,3 @@
-"""The house: folders, layers, names, reachability, safety."""
-
 import ast
 import re
 from collections import defaultdict
@@ -106,11 +104,14 @@ def _public_classes() -> Iterator[tuple[str, str]]:
                 yield node.name, _module(path)
 
 
-def test_public_class_names_are_unique() -> None:
+def test_public_class_names_are_unique_and_nothing_is_named_after_having_no_name() -> None:
     places = defaultdict(list)
     for name, module in _public_classes():
         places[name].append(module)
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
+    assert not [
+        path for path in FILES if path.stem in {"utils", "util", "common", "helpers", "misc"}
+    ]
 
 
 def test_only_training_files_import_torch_at_the_top() -> None:
@@ -127,12 +128,6 @@ def test_only_training_files_import_torch_at_the_top() -> None:
         if "torch" in names and not in_family and place not in OTHER_TORCH:
             found.add(place)
     assert found == set()
-
-
-def test_nothing_is_named_after_having_no_name() -> None:
-    assert not [
-        path for path in FILES if path.stem in {"utils", "util", "common", "helpers", "misc"}
-    ]
 
 
 def test_no_file_can_run_code_from_data() -> None:

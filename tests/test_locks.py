@@ -1,5 +1,3 @@
-"""The lock files fit pyproject.toml, name every package with hashes, and licences are known."""
-
 import re
 import sys
 import tomllib
@@ -83,7 +81,6 @@ INSTALLED = {canonicalize_name(one.name): one for one in distributions() if one.
 
 
 def _requires(distribution: Distribution) -> list[Requirement]:
-    """What a package requires here, without its extras."""
     found = map(Requirement, distribution.requires or [])
     return [one for one in found if not one.marker or one.marker.evaluate({"extra": ""})]
 

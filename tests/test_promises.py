@@ -1,5 +1,3 @@
-"""Every test and harness that the page of the promises names exists, and no promise is missing."""
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,8 +14,6 @@ NUMBERS = {"D": 12, "A": 10, "C": 5, "I": 9, "S": 16}
 
 @dataclass(frozen=True)
 class Promise:
-    """A row of the page."""
-
     name: str
     tests: tuple[str, ...]
     harnesses: tuple[str, ...]
@@ -37,7 +33,6 @@ PROMISES = list(promises())
 
 
 def files() -> dict[str, str]:
-    """Text of the files with tests, by their names without the ending."""
     paths = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "src/serendip/testing").glob("*.py")]
     return {path.stem: path.read_text(encoding="utf-8") for path in paths}
 

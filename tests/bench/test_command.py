@@ -1,5 +1,3 @@
-"""``serendip bench``: the table, wrong input; real data."""
-
 import json
 import os
 import subprocess

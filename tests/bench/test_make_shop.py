@@ -1,5 +1,3 @@
-"""Synthetic shops have the size that was requested, and their events name their items."""
-
 from pathlib import Path
 
 import numpy as np

@@ -1,5 +1,3 @@
-"""What is counted of an overload."""
-
 from serendip_bench.scripts.overload import Answers
 
 

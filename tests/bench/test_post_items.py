@@ -1,5 +1,3 @@
-"""The benchmark of posts, and many posts in a row."""
-
 from contextlib import closing
 from pathlib import Path
 

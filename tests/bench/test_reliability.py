@@ -1,5 +1,3 @@
-"""Every harness keeps its promise at a small count, and notices its negative controls."""
-
 import os
 import random
 import shutil

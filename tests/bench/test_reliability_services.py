@@ -1,5 +1,3 @@
-"""Harnesses of a running service, at a small count, with their negative controls."""
-
 import os
 import re
 from pathlib import Path

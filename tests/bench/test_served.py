@@ -1,5 +1,3 @@
-"""What the product is given, what it is asked, and what counts."""
-
 import csv
 import json
 from math import log2

@@ -1,5 +1,3 @@
-"""Lines through what was measured."""
-
 import pytest
 
 from serendip_bench.scripts.sizing import (
@@ -73,7 +71,7 @@ _SLOPES = Slopes(
 )
 
 
-def test_the_arithmetic_of_a_shop() -> None:
+def test_the_arithmetic_of_a_shop_and_where_it_breaks() -> None:
     prices = MachinePrices(core_hour=2.0, gib_hour=0.5, used=0.25, events_per_request=3.0)
     assert find_needs(Shop(10, 100), 50, _SLOPES, prices) == dict(
         import_h=pytest.approx(0.02),
@@ -89,8 +87,6 @@ def test_the_arithmetic_of_a_shop() -> None:
         serving_price=pytest.approx(128),
     )
 
-
-def test_break_points_are_where_a_limit_is_reached() -> None:
     assert find_break_points(10.0, _SLOPES) == dict(
         request=pytest.approx(90),
         memory=pytest.approx(63 / 0.9),

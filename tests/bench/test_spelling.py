@@ -16,7 +16,6 @@ from serendip_bench.spelling import KINDS, SpellingBench, misspell, run_spelling
 def test_a_typo_is_one_edit_in_one_long_word(kind: str, seed: int) -> None:
     text = "The Shawshank redemption, 1994 of a man"
     misspelt = misspell(text, kind, seed)
-    assert misspelt is not None
     assert misspelt == misspell(text, kind, seed)
     changed = [(a, b) for a, b in zip(text.split(), misspelt.split(), strict=True) if a != b]
     assert len(changed) == 1

@@ -8,12 +8,7 @@ from bench_films import write_films
 from serendip.data.vocabulary import Vocabulary
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets.movielens import read_movielens
-from serendip_bench.suggest import (
-    UNRESTRICTED,
-    SuggestBench,
-    measure_reach,
-    run_suggest,
-)
+from serendip_bench.suggest import UNRESTRICTED, SuggestBench, measure_reach, run_suggest
 from serendip_bench.suggest_sets import Target, read_tags, select_targets, with_choices
 
 FILMS = Vocabulary([str(number) for number in range(1, 31)])

@@ -1,5 +1,3 @@
-"""Sets of searches with held-out users, and the baselines' counts against plain loops."""
-
 import json
 from pathlib import Path
 
@@ -9,11 +7,7 @@ from bench_films import write_films
 
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.errors import ConfigError
-from serendip_bench.suggest_sets import (
-    NamedQueries,
-    list_sets,
-    read_suggest_data,
-)
+from serendip_bench.suggest_sets import NamedQueries, list_sets, read_suggest_data
 
 NUM_USERS = 40
 

@@ -1,5 +1,3 @@
-"""The real commands, as processes, on real files."""
-
 import json
 import os
 import signal
@@ -125,14 +123,12 @@ def test_tiny_worlds_train_or_say_why(tmp_path: Path, items: str, events: str, c
 
 
 def train_and_kill_after(folder: Path, stage: str) -> None:
-    """Kill a training as soon as it tells of a stage."""
     with subprocess.Popen(
         [sys.executable, "-m", "serendip", "train", "--rebuild", "-w", os.fspath(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     ) as process:
-        assert process.stdout is not None
         for line in process.stdout:
             if stage in line:
                 process.send_signal(signal.SIGKILL)

@@ -1,5 +1,3 @@
-"""``serendip config``: what counts."""
-
 from pathlib import Path
 
 import pytest

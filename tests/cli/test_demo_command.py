@@ -1,5 +1,3 @@
-"""The demo on a small world: the page comes first, the report while it is served."""
-
 import json
 import os
 import signal
@@ -52,8 +50,6 @@ def demo(folder: Path) -> Iterator[tuple[HTTPConnection, subprocess.Popen[str], 
 
 def end(process: subprocess.Popen[str], said: list[str]) -> dict[str, Any]:
     """Ctrl-C; the result, after which nothing went wrong."""
-    assert process.stdout is not None
-    assert process.stderr is not None
     process.send_signal(signal.SIGINT)
     result: dict[str, Any] = json.loads(process.stdout.read())
     said.append(process.stderr.read())
@@ -69,7 +65,6 @@ def get(connection: HTTPConnection, path: str) -> tuple[int, str]:
 
 
 def wait_for(folder: Path, pattern: str) -> None:
-    """Wait for a file or folder among the reports."""
     deadline = time.monotonic() + 300
     while not any((folder / "reports").glob(pattern)):
         assert time.monotonic() < deadline

@@ -1,5 +1,3 @@
-"""``serendip erase``: receipts of users and items, before and after what was pending is done."""
-
 from contextlib import closing
 from pathlib import Path
 

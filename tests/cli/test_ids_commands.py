@@ -1,5 +1,3 @@
-"""The semantic IDs of generations over the commands."""
-
 from contextlib import closing
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,3 @@
-"""``serendip keys``: a key is shown once, listed without its secret and revoked."""
-
 from pathlib import Path
 from typing import Any
 

@@ -1,5 +1,3 @@
-"""Options that all commands share."""
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,3 @@
-"""Commands on a read-only disk end in an error that names the place and the next step."""
-
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,5 +1,3 @@
-"""``serendip recommend`` with filters and an order, and what it refuses."""
-
 import json
 from pathlib import Path
 

@@ -1,5 +1,3 @@
-"""``serendip status`` and ``serendip train --if-stale``."""
-
 from contextlib import closing
 from pathlib import Path
 

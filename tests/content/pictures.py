@@ -11,7 +11,6 @@ Image = pytest.importorskip("PIL.Image", reason="pillow is not installed")
 
 
 def stripes(path: Path, width: int = 64, height: int = 48, step: int = 8, hue: int = 0) -> Path:
-    """Save vertical stripes in one of three colours."""
     pixels = np.zeros((height, width, 3), dtype=np.uint8)
     pixels[:, (np.arange(width) // step) % 2 == 0, hue % 3] = 220
     Image.fromarray(pixels).save(path)

@@ -11,12 +11,10 @@ soundfile = pytest.importorskip("soundfile", reason="soundfile is not installed"
 
 
 def sine(hertz: float, seconds: float, rate: int = 16_000) -> FloatArray:
-    """A tone at half of full volume."""
     times = np.arange(round(seconds * rate)) / rate
     return (0.5 * np.sin(2 * np.pi * hertz * times)).astype(np.float32)
 
 
 def tone(path: Path, hertz: float = 440, seconds: float = 1.0, rate: int = 16_000) -> Path:
-    """Save a tone; the suffix names the format."""
     soundfile.write(path, sine(hertz, seconds, rate), rate)
     return path

@@ -40,15 +40,12 @@ def test_items_chosen_together_become_neighbours_even_those_never_chosen() -> No
         assert after > 1.5 * before, (before, after)
 
 
-def test_the_seed_decides_everything() -> None:
+def test_the_seed_and_enough_behaviour_decide_everything() -> None:
     content, pairs = world()
     first, second, other = (align(content, pairs, TrainOptions(seed=seed)) for seed in (1, 1, 2))
     assert np.array_equal(first.up, second.up)
     assert np.array_equal(first.down, second.down)
     assert not np.array_equal(first.up, other.up)
-
-
-def test_with_next_to_no_behaviour_content_stays_as_it_is() -> None:
     content, pairs = world()
     np.testing.assert_allclose(align(content, pairs[:50]).encode(content), content, atol=1e-6)
     assert isinstance(align(content, np.empty((0, 2), np.int32)), AlignedProjection)

@@ -11,8 +11,6 @@ from serendip.errors import StorageError
 
 
 class CountingEncoder(HashingEncoder):
-    """Remembers what it was asked for."""
-
     def __init__(self) -> None:
         self.seen: list[str] = []
 
@@ -25,7 +23,7 @@ class NewerEncoder(CountingEncoder):
     version = "2"
 
 
-def test_only_missing_texts_are_encoded_and_each_once(tmp_path: Path) -> None:
+def test_only_missing_texts_of_this_version_are_encoded_and_each_once(tmp_path: Path) -> None:
     encoder, cache = CountingEncoder(), VectorCache(tmp_path)
     first = cache.encode(encoder, ["alpha", "beta", "alpha"])
     second = cache.encode(encoder, ["beta", "gamma"])
@@ -33,18 +31,21 @@ def test_only_missing_texts_are_encoded_and_each_once(tmp_path: Path) -> None:
     assert np.array_equal(first[0], first[2])
     assert np.array_equal(first[1], second[0])
 
-
-def test_another_version_of_the_encoder_shares_nothing(tmp_path: Path) -> None:
     VectorCache(tmp_path).encode(CountingEncoder(), ["alpha"])
     newer = NewerEncoder()
     VectorCache(tmp_path).encode(newer, ["alpha"])
     assert newer.seen == ["alpha"]
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+def test_a_damaged_file_and_a_folder_that_cannot_be_written_are_named(tmp_path: Path) -> None:
     (tmp_path / "hashing-1.sqlite").write_bytes(b"x" * 5_000)
     with pytest.raises(StorageError, match=r"hashing-1.sqlite: file is not a database"):
         VectorCache(tmp_path).encode(HashingEncoder(), ["alpha"])
+
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder", encoding="utf-8")
+    with pytest.raises(StorageError, match="cannot write vectors"):
+        VectorCache(blocked).encode(HashingEncoder(), ["alpha"])
 
 
 def test_each_batch_is_kept_as_soon_as_it_is_done(tmp_path: Path) -> None:
@@ -59,10 +60,3 @@ def test_each_batch_is_kept_as_soon_as_it_is_done(tmp_path: Path) -> None:
     encoder = CountingEncoder()
     VectorCache(tmp_path).encode(encoder, ["a1", "b2", "stop"])
     assert encoder.seen == ["stop"]
-
-
-def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("not a folder", encoding="utf-8")
-    with pytest.raises(StorageError, match="cannot write vectors"):
-        VectorCache(blocked).encode(HashingEncoder(), ["alpha"])

@@ -68,14 +68,12 @@ def test_pictures_are_fused_with_words_and_masked_where_missing(tmp_path: Path) 
         ResidualKMeansConfig(),
         media=media,
     )
-    assert features.present is not None
     assert features.present.tolist() == [[True, number % 3 != 0] for number in range(30)]
     _, pictures = fusion.columns
     assert features.content.shape == (30, pictures.stop)
     assert np.array_equal(features.codes, codebooks.assign(features.content))
     posted = encode_new(catalogue.items[3:5], HashingEncoder(), codebooks, FIELDS, fusion)
     np.testing.assert_allclose(posted.content[0], PackedRows.of(features.content)[3], atol=1e-5)
-    assert posted.present is not None
     assert posted.present.tolist() == [[True, False], [True, False]]
     assert not posted.content[:, pictures].any()
 

@@ -25,19 +25,16 @@ def some(count: int = 80, lacking: float = 0.3, seed: int = 0) -> dict[str, Moda
 
 
 def blocks(fusion: Fusion, encoded: dict[str, ModalityVectors]) -> dict[str, FloatArray]:
-    """What each modality adds before the rows are made unit."""
     return {name: block.encode(encoded[name]) for name, block in fusion.blocks.items()}
 
 
-def test_no_modality_dominates() -> None:
+def test_no_modality_dominates_and_missing_rows_change_nothing() -> None:
     encoded = some()
     fusion = Fusion.fit(encoded, 6)
     for name, block in blocks(fusion, encoded).items():
         energy = (block[encoded[name].present] ** 2).sum(1).mean()
         assert energy == pytest.approx(1.0, rel=1e-4)
 
-
-def test_what_stands_in_a_missing_row_changes_nothing() -> None:
     encoded = some()
     noisy = encoded["image"].vectors.copy()
     noisy[~encoded["image"].present] = 7.0
@@ -71,15 +68,12 @@ def test_queries_are_not_centred() -> None:
     assert not found[:, fusion.columns[0].stop :].any()
 
 
-def test_a_modality_that_says_nothing_is_left_out() -> None:
+def test_what_says_nothing_is_left_out_and_vectors_of_another_encoder_refused() -> None:
     encoded = some()
     nobody = ModalityVectors(np.zeros((80, 4), np.float32), np.zeros(80, np.bool_))
     alike = ModalityVectors(np.full((80, 4), 0.5, np.float32), np.ones(80, np.bool_))
     fusion = Fusion.fit({**encoded, "audio": nobody, "other": alike})
     assert fusion.modalities == ("text", "image")
-
-
-def test_vectors_of_another_encoder_are_refused() -> None:
     fusion = Fusion.fit(some())
     with pytest.raises(DataError, match=r"\(2, 5\) do not fit a fusion of vectors of size 12"):
         fusion.encode({"text": ModalityVectors(np.ones((2, 5), np.float32), np.ones(2, np.bool_))})

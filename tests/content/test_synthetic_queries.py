@@ -35,14 +35,11 @@ def test_popular_items_are_asked_for_more_often() -> None:
     assert share == pytest.approx(20 / 23, abs=0.03)
 
 
-def test_items_without_text_are_never_asked_for() -> None:
+def test_items_are_asked_for_by_what_they_have() -> None:
     mixed = Catalogue([Item("blank"), Item("titled", "Heat")])
     texts, items = write_examples(mixed, counts(9, 0), FIELDS, count=40)
     assert set(items.tolist()) == {1}
     assert all(texts)
-
-
-def test_an_item_without_a_title_is_found_by_its_attributes() -> None:
     bare = Catalogue([Item("a", "", "", {"genres": ("Horror",)})])
     texts, _ = write_examples(bare, counts(0), FIELDS, count=20)
     assert set(texts) == {"horror"}

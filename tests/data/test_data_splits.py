@@ -71,28 +71,30 @@ def test_queries_know_what_happened_before_their_target_also_after_the_cut():
     assert queries[1].history.liked.tolist() == [True, False, True]
 
 
-def test_an_item_available_before_the_cut_is_known_without_an_event():
+def test_items_and_impressions_before_the_cut_are_known():
     available = {"e": 4.5, "f": 5.0, "c": 9.0}
     split = temporal(dataset_of(WORLD, available=available), 0.5)
     assert split.train.catalogue.vocabulary.ids == ("a", "b", "d", "e")
     assert [item.item_id for item in split.new_items] == ["c", "f"]
 
+    world = dataset_of(WORLD)
+    shown = ids_to_log(world, [("b", 0.5), ("c", 1.0), ("a", 4.0), ("b", 5.0), ("d", 7.0)])
+    train = temporal(replace(world, impressions=shown), 0.5).train
+    assert train.catalogue.vocabulary.ids_of(train.impressions.items) == ["b", "a"]
+    assert train.impressions.timestamps.tolist() == [0.5, 4.0]
 
-def test_a_first_tie_longer_than_the_fraction_belongs_to_train():
+
+def test_of_ties_windows_and_long_users_targets_are_what_they_say():
     split = temporal(dataset_of([*[("u", name, 1) for name in "abcd"], ("v", "a", 2)]), 0.3)
     assert len(split.train.events) == 4
     assert target_rows(split) == [("v", "a", 2)]
 
-
-def test_at_most_the_first_hundred_of_a_user_are_targets():
     items = [f"i{number}" for number in range(160)]
     rows = [("u", name, time) for time, name in enumerate(items, 10)]
     split = temporal(dataset_of([("v", "i0", 1), *rows], items), 0.001 + 1 / 161)
     assert MAX_TARGETS_PER_USER == 100
     assert ids(split.catalogue, split.targets.items) == items[:100]
 
-
-def test_consecutive_windows_do_not_overlap():
     data = dataset_of(WORLD)
     first, second = temporal(data, 0.5, 0.75), temporal(data, 0.75)
     assert target_rows(first) == [("u", "a", 5), ("w", "c", 6)]
@@ -204,28 +206,18 @@ def test_what_is_rejected_is_neither_history_nor_answer_nor_target():
     assert sorted(catalogue.ids_of(second.exclude)) == ["a", "b", "c", "d"]
 
 
-def test_a_rejection_ends_when_it_is_taken_back():
+def test_rejections_are_those_that_stand_at_the_cut():
     targets = temporal(with_negatives(ROWS, [("u", "a", 3, 6), ("u", "b", 9, 9.5)]), 0.5).targets
     catalogue = temporal(dataset_of(ROWS), 0.5).catalogue.vocabulary
     known = ["".join(catalogue.ids_of(query.history.item_nums)) for query in targets.queries()]
     assert known == ["b", "bc", "abcd"]
 
-
-def test_the_past_knows_no_rejection_of_the_future():
     hidden = [("u", "a", 3, 6), ("u", "b", 4, 4.5), ("u", "c", 5, np.inf)]
     split = temporal(with_negatives(ROWS, hidden), 0.5)
     past = split.train.negatives
     assert split.train.catalogue.vocabulary.ids_of(past.items) == ["a", "b"]
     assert (past.timestamps.tolist(), past.until.tolist()) == ([3.0, 4.0], [np.inf, 4.5])
     assert split.train.users.ids_of(past.users) == ["u", "u"]
-
-
-def test_the_past_knows_the_impressions_before_the_cut_of_items_that_it_knows():
-    world = dataset_of(WORLD)
-    shown = ids_to_log(world, [("b", 0.5), ("c", 1.0), ("a", 4.0), ("b", 5.0), ("d", 7.0)])
-    train = temporal(replace(world, impressions=shown), 0.5).train
-    assert train.catalogue.vocabulary.ids_of(train.impressions.items) == ["b", "a"]
-    assert train.impressions.timestamps.tolist() == [0.5, 4.0]
 
 
 def ids_to_log(world, rows):

@@ -1,5 +1,3 @@
-"""A dataset that was written is the dataset that is opened."""
-
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 

@@ -1,5 +1,3 @@
-"""The first rows of an order are those of the whole order, whatever is equal at its end."""
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st

@@ -21,12 +21,10 @@ def test_sorting_puts_the_highest_first_nan_last_and_keeps_ties():
     assert np.isnan(items.scores[-1])
 
 
-def test_an_item_cannot_appear_twice():
+def test_an_item_appears_once_and_columns_have_one_length():
     with pytest.raises(DataError, match="twice"):
         ItemList.of([1, 1], [0.0, 1.0])
 
-
-def test_columns_have_one_length():
     with pytest.raises(DataError, match="'scores' has 1 values for 2 items"):
         ItemList.of([1, 2], [0.0])
     with pytest.raises(DataError, match="'part' has 3 values for 2 items"):

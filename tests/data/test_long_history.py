@@ -19,8 +19,6 @@ def test_of_a_condensed_history_only_what_was_pulled_in_is_considered() -> None:
         past, CODES, CODES[:1], recent=2, recalled=2
     ).timestamps.tolist() == [0, 3, 4]
 
-
-def test_items_without_codes_are_never_pulled_in() -> None:
     past = history([-1, 99, 0, 0, -1, 99])
     assert select_relevant_history(
         past, CODES, CODES[:1], recent=2, recalled=2

@@ -3,7 +3,7 @@ import numpy as np
 from serendip.data.numeric import NewtonSteps, fit_logistic, logistic, unit
 
 
-def test_vectors_have_length_one_whatever_their_axes_and_zeros_stay() -> None:
+def test_vectors_have_length_one_whatever_their_axes_but_for_the_shortest() -> None:
     vectors = np.random.default_rng(0).normal(size=(2, 5, 3))
     vectors[0, 1] = 0.0
     scaled = unit(vectors)
@@ -11,9 +11,6 @@ def test_vectors_have_length_one_whatever_their_axes_and_zeros_stay() -> None:
     assert scaled.dtype == np.float32
     assert lengths[0, 1] == 0.0
     assert np.allclose(np.delete(lengths.ravel(), 1), 1.0, atol=1e-6)
-
-
-def test_a_vector_shorter_than_the_shortest_stays_short() -> None:
     scaled = unit(np.array([[3.0, 4.0], [3e-12, 4e-12]], np.float32), shortest=1e-9)
     assert np.allclose(scaled, [[0.6, 0.8], [0.003, 0.004]], rtol=1e-5)
 
@@ -30,7 +27,7 @@ def test_the_fit_is_where_the_penalised_likelihood_has_no_slope() -> None:
     assert abs(found[2] - 1.0) < 0.5  # Drawn to its prior, away from the 0 of the data.
 
 
-def test_damping_does_not_move_the_minimum() -> None:
+def test_damping_does_not_move_the_minimum_and_a_far_start_comes_back() -> None:
     random = np.random.default_rng(2)
     inputs = np.column_stack([random.normal(size=100), np.ones(100)])
     targets, ridge = random.random(100), np.zeros(2)
@@ -39,9 +36,6 @@ def test_damping_does_not_move_the_minimum() -> None:
         for damping, steps in ((0.0, NewtonSteps()), (0.1, NewtonSteps(200, 1e-12)))
     ]
     assert np.allclose(*fits, atol=1e-6)
-
-
-def test_a_fit_that_starts_far_away_comes_back() -> None:
     inputs, targets = np.ones((2, 1)), np.array([0.0, 1.0])
     found = fit_logistic(inputs, targets, np.array([10.0]), np.array([1e-3]))
     assert abs(found[0]) < 1e-4

@@ -82,11 +82,9 @@ def test_a_sign_of_times_joins_the_numbers_of_a_measure(text, expected):
     assert normalise(text) == expected
 
 
-def test_words_of_scripts_without_spaces_are_split_from_others():
+def test_words_of_scripts_without_spaces_are_split_and_documents_have_bigrams():
     assert tokens("iPhone15케이스 black") == ["iphone15", "케이스", "black"]
 
-
-def test_a_document_has_characters_and_bigrams_and_a_query_only_what_it_must_match():
     assert grams("커피를") == ["커", "피", "를", "커피", "피를"]
     assert query_grams("커피") == ["커피"]
     assert query_grams("꽃") == ["꽃"]
@@ -108,22 +106,17 @@ def test_no_text_raises_and_normal_forms_are_clean(text):
     assert query_terms(text) == query_terms(normal)
 
 
-def test_long_text_and_long_words_are_cut():
+def test_bodies_have_what_is_said_of_an_item_and_long_texts_are_cut():
     assert len(normalise("a" * 50_000)) == 10_000
     assert len(tokens("a" * 50_000)[0]) == 64
     assert len(normalise("\ufdfa" * 20_000)) <= 10_000
     assert len(query_terms(" ".join(f"w{n}" for n in range(5_000)))) == 2 * MAX_QUERY_TERMS
 
-
-def test_a_body_has_every_attribute_but_fractional_numbers():
     document = document_of(film("x", "The Matrix", ("Sci-Fi",)))
     assert document.title == ["the", "matrix"]
     assert document.body == ["sci", "fi", "1999", "1990s", "90s"]
     only_year = document_of(film("x", "A", ("Sci-Fi",)), fields=("year",))
     assert only_year.body == ["1999", "1990s", "90s"]
-
-
-def test_paths_of_pictures_and_sounds_are_no_words() -> None:
     attributes = {"cover": "covers/the-matrix.JPG", "clip": "https://x.org/a.mp3", "by": "U. N."}
     item = Item("x", "The Matrix", attributes={**attributes, "note": "scan.png and more"})
     assert document_of(item).body == ["u", "n", "scan", "png", "and", "more"]

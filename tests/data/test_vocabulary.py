@@ -28,7 +28,7 @@ def test_an_id_that_appears_twice_is_named():
         Vocabulary(["a", "b", "c", "b", "a"])
 
 
-def test_extending_keeps_old_numbers_and_the_old_vocabulary():
+def test_extending_keeps_old_numbers_and_equal_ids_are_equal():
     old = Vocabulary(["a", "b"])
     new = old.extended(["c"])
     assert (new.ids, old.ids) == (("a", "b", "c"), ("a", "b"))
@@ -36,8 +36,6 @@ def test_extending_keeps_old_numbers_and_the_old_vocabulary():
     with pytest.raises(DataError):
         old.extended(["a"])
 
-
-def test_equal_ids_in_equal_order_are_equal():
     assert Vocabulary("ab") == Vocabulary("ab")
     assert hash(Vocabulary("ab")) == hash(Vocabulary("ab"))
     assert Vocabulary("ab") != Vocabulary("ba")

@@ -1,7 +1,3 @@
-"""The files in ``deploy/`` fit the service, and each other."""
-
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,3 @@
-"""The manifests for KubeRay are closed, fit each other, and run commands that exist."""
-
-from __future__ import annotations
-
 import re
 import subprocess
 import sys
@@ -21,7 +17,6 @@ FOLDER = ROOT / "deploy" / "kuberay"
 
 
 def _read(name: str) -> dict[str, Any]:
-    """Documents of a file, by kind."""
     return {one["kind"]: one for one in yaml.safe_load_all((FOLDER / name).read_text())}
 
 

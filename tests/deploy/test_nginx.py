@@ -1,7 +1,3 @@
-"""``deploy/nginx.conf`` before a real service; skipped where nginx is not installed."""
-
-from __future__ import annotations
-
 import http.client
 import re
 import shutil
@@ -87,13 +83,7 @@ def write_configuration(folder: Path, service: int, plain: int, tls: int) -> Pat
 
 
 class Proxied:
-    """A service behind nginx.
-
-    Args:
-        plain: port of http.
-        tls: port of https.
-        key: that may read and write.
-    """
+    """A service behind nginx."""
 
     def __init__(self, plain: int, tls: int, key: str) -> None:
         self.plain, self.tls, self.key = plain, tls, key
@@ -127,7 +117,6 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
     command = [sys.executable, str(SERVER), "0", "--keys", str(folder / "serendip.db")]
     command += ["--allowed-host", NAME, "--trusted-proxy", "127.0.0.1"]
     service = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert service.stdout is not None
     port = urlsplit(service.stdout.readline().split()[1]).port or 0
     assert service.stdout.readline().startswith("ready")
     write_certificate(folder)

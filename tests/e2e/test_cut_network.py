@@ -1,5 +1,3 @@
-"""A database on another machine behind a cable that is pulled: here another network namespace."""
-
 import json
 import os
 import subprocess
@@ -58,7 +56,6 @@ with closing(Store.open(sys.argv[1])) as store:
 
 @contextmanager
 def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """A process that is killed after the block."""
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
         try:
@@ -68,7 +65,6 @@ def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def read_line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
     return process.stdout.readline().strip()
 
 
@@ -87,7 +83,6 @@ def test_reads_end_in_the_documented_error_soon_after_the_cable_is_pulled(
                 assert read_line(reader) == "connected"
                 pull = ["ip", "link", "set", "cable", "down"]
                 subprocess.run([*server, *pull], check=True)
-                assert reader.stdin is not None
                 reader.stdin.write("read\n")
                 reader.stdin.flush()
                 result: dict[str, Any] = json.loads(read_line(reader))

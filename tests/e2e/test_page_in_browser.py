@@ -1,5 +1,3 @@
-"""The page in a real Chromium: by keyboard, by touch width, with hostile titles, without errors."""
-
 import http.client
 import json
 from collections.abc import Callable, Iterator
@@ -20,7 +18,6 @@ def address() -> Iterator[str]:
 
 @pytest.fixture
 def open_page(open_page: Callable[..., Any], address: str) -> Callable[..., Any]:
-    """Opens pages of the service by their path."""
     return partial(open_page, base_url=address)
 
 

@@ -1,5 +1,3 @@
-"""Own pictures on cards in a real Chromium: shown, replaced by the drawn cover, or refused."""
-
 import re
 import sys
 from collections.abc import Callable, Iterator

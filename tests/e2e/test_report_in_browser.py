@@ -1,5 +1,3 @@
-"""The report on the quality of the engine in a real Chromium, reached from the page."""
-
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,7 +21,6 @@ def test_the_report_is_shown_with_its_own_styles(
     (tmp_path / REPORT_HTML).write_text(render_page(report_world()))
     command = [sys.executable, str(SERVER), "0", "--reports", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
         process.stdout.readline()
         page = open_page("/?user=reader", 390, base_url=process.stdout.readline().split()[1])
         page.get_by_role("link", name="Quality report").click()

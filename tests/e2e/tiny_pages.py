@@ -16,7 +16,6 @@ def tiny_server(*arguments: object) -> Iterator[str]:
     """The address of the service."""
     command = [sys.executable, str(SERVER), "0", *map(str, arguments)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
         process.stdout.readline()
         yield process.stdout.readline().split()[1]
         process.terminate()

@@ -1,5 +1,3 @@
-"""The numbers of an item in an answer."""
-
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path

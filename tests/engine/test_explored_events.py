@@ -1,5 +1,3 @@
-"""From an explored item of an answer, by its events, to the estimate of the evaluation."""
-
 from contextlib import closing
 from pathlib import Path
 

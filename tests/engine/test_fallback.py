@@ -1,5 +1,3 @@
-"""Answers from less: which rung answers, what it never shows, and what it says of itself."""
-
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,15 +33,18 @@ def ids(answer) -> list[str]:
     return [item.item_id for item in answer.items]
 
 
-def test_home_is_the_most_chosen_items_in_order(engine):
+def test_home_is_the_most_chosen_items_in_order_the_newest_first(engine):
     answer = engine.fall_back(Request("home", user_id="u1", k=20))
     counts = engine.state.counts[[engine.state.catalogue.vocabulary.number(i) for i in ids(answer)]]
     assert list(counts) == sorted(engine.state.counts, reverse=True)[:20]
     assert set(answer.degraded) <= {"personal", "content-only"}
     assert answer.degraded[0] == "personal"
+    state = Counts([5, 0, 0, 7, 0], [-np.inf, 20.0, 30.0, 1.0, -np.inf])
+    order = list_popular(AllowedItems.all(5), state, 5).item_nums  # type: ignore[arg-type]
+    assert order.tolist() == [3, 0, 2, 1, 4]
 
 
-def test_search_finds_by_words_alone_and_shows_nothing_that_does_not_match(engine):
+def test_search_finds_by_words_alone_and_similar_by_content_without_the_item(engine):
     title = engine.state.catalogue[7].title
     answer = engine.fall_back(Request("search", text=title, k=5))
     assert ids(answer)[0] == engine.state.catalogue[7].item_id
@@ -51,8 +52,6 @@ def test_search_finds_by_words_alone_and_shows_nothing_that_does_not_match(engin
     nothing = engine.fall_back(Request("search", text="zqxjkv wvxqzj"))
     assert (ids(nothing), nothing.degraded) == ([], ("personal", "content-only"))
 
-
-def test_similar_is_by_content_and_without_the_item_itself(engine):
     answer = engine.fall_back(Request("similar", item_ids=("i1",), k=30))
     assert len(answer.items) == 30
     assert "i1" not in ids(answer)
@@ -107,17 +106,9 @@ def test_whether_popular_items_are_an_answer_is_a_matter_of_the_task(shop):
 
 
 class Counts:
-    """A state with nothing but counts and times."""
-
     def __init__(self, counts: list[int], times: list[float]) -> None:
         self.counts, self.catalogue = np.array(counts, np.int32), self
         self.available_from, self.num_items = np.array(times), len(counts)
-
-
-def test_of_equally_often_chosen_items_the_newest_come_first():
-    state = Counts([5, 0, 0, 7, 0], [-np.inf, 20.0, 30.0, 1.0, -np.inf])
-    order = list_popular(AllowedItems.all(5), state, 5).item_nums  # type: ignore[arg-type]
-    assert order.tolist() == [3, 0, 2, 1, 4]
 
 
 # Where a request can fail or hang, and what to ask then.
@@ -196,11 +187,7 @@ def test_a_stage_that_hangs_is_answered_without_when_the_time_is_over(engine, mo
 
 
 class Hang:
-    """Something that does not end before the test does.
-
-    Args:
-        only: name of the stage that hangs; empty = each.
-    """
+    """Something that does not end before the test does."""
 
     def __init__(self, call: Callable[..., object], only: str = "") -> None:
         self.opened, self.reached = threading.Event(), threading.Event()
@@ -217,7 +204,6 @@ class Hang:
 def hanging(
     monkeypatch: pytest.MonkeyPatch, owner: type, method: str, only: str = ""
 ) -> Iterator[Hang]:
-    """Let a method hang in the block."""
     hang = Hang(getattr(owner, method), only)
     monkeypatch.setattr(owner, method, lambda *args: hang(*args))
     try:

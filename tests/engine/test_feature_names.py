@@ -1,8 +1,4 @@
-from serendip.engine.feature_names import (
-    context_feature_names,
-    context_parts,
-    part_of,
-)
+from serendip.engine.feature_names import context_feature_names, context_parts, part_of
 from serendip.models.context_counts import ITEM_COUNTRIES, ContextCounts, FieldCounts
 
 

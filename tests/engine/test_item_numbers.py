@@ -1,5 +1,3 @@
-"""Engines over one workspace number its items alike, however often each reads the store."""
-
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import count
@@ -23,7 +21,6 @@ STEPS = st.lists(
 
 
 def facts(engine: Engine) -> list[tuple[str, str, bool]]:
-    """Id, title and visibility of every item, by its number."""
     state = engine.state
     hidden = state.hidden.tolist()
     return [(i.item_id, i.title, h) for i, h in zip(state.catalogue.items, hidden, strict=True)]

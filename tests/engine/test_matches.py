@@ -1,5 +1,3 @@
-"""A search in an order of its own: all items with its words, with their scores, bounded."""
-
 import numpy as np
 import pytest
 

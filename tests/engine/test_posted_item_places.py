@@ -1,5 +1,3 @@
-"""New items are shown to those whose taste they are, until people chose, rejected or saw them."""
-
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -55,7 +53,6 @@ def post(engine: Engine, *events: Event) -> None:
 
 
 def like(engine: Engine, user: str, genre: str) -> None:
-    """Six items of a genre are all that a user has chosen."""
     catalogue = engine.state.catalogue
     names = [item.item_id for item in catalogue if genre in item.title and item.item_id[0] == "i"]
     post(engine, *(Event(user, name, NOW - 9, "rate", 5.0) for name in names[:6]))
@@ -73,10 +70,16 @@ def test_a_visitor_without_a_taste_loses_no_place_to_a_worse_item(opened: Engine
     assert [item.item_id for item in ask(opened, "", 10).items][:9] == plain
 
 
-def test_an_item_that_was_only_rejected_is_not_new(opened: Engine) -> None:
+def test_rejected_items_are_not_new_and_come_late(opened: Engine) -> None:
     assert set(POSTED) == new(opened)
     post(opened, Event("v", "horror100", NOW, "dislike"), Event("w", "comedy100", NOW, "skip"))
     assert new(opened) == set(POSTED) - {"horror100", "comedy100"}
+
+    like(opened, "fan", "horror")
+    best = next(item.item_id for item in ask(opened, "fan").items if "explored" not in item.parts)
+    count = int(opened.state.counts[opened.state.catalogue.vocabulary.number(best)])
+    post(opened, *(Event(f"w{n}", best, NOW, "dislike") for n in range(9 * count + 9)))
+    assert best not in [item.item_id for item in ask(opened, "fan").items]
 
 
 def test_likes_and_impressions_without_any_end_it(opened: Engine) -> None:
@@ -89,14 +92,6 @@ def test_likes_and_impressions_without_any_end_it(opened: Engine) -> None:
     assert "horror101" not in new(opened)
     like(opened, "fan", "horror")
     assert not set(explored(ask(opened, "fan", 60))) & {"horror100", "horror101"}
-
-
-def test_what_more_people_rejected_than_chose_comes_late(opened: Engine) -> None:
-    like(opened, "fan", "horror")
-    best = next(item.item_id for item in ask(opened, "fan").items if "explored" not in item.parts)
-    count = int(opened.state.counts[opened.state.catalogue.vocabulary.number(best)])
-    post(opened, *(Event(f"w{n}", best, NOW, "dislike") for n in range(9 * count + 9)))
-    assert best not in [item.item_id for item in ask(opened, "fan").items]
 
 
 def test_impressions_before_the_item_count_when_it_comes(opened: Engine) -> None:

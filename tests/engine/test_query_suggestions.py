@@ -15,10 +15,7 @@ from serendip.data import Event, Item
 from serendip.data.items.starts import DAY_S
 from serendip.engine.answer import Suggestion
 from serendip.engine.engine import Engine
-from serendip.engine.query_suggestions import (
-    QuerySuggester,
-    SuggestionUsers,
-)
+from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
@@ -78,7 +75,6 @@ def open_engine(folder: Path, tmp_path: Path):
 
 @pytest.fixture(scope="module")
 def reader(folder: Path) -> Iterator[Engine]:
-    """An engine over it, through which no test writes anything."""
     with closing(Engine.open(folder, lambda: NOW)) as opened:
         yield opened
 
@@ -91,25 +87,11 @@ def kinds(suggestions) -> set[str]:
     return {query.kind for query in suggestions.queries}
 
 
-def test_the_manifest_counts_published_and_dropped_queries(reader: Engine) -> None:
+def test_published_queries_are_counted_and_fit_the_user(reader: Engine) -> None:
     manifest = reader._manifest["queries"]
     assert manifest["by_source"]["logs"] == 1 and manifest["dropped"]["few users"] == 1
     assert manifest["ranker_learned_from"] > 0
 
-
-def test_only_queries_that_enough_people_searched_are_suggested(reader: Engine) -> None:
-    assert "query" in kinds(reader.suggest(Request(text="number hor", k=8)))
-    assert SEARCHED in texts(reader.suggest(Request(text="number hor", k=8)))
-    assert RARE not in texts(reader.suggest(Request(text="tale west", k=20)))
-    assert RARE not in texts(reader.suggest(Request(user_id="stranger", k=50)))
-
-
-def test_own_searches_are_suggested_only_to_their_user(reader: Engine) -> None:
-    assert RARE in texts(reader.suggest(Request(user_id="u2", k=20)))
-    assert RARE not in texts(reader.suggest(Request(user_id="u0", k=20)))
-
-
-def test_recommended_queries_fit_the_user_and_have_results(reader: Engine) -> None:
     for user, genre in (("u1", "comedy"), ("u8", "western")):
         queries = reader.suggest(Request(user_id=user, k=10)).queries
         attributes = [query.text for query in queries if query.kind == "attribute"]
@@ -119,8 +101,16 @@ def test_recommended_queries_fit_the_user_and_have_results(reader: Engine) -> No
     assert reader.suggest(Request(user_id="u1", k=0)).queries == ()
 
 
+def test_suggested_is_what_enough_people_searched_or_oneself(reader: Engine) -> None:
+    assert "query" in kinds(reader.suggest(Request(text="number hor", k=8)))
+    assert SEARCHED in texts(reader.suggest(Request(text="number hor", k=8)))
+    assert RARE not in texts(reader.suggest(Request(text="tale west", k=20)))
+    assert RARE not in texts(reader.suggest(Request(user_id="stranger", k=50)))
+    assert RARE in texts(reader.suggest(Request(user_id="u2", k=20)))
+    assert RARE not in texts(reader.suggest(Request(user_id="u0", k=20)))
+
+
 def by_feature(name: str) -> LogisticModel:
-    """A ranker that reads one feature alone."""
     return LogisticModel.prior(FEATURES, {name: 1.0})
 
 
@@ -146,7 +136,6 @@ def recommend(
     user: SuggestionUser | None = None,
     now: float = math.nan,
 ) -> list[Suggestion]:
-    """What is suggested from a state, to somebody of whom nothing is known."""
     config, user = engine.settings.queries, user or SuggestionUser()
     return QuerySuggester(state, config, request, user, now).recommend()
 
@@ -174,12 +163,10 @@ def test_with_filters_every_query_finds_an_item_that_passes(
     assert not {"comedy", "western"} & set(texts(reader.suggest(asked)))
 
 
-def test_the_query_of_the_page_is_not_suggested_on_it(reader: Engine) -> None:
+def test_a_page_suggests_other_queries_and_its_best_result_counts_as_chosen(reader: Engine) -> None:
     assert "comedy" in texts(reader.suggest(Request(user_id="u1", k=10)))
     assert "comedy" not in texts(reader.suggest(Request(user_id="u1", k=10, after="Comedy")))
 
-
-def test_the_best_result_of_the_page_counts_as_chosen_last(reader: Engine) -> None:
     results = reader.state.searcher.search("horror", TOP).item_nums
     ends = {reader.state.catalogue[int(item)].title: int(item) for item in results[[-1, 0]]}
     state = with_table(reader, ends, by_feature("last"))
@@ -187,13 +174,21 @@ def test_the_best_result_of_the_page_counts_as_chosen_last(reader: Engine) -> No
     assert [query.text for query in queries] == [*ends][::-1]
 
 
-def test_a_query_whose_items_are_deleted_is_not_suggested(open_engine) -> None:
+def test_nothing_deleted_is_suggested_and_one_bare_value_a_list(open_engine) -> None:
     engine = open_engine()
     assert "western" in texts(engine.suggest(Request(text="wes", k=8)))
     for number in range(2, 60, 3):
         engine.delete_item(f"i{number}")
     assert "western" not in texts(engine.suggest(Request(text="wes", k=8)))
     assert "western" not in texts(engine.suggest(Request(user_id="u2", k=50)))
+
+    engine = open_engine()
+    state = with_level_queries(engine, "attribute written rule series")
+    for hour in range(5):
+        found = Counter(
+            query.kind for query in recommend(engine, state, Request(k=8), now=hour * 3_600.0)
+        )
+        assert found["attribute"] == 1 and min(found[kind] for kind in ("written", "series")) >= 2
 
 
 def test_a_share_of_the_chips_is_drawn_from_young_categories_with_its_propensity(
@@ -296,16 +291,6 @@ def with_level_queries(engine: Engine, kinds: str) -> EngineState:
     ]
     table = QueryTable.of(candidates, engine.state.catalogue, Categories())
     return replace(engine.state, queries=table, query_ranker=LogisticModel.prior(FEATURES, {}))
-
-
-def test_a_list_has_one_bare_value_and_what_an_llm_wrote(open_engine) -> None:
-    engine = open_engine()
-    state = with_level_queries(engine, "attribute written rule series")
-    for hour in range(5):
-        found = Counter(
-            query.kind for query in recommend(engine, state, Request(k=8), now=hour * 3_600.0)
-        )
-        assert found["attribute"] == 1 and min(found[kind] for kind in ("written", "series")) >= 2
 
 
 @pytest.mark.parametrize(

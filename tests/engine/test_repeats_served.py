@@ -1,5 +1,3 @@
-"""A consumable item comes again after its learned time, a film never; both in served answers."""
-
 import csv
 from collections.abc import Iterator
 from contextlib import closing
@@ -65,7 +63,6 @@ def grocery(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def home(grocery: Path, day: float, user: str = "u0") -> list[str]:
-    """The home feed of a user some days after the beginning of the log."""
     with closing(Engine.open(grocery, clock=lambda: BEGIN + day * DAY)) as engine:
         return [item.item_id for item in engine.recommend(Request("home", user, k=60)).items]
 
@@ -84,7 +81,6 @@ def test_coffee_comes_again_after_two_weeks_and_a_film_never(grocery: Path) -> N
 
 @pytest.fixture
 def late(grocery: Path, tmp_path: Path) -> Iterator[Engine]:
-    """An engine long after the log, over a copy that a test may change."""
     import shutil
 
     folder = Path(shutil.copytree(grocery, tmp_path / "grocery"))
@@ -92,15 +88,15 @@ def late(grocery: Path, tmp_path: Path) -> Iterator[Engine]:
         yield opened
 
 
-def test_an_event_of_a_second_ago_takes_it_away(late: Engine) -> None:
+def test_an_event_of_a_second_ago_takes_it_away_and_a_posted_item_comes_as_others_of_its_category(
+    late: Engine,
+) -> None:
     request = Request("home", "u0", k=60)
     (coffee,) = [item for item in late.recommend(request).items if item.item_id == "c0"]
     assert coffee.reason == "You chose it before"
     late.add_events([Event("u0", "c0", BEGIN + 1_000.0 * DAY - 1, "buy")])
     assert "c0" not in [item.item_id for item in late.recommend(request).items]
 
-
-def test_a_posted_item_comes_again_as_others_of_its_category(late: Engine) -> None:
     from serendip.data.items.catalogue import Item
 
     late.add_items([Item("c9", "Coffee number 9", "", {"genre": "coffee"})])

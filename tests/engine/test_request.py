@@ -1,5 +1,3 @@
-"""A request is one value on its whole way: a new parameter is named where it enters and is read."""
-
 import subprocess
 import sys
 from dataclasses import fields
@@ -51,15 +49,12 @@ def test_searches_similar_items_and_explanations_are_requests_of_a_surface() -> 
     assert explain.build_request() == Request("cart", text="t", item_ids=("a",), session_id="s")
 
 
-def test_every_public_name_is_there_and_no_other() -> None:
+def test_the_package_has_every_public_name_and_imports_none_itself() -> None:
     assert serendip.Request is Request
     assert all(getattr(serendip, name) is not None for name in serendip.__all__)
     assert set(serendip.__all__) <= set(dir(serendip))
     with pytest.raises(AttributeError, match="has no attribute 'Motor'"):
         serendip.Motor  # noqa: B018
-
-
-def test_the_package_itself_imports_no_part_of_it() -> None:
     code = "import sys, serendip; print([name for name in sys.modules if 'serendip.' in name])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -1,5 +1,3 @@
-"""What a search shows first, what it leaves out, and what its facets count."""
-
 import numpy as np
 import pytest
 from wire_client import WireClient
@@ -11,7 +9,6 @@ from serendip.search.variants import UNTITLED
 
 
 def ids(engine: Engine, text: str, **parameters: object) -> list[str]:
-    """Ids of the whole list of a search, page by page."""
     found: list[str] = []
     cursor = ""
     while True:
@@ -50,13 +47,18 @@ def test_a_facet_says_how_many_items_the_click_gives(stock: Engine, text: str) -
         assert len(ids(stock, text, filters=(f"{name}={value}",))) == count
 
 
-def test_facets_count_items_with_all_words_and_no_others(stock: Engine) -> None:
+def test_facets_count_what_has_all_words_and_the_best_match_no_text(
+    stock: Engine, reader: Engine
+) -> None:
     answer = stock.search("quux washer", k=5, facets=("metal",))
     assert answer.facets["metal"].values == {"steel": 20, "zinc": 20, "brass": 10}
     assert set(ids(stock, "quux washer")[:30]) == {f"w{number}" for number in range(30)}
+    best = reader.search("do you know anything good?", k=3)
+    assert [item.item_id for item in best.items] == ids(reader, "best")[:3]
+    assert all("best" not in item.reason for item in best.items)
 
 
-def test_nonsense_is_answered_by_nothing_and_said_so(reader: Engine) -> None:
+def test_nonsense_is_answered_by_nothing_and_a_sentence_by_what_it_asks_for(reader: Engine) -> None:
     answer = reader.search("zzxqwv brrgl")
     assert answer.items == ()
     assert answer.understood is not None and answer.understood.nothing
@@ -65,26 +67,20 @@ def test_nonsense_is_answered_by_nothing_and_said_so(reader: Engine) -> None:
     known = reader.search("horror tale").understood
     assert known is not None and not known.nothing
 
-
-def test_a_sentence_is_answered_by_what_it_asks_for(reader: Engine) -> None:
     sentence = reader.search("Hi, can you recommend a horror tale for tonight?", k=5)
     assert [item.item_id for item in sentence.items] == ids(reader, "horror tale")[:5]
     told = sentence.understood
     assert told is not None and (told.searched, told.is_corrected) == ("horror tale", True)
     assert "horror tale" in sentence.items[0].reason
+    assert ids(reader, "horror tale?") == ids(reader, "horror tale") == ids(reader, "horror tale!!")
+    assert ids(reader, "?") == ids(reader, "!!") == []
 
 
-def test_the_best_of_all_items_are_not_told_to_match_a_text(reader: Engine) -> None:
-    best = reader.search("do you know anything good?", k=3)
-    assert [item.item_id for item in best.items] == ids(reader, "best")[:3]
-    assert all("best" not in item.reason for item in best.items)
-
-
-def test_the_only_item_with_the_word_comes_first(stock: Engine) -> None:
+def test_the_only_item_with_the_word_comes_first_and_one_without_a_title_last(
+    stock: Engine, engine: Engine
+) -> None:
     assert ids(stock, "fence")[0] == "w5"
 
-
-def test_an_item_without_a_title_is_the_last_of_its_level(engine: Engine) -> None:
     engine.add_items([Item("9917", "9917", "quux"), Item("q", "A thing", "with a quux and more")])
     state = engine.state
     assert state.variants[-2:].tolist() == [UNTITLED, state.num_items - 1]
@@ -132,7 +128,6 @@ def test_an_item_that_is_posted_again_stays_a_variant_of_the_same(stock: Engine)
 
 def test_items_like_a_named_one_are_those_of_the_surface_similar(reader: Engine) -> None:
     item = reader.item("i7")
-    assert item is not None
     answer = reader.search(f"something like {item.title}", k=5)
     similar = reader.similar("i7", k=5)
     assert [one.item_id for one in answer.items] == [one.item_id for one in similar.items]
@@ -141,11 +136,6 @@ def test_items_like_a_named_one_are_those_of_the_surface_similar(reader: Engine)
     request = Request("search", text=f"something like {item.title}", k=5)
     assert reader.explain(request, answer.items[0].item_id).position == 0
     assert reader.search(f"something like {item.title}", literal=True).understood is not None
-
-
-def test_signs_at_the_end_say_nothing(reader: Engine) -> None:
-    assert ids(reader, "horror tale?") == ids(reader, "horror tale") == ids(reader, "horror tale!!")
-    assert ids(reader, "?") == ids(reader, "!!") == []
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,3 @@
-"""Every registered model can be served: settings -> train -> answers, reasons and new items."""
-
 import os
 import shutil
 import subprocess
@@ -45,7 +43,6 @@ def write_tables(folder: Path) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of an installed package that adds the model of the page."""
     with added_package(tmp_path_factory.mktemp("site")) as folder:
         yield folder
 

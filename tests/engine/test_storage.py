@@ -1,5 +1,3 @@
-"""An engine over a workspace that takes no writes: it opens, answers and refuses."""
-
 from contextlib import closing
 from pathlib import Path
 

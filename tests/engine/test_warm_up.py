@@ -1,5 +1,3 @@
-"""A service says that it is ready once its first search loads nothing more."""
-
 from contextlib import closing
 from pathlib import Path
 
@@ -12,8 +10,6 @@ from serendip.errors import ArtefactError
 
 
 class Encoder:
-    """Counts the texts that it encodes, or fails."""
-
     def __init__(self, failure: Exception | None = None) -> None:
         self.count, self._failure = 0, failure
 

@@ -6,7 +6,6 @@ from serendip.evaluate.surface_quality import Slice, SurfaceRuns
 
 
 def lists(*rows):
-    """Lists of ten, padded."""
     return np.array([[*row, *[-1] * (10 - len(row))] for row in rows], np.int32)
 
 

@@ -1,13 +1,7 @@
-"""Classification metrics: exact small examples, and counting pairs as the oracle."""
-
 import numpy as np
 import pytest
 
-from serendip.evaluate.classification import (
-    BinaryPredictions,
-    calibration_error,
-    calibration_floor,
-)
+from serendip.evaluate.classification import BinaryPredictions, calibration_error, calibration_floor
 
 
 def build_predictions(
@@ -58,11 +52,9 @@ def test_intervals_contain_the_value_and_resample_groups() -> None:
         is_irrelevant, grouped.scores, grouped.is_filtered, np.arange(500, dtype=np.int32)
     ).estimates()
     for name, wide in grouped.estimates().items():
-        assert wide.low is not None and wide.high is not None and wide.value is not None
         assert wide.low <= wide.value <= wide.high
         assert wide.n == 20
         narrow = ungrouped[name]
-        assert narrow.low is not None and narrow.high is not None
         assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
 
 

@@ -1,5 +1,3 @@
-"""Figures of the deletion test: medians and shares, over all reasons and by kind."""
-
 from serendip.evaluate.faithfulness import Deletion, KindFigures, summarise_deletions
 
 
@@ -18,9 +16,6 @@ def test_figures_are_medians_and_shares() -> None:
     assert list(figures.by_kind) == ["transition", "attribute"]  # popularity names no history
     assert figures.told == {"transition": 2, "attribute": 1, "popular": 1}
     assert (figures.lists, figures.kinds_per_list) == (2, 1.5)
-
-
-def test_nothing_was_tested() -> None:
     figures = summarise_deletions([], [])
     assert figures.all == KindFigures(0, None, None, None, None)
     assert (figures.lists, figures.kinds_per_list, figures.by_kind) == (0, 0.0, {})

@@ -1,5 +1,3 @@
-"""What a threshold does to lists, and which one is chosen."""
-
 from dataclasses import replace
 
 import numpy as np
@@ -82,7 +80,6 @@ def test_the_strictest_threshold_that_hides_hardly_a_relevant_pair() -> None:
     labels = "".join("rrii" if number % 10 else "riii" for number in range(count))
     slates = build_slates(probabilities.tolist(), labels, (rows // 4).tolist(), 4)
     found = helpful_threshold(slates, 0.05, 0.0)
-    assert found is not None
     assert 0.3 < found <= 0.6
     assert slates.effect(found)["lost"] == 0.0
     # Or at most one hidden pair in two is relevant: all are hidden.

@@ -1,19 +1,9 @@
-"""Metrics: published vectors, an independent oracle, and what must hold for any list."""
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.evaluate.metrics import (
-    MRR,
-    NDCG,
-    Coverage,
-    Gini,
-    RankingMetric,
-    Recall,
-    grade,
-)
+from serendip.evaluate.metrics import MRR, NDCG, Coverage, Gini, RankingMetric, Recall, grade
 from serendip.evaluate.runs import ranks_from_lists, ranks_from_scores
 from serendip.testing import RankingMetricContract
 

@@ -1,5 +1,3 @@
-"""Figures of a surface, against numbers worked out by hand."""
-
 from math import log2
 
 import numpy as np
@@ -17,14 +15,12 @@ def value_of(figures, system, metric):
     return figures.systems[system][metric].value
 
 
-def test_a_request_with_several_relevant_items_is_graded_by_all_of_them():
+def test_values_are_means_per_user_then_over_users():
     values = value_lists(surface().lists["engine"], surface().relevant)
     assert values[:, 0] == pytest.approx([FIRST, 0.0, 1 / log2(3)])  # nDCG@10
     assert values[:, 1] == pytest.approx([1.0, 0.0, 1.0])  # Recall@10
     assert values[:, 2] == pytest.approx([1.0, 0.0, 0.5])  # MRR@10
 
-
-def test_values_are_means_per_user_then_over_users():
     figures = measure_surface(surface())
     assert (figures.n_users, figures.n_requests, figures.possible) == (2, 3, 12)
     assert figures.catalogue_size == 5
@@ -45,14 +41,12 @@ def test_a_slice_of_items_counts_only_those_items_as_relevant():
     assert cold.systems["popularity"]["Recall@10"].value == 0
 
 
-def test_places_of_new_items_leave_out_empty_lists():
+def test_places_lift_coverage_and_gini_are_of_the_whole_catalogue():
     figures = measure_surface(surface())
     # a: 1 of 3 places (the empty list says nothing), b: 1 of 2.
     assert value_of(figures, "engine", "NewItems@10") == pytest.approx((1 / 3 + 1 / 2) / 2)
     assert value_of(figures, "popularity", "NewItems@10") == 0.0
 
-
-def test_popularity_lift_compares_with_what_the_users_chose_before():
     figures = measure_surface(surface())
     # Only a has a history, of mean popularity 3; shown are (10 + 4 + 0) / 3 and (10 + 4) / 2.
     assert value_of(figures, "engine", "PopularityLift@10") == pytest.approx(14 / 3 / 3 - 1)
@@ -60,9 +54,6 @@ def test_popularity_lift_compares_with_what_the_users_chose_before():
     nobody = [items(), items(), items()]
     without = measure_surface(surface(histories=nobody))
     assert value_of(without, "engine", "PopularityLift@10") is None
-
-
-def test_coverage_and_gini_are_of_the_whole_catalogue():
     figures = measure_surface(surface())
     assert value_of(figures, "engine", "Coverage@10") == pytest.approx(4 / 5)
     assert value_of(figures, "popularity", "Gini@10") == pytest.approx(3 / 5)

@@ -1,5 +1,3 @@
-"""Category paths and numbers written for people."""
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,5 +1,3 @@
-"""Times of files, each cell by its own spelling."""
-
 import math
 import re
 from collections.abc import Sequence

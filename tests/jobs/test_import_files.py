@@ -1,5 +1,3 @@
-"""`import`: what is cut, lost or too large is refused, and what is in force stays."""
-
 import subprocess
 import sys
 from pathlib import Path

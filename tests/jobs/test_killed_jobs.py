@@ -1,5 +1,3 @@
-"""Jobs that are killed leave no folder that the next run does not remove."""
-
 import os
 import subprocess
 import sys
@@ -38,7 +36,6 @@ def test_the_scratch_folder_of_a_killed_job_is_removed_by_the_next(
     words = ["train", "--rebuild"]
 
     def scratch() -> list[Path]:
-        """Of tasks beside the workspace, of the process itself among its temporary files."""
         return [*temporary.iterdir(), *stand.rglob(f"{PREFIX}*")]
 
     _kill_once(scratch, _start(words, stand, temporary))

@@ -1,5 +1,3 @@
-"""Nobody who trains reads a row after the cut: change the future, and nothing learned changes."""
-
 from dataclasses import replace
 from pathlib import Path
 

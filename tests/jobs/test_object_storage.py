@@ -1,5 +1,3 @@
-"""Machines that share a bucket: what one publishes the others serve; backups go there, too."""
-
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +46,6 @@ def first(trained_folder: Path, tmp_path: Path, url: str) -> Path:
 
 
 def add_storage(shop: Path, url: str) -> Workspace:
-    """Let the workspace of a machine lie in a storage."""
     add_settings(shop, f'\n[storage]\nurl = "{url}"\n')
     return Workspace.open(shop)
 
@@ -68,7 +65,6 @@ def republish(folder: Path) -> Version:
 
 
 def another_machine(first: Path, folder: Path) -> Path:
-    """A machine with the settings, the events, and nothing else."""
     return Path(shutil.copytree(first, folder, ignore=shutil.ignore_patterns("generations")))
 
 
@@ -129,7 +125,6 @@ def test_a_backup_is_made_of_what_is_here_while_the_storage_is_away(
 def test_status_and_doctor_say_where_things_lie(first: Path, tmp_path: Path, url: str) -> None:
     workspace = Workspace.open(another_machine(first, tmp_path / "second"))
     status = read_status(workspace)
-    assert status.storage is not None
     stored = status.storage.in_force
     assert stored.startswith("gen-2-") and status.storage.stored == (stored,)
     lines = list(describe(status))

@@ -1,5 +1,3 @@
-"""The table of rewrites: learned, written and verified offline; what has results never changes."""
-
 import json
 from collections.abc import Iterator
 from contextlib import closing
@@ -79,7 +77,6 @@ def searches() -> list[Search]:
 
 @pytest.fixture(scope="module")
 def built(shop: Shop) -> tuple[RewriteTable, dict[str, Any]]:
-    """The table of those searches, and what is told of it."""
     return shop.build(searches())
 
 

@@ -1,5 +1,3 @@
-"""Tasks in another environment than their command's are refused, but for users and passwords."""
-
 import os
 import pickle
 from collections.abc import Callable, Mapping, Sequence
@@ -150,7 +148,6 @@ TASKS: dict[str, Run] = {
 
 
 def locate_elsewhere(folder: Path) -> WorkspaceLocation:
-    """The location of a workspace whose command runs on another machine."""
     return replace(WorkspaceLocation.of(Workspace.open(folder)), machine="another")
 
 

@@ -1,5 +1,3 @@
-"""Jobs end with an error where a stage of an answer fails; a service answers without it."""
-
 from collections.abc import Callable
 from pathlib import Path
 

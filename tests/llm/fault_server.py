@@ -53,7 +53,6 @@ def completion(
 
 
 def error(status: int, code: str, *headers: tuple[str, str]) -> Reply:
-    """An error as servers of this kind word it."""
     document = {"error": {"message": f"told: {code}", "type": code, "code": code}}
     return Reply(json.dumps(document).encode(), status, headers)
 
@@ -61,19 +60,13 @@ def error(status: int, code: str, *headers: tuple[str, str]) -> Reply:
 def data_of(body: Body) -> Body:
     """What a question is about."""
     found = re.search(r"<data>(.*)</data>", body["messages"][1]["content"])
-    assert found is not None
     return dict(json.loads(found[1]))
 
 
 def answer_often_right(
     tell: Callable[[Body, str, bool], dict[str, Any]], right: float
 ) -> Callable[[Body, int], Reply]:
-    """An LLM that is right this often, always the same for the same question.
-
-    Args:
-        tell: what a question is about, its prompt and whether to be right -> fields of the answer.
-        right: share of the questions.
-    """
+    """An LLM that is right this often, always the same for the same question."""
 
     def reply(body: Body, number: int) -> Reply:
         data = data_of(body)
@@ -85,7 +78,6 @@ def answer_often_right(
 
 
 def judged(body: Body, label: str = "good", **more: Any) -> str:
-    """A right answer to a question about a pair."""
     return json.dumps({"id": data_of(body)["id"], "label": label, "confidence": 0.5, **more})
 
 
@@ -102,7 +94,6 @@ class FaultServer:
 
 
 def client(address: str, **settings: Any) -> EndpointLlm:
-    """One of a model there."""
     values = {"provider": "endpoint", "base_url": address, "model": "m", **settings}
     return EndpointLlm(LlmConfig(**values))
 

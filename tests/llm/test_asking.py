@@ -1,5 +1,3 @@
-"""Runs: within their budget, through failures, and never paying twice."""
-
 import json
 import signal
 import subprocess
@@ -186,10 +184,18 @@ def test_a_used_up_quota_or_a_wrong_key_end_the_run(ledger: Ledger, reply: Reply
     assert (again.state, len(bodies)) == ("complete", 17)
 
 
-def test_a_server_that_only_fails_is_left_after_some_attempts(ledger: Ledger) -> None:
+def test_waits_are_those_of_the_server_and_end_after_some_attempts(ledger: Ledger) -> None:
     outcome, bodies = against(lambda body, _: error(500, "oops"), ledger, PAIRS[:2], attempts=3)
     assert (outcome.state, len(bodies)) == ("partial", 6)
     assert set(outcome.failures.values()) == {"server: Error code: 500 - told: oops"}
+
+    asked, silent = (LlmFailure("rate", "told", wait) for wait in (7.0, None))
+    assert compute_wait(asked, 2, first=0.5) == 7.0
+    assert [compute_wait(silent, attempt, first=0.5) for attempt in range(3)] == [0.5, 1.0, 2.0]
+    assert compute_wait(LlmFailure("rate", "told", 600.0), 0, first=0.5) == 60.0
+    for budget in (-1.0, float("nan")):
+        with pytest.raises(ConfigError, match="budget"):
+            ask_all(TASK, PAIRS, ScriptedLlm(good), ledger, options(budget=budget))
 
 
 @settings(deadline=None, max_examples=20)
@@ -255,13 +261,6 @@ def test_what_is_under_way_does_not_end_a_run_that_can_be_paid_for(ledger: Ledge
     assert (outcome.state, outcome.reason, len(bodies)) == ("complete", "", 20)
 
 
-def test_waits_are_those_that_the_server_asks_for() -> None:
-    asked, silent = (LlmFailure("rate", "told", wait) for wait in (7.0, None))
-    assert compute_wait(asked, 2, first=0.5) == 7.0
-    assert [compute_wait(silent, attempt, first=0.5) for attempt in range(3)] == [0.5, 1.0, 2.0]
-    assert compute_wait(LlmFailure("rate", "told", 600.0), 0, first=0.5) == 60.0
-
-
 def test_a_429_lets_all_threads_wait(ledger: Ledger) -> None:
     """Three questions are under way when the fourth is told to wait: nothing follows them."""
     pause, arrived, told = 0.5, dict[int, float](), list[float]()
@@ -302,12 +301,6 @@ def test_an_interrupt_lets_nothing_further_be_sent(ledger: Ledger) -> None:
         run = options(concurrency=1, progress=Impatient())
         ask_all(TASK, many, ScriptedLlm(script), ledger, run)
     assert len(asked) < 50
-
-
-def test_a_budget_that_is_no_number_is_refused(ledger: Ledger) -> None:
-    for budget in (-1.0, float("nan")):
-        with pytest.raises(ConfigError, match="budget"):
-            ask_all(TASK, PAIRS, ScriptedLlm(good), ledger, options(budget=budget))
 
 
 RUN = """

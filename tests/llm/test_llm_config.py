@@ -1,5 +1,3 @@
-"""Prices of the configured LLM."""
-
 import pytest
 
 from serendip.errors import ConfigError

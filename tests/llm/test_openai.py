@@ -1,5 +1,3 @@
-"""The client against a real server that answers well, badly, late or not at all."""
-
 import json
 from collections.abc import Callable
 
@@ -139,7 +137,9 @@ def test_what_is_wrong_is_told_without_the_key_and_without_control(
     assert caught.value.message.isprintable()
 
 
-def test_what_belongs_to_other_servers_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_other_servers_or_models_need_is_sent_to_them_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name in ("OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
         monkeypatch.setenv(name, "secret-of-another-server")
     with serving(lambda body, _: completion(judged(body))) as server:
@@ -147,8 +147,6 @@ def test_what_belongs_to_other_servers_is_not_sent(monkeypatch: pytest.MonkeyPat
     assert "secret-of-another-server" not in str(server.headers)
     assert server.keys == [None]
 
-
-def test_models_that_reason_are_asked_in_their_own_words() -> None:
     own = {"token_limit": "max_completion_tokens", "temperature": "unset", "sends_schema": False}
     with serving(lambda body, _: completion(judged(body))) as server:
         answer(client(server.address, **own), REQUEST)

@@ -1,5 +1,3 @@
-"""What an LLM writes is checked, whatever a server sends and whatever an item's text orders."""
-
 import json
 import re
 from collections.abc import Callable, Iterator

@@ -13,19 +13,13 @@ PACKAGE = "my_package"
 
 
 def page_blocks(language: str) -> list[str]:
-    """Code of the page, without the indent of the list that it stands in."""
     found = re.findall(rf"^( *)```{language}\n(.*?)^\1```", PAGE, re.DOTALL | re.MULTILINE)
     return [textwrap.dedent(code) for _, code in found]
 
 
 @contextmanager
 def added_package(folder: Path, entry: str = "") -> Iterator[Path]:
-    """A folder on ``sys.path`` with the package of the page and its entry point.
-
-    Args:
-        folder: empty.
-        entry: ``name = value`` of the entry point; empty = that of the page.
-    """
+    """A folder on ``sys.path`` with the package of the page and its entry point."""
     model = next(code for code in page_blocks("python") if "class Alphabet(Recommender)" in code)
     (folder / PACKAGE).mkdir()
     (folder / PACKAGE / "__init__.py").touch()

@@ -41,7 +41,7 @@ def four_items() -> Dataset:
     return build_small_world(num_items=4, num_events=0).with_features(features)
 
 
-def test_the_score_is_the_weighted_mean_of_cosines() -> None:
+def test_scores_are_weighted_means_of_the_votes_and_need_content() -> None:
     model = ContentSimilarity(ContentSimilarityConfig(decay=0.5)).train(four_items())
     history = History.of_items(np.asarray([0, 1], dtype=np.int32))
     expected = (cosines()[0] + 2 * cosines()[1]) / 3
@@ -49,16 +49,12 @@ def test_the_score_is_the_weighted_mean_of_cosines() -> None:
     scores = model.score_all([Query(history=history)])[0]
     np.testing.assert_allclose(scores, expected, atol=1e-5)
 
-
-def test_votes_are_the_cosines_to_each_item_of_the_context() -> None:
     model = ContentSimilarity().train(four_items())
     history = History.of_items(np.asarray([0, 1, 3], dtype=np.int32))
     items, votes = model.votes(Query(history=history), np.asarray([2, 0], dtype=np.int32))
     assert items.tolist() == [0, 1, 3]
     np.testing.assert_allclose(votes, cosines()[[0, 1, 3]][:, [2, 0]], atol=1e-5)
 
-
-def test_a_dataset_without_content_is_refused() -> None:
     world = build_small_world()
     bare = Dataset(world.catalogue, world.users, world.events)
     with pytest.raises(DataError, match="with_features"):
@@ -104,15 +100,13 @@ def test_words_values_and_vectors_add_up() -> None:
     assert both[1] < of_first[1]
 
 
-def test_an_item_about_which_little_is_known_is_like_nothing() -> None:
+def test_the_floor_is_above_random_pairs_and_items_about_which_little_is_known() -> None:
     bare = Item("5", "", attributes={"genre": ("Drama", "Space")})
     model = ContentSimilarity().train(films([*FILMS, bare]))
     of_first = likeness(model, 0)
     assert of_first[5] <= of_first[4], "what it lacks is not in common"
     assert likeness(model, 5)[4] > of_first[4], "what the source lacks does not count"
 
-
-def test_the_floor_is_above_almost_all_random_pairs() -> None:
     count, random = 400, np.random.default_rng(5)
     model = ContentSimilarity().train(large(count))
     first = random.integers(0, count, 300)
@@ -136,7 +130,6 @@ def large(count: int, seed: int = 1) -> Dataset:
 
 
 def nearest(model: ContentSimilarity, item: int, k: int = 10) -> IntArray:
-    """The k items most like an item, by all scores."""
     scores = likeness(model, item).copy()
     scores[item] = -1
     found: IntArray = np.argsort(-scores, kind="stable")[:k].astype(np.int32)
@@ -159,7 +152,7 @@ def propose(model: ContentSimilarity, item: int, shown: AllowedItems | None = No
     return numbers
 
 
-def test_the_nearest_of_a_large_catalogue_are_proposed(model: ContentSimilarity) -> None:
+def test_the_nearest_are_proposed_and_of_a_small_set_all_compared(model: ContentSimilarity) -> None:
     hits = [len(set(propose(model, item)) & set(nearest(model, item))) for item in range(0, 99, 9)]
     assert np.mean(hits) >= 9.5
     history = History.of_items(np.array([3, 700, 41], np.int32))
@@ -167,9 +160,6 @@ def test_the_nearest_of_a_large_catalogue_are_proposed(model: ContentSimilarity)
     few = np.array([0, 5, 1_499], np.int32)
     expected = model.score_all([Query(history=history)])[0][few]
     np.testing.assert_allclose(scores.of_items(np.zeros(3, np.int32), few), expected, rtol=1e-3)
-
-
-def test_of_a_small_set_all_items_are_compared(model: ContentSimilarity) -> None:
     shown = AllowedItems(ItemSet(np.arange(1_500) % 60 == 0))
     best = [item for item in nearest(model, 7, 1_500).tolist() if item % 60 == 0][:10]
     assert set(propose(model, 7, shown)) == set(best)

@@ -1,5 +1,3 @@
-"""Weights of the items of a query's context."""
-
 import numpy as np
 
 from serendip.data.query import History, Query
@@ -18,21 +16,15 @@ def _history(items: list[int], liked: list[bool], recalled: int = 0) -> Query:
     )
 
 
-def test_a_like_weighs_as_much_as_any_event() -> None:
+def test_events_weigh_by_their_age_alone_and_sources_replace_them() -> None:
     items, weights = compute_context_weights(_history([2, 1, 2], [True, False, True]), 3, 0.5)
     assert items.tolist() == [1, 2]
     assert weights.tolist() == [0.5, 1.25]
     matrix = build_context_matrix([_history([2, 1, 2], [True, False, True])], 3, 0.5)
     assert matrix.toarray().tolist() == [[0.0, 0.5, 1.25]]
-
-
-def test_recalled_events_have_the_age_of_a_fixed_number_of_steps() -> None:
     query = _history([0, *[1] * (RECALLED_STEPS + 5)], [False] * (RECALLED_STEPS + 6), recalled=1)
     items, weights = compute_context_weights(query, 2, 0.9)
     assert weights[items == 0] == np.float32(0.9**RECALLED_STEPS)
-
-
-def test_source_items_replace_the_history_and_count_once() -> None:
     query = Query(source_items=np.array([3, 1, 3, 9, -1], np.int32))
     items, weights = compute_context_weights(query, 4, 0.5)
     assert (items.tolist(), weights.tolist()) == ([1, 3], [1.0, 1.0])

@@ -47,27 +47,19 @@ def run(
     return walk
 
 
-def test_the_weights_of_the_best_validation_are_kept() -> None:
+def test_weights_are_those_of_the_best_validation_or_the_last() -> None:
     best = run([0.1, 0.5], 2, 9)
     longer = run([0.1, 0.5, 0.3, 0.4], 4, 9)
     assert longer.epochs == [0, 1, 2, 3]
     assert longer.weight() == best.weight()
-
-
-def test_training_stops_when_patience_ends() -> None:
     assert run([0.5, 0.4, 0.3, 0.9], 4, 2).epochs == [0, 1, 2]
 
-
-def test_without_a_validation_the_last_weights_stay() -> None:
     walk = run(None, 3, 1)
     assert walk.epochs == [0, 1, 2]
     last = Walk()
     for number in range(3):
         last.epoch(number)
     assert walk.weight() == last.weight()
-
-
-def test_validations_may_be_rarer_and_the_last_pass_has_one() -> None:
     never_seen = 9.0
     walk = run([never_seen, 0.1, never_seen, 0.2, 0.3], 5, 9, validate_every=2)
     assert walk.weight() == run([0.0] * 4 + [0.3], 5, 9).weight()

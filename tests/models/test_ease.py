@@ -3,11 +3,7 @@ import pytest
 
 from serendip.data import Dataset, FloatArray, Query
 from serendip.errors import DataError
-from serendip.models.item_to_item import (
-    EASE,
-    EASEConfig,
-    build_user_item_matrix,
-)
+from serendip.models.item_to_item import EASE, EASEConfig, build_user_item_matrix
 from serendip.testing import (
     AddingVotesContract,
     LocalChangeContract,
@@ -49,21 +45,16 @@ def test_the_weights_are_the_written_formula(
     np.testing.assert_allclose(weights_of(model), expected, rtol=0, atol=1e-6)
 
 
-def test_only_the_largest_weights_are_kept() -> None:
+def test_only_the_largest_weights_are_kept_and_what_cannot_be_computed_is_refused() -> None:
     world = build_small_world()
     kept = weights_of(EASE(EASEConfig(num_neighbours=3, l2=2.0)).train(world))
     expected = written_formula(world, 2.0)
     expected[expected < np.sort(expected, axis=1)[:, -3, None]] = 0
     np.testing.assert_allclose(kept, expected, rtol=0, atol=1e-6)
 
-
-def test_a_catalogue_that_is_too_large_is_refused_with_the_way_out() -> None:
     reached = int((build_small_world().item_counts() > 0).sum())
     EASE(EASEConfig(max_items=reached)).train(build_small_world())
     with pytest.raises(DataError, match=f"{reached} items have events.*max_items = {reached - 1}"):
         EASE(EASEConfig(max_items=reached - 1)).train(build_small_world())
-
-
-def test_a_ridge_too_small_for_float32_is_refused() -> None:
     with pytest.raises(DataError, match="l2 = 1e-20"):
         EASE(EASEConfig(l2=1e-20)).train(build_small_world(num_users=2))

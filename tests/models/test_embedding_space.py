@@ -3,11 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serendip.models.embedding_space import (
-    MIN_AGREEMENT,
-    SpaceContinuity,
-    VectorSpace,
-)
+from serendip.models.embedding_space import MIN_AGREEMENT, SpaceContinuity, VectorSpace
 
 PARTS = {"network": 4, "content": 3, "bonus": 1}
 IDS = [f"i{number}" for number in range(40)]

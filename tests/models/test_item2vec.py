@@ -19,13 +19,11 @@ class TestItem2Vec(AddingVotesContract, LocalChangeContract, RecommenderContract
         return Item2Vec(Item2VecConfig(embedding_size=8, epochs=3))
 
 
-def test_nearer_pairs_count_more_and_both_ways() -> None:
+def test_nearer_pairs_count_more_and_the_score_is_the_cosine_with_the_decayed_mean() -> None:
     pairs = count_pairs(dataset_of([0, 1, 2, 3], num_items=4), window=2)
     expected = [[0, 1, 0.5, 0], [1, 0, 1, 0.5], [0.5, 1, 0, 1], [0, 0.5, 1, 0]]
     np.testing.assert_allclose(pairs.toarray(), expected)
 
-
-def test_the_score_is_the_cosine_with_the_decayed_mean() -> None:
     model = Item2Vec(Item2VecConfig(embedding_size=8, decay=0.25)).train(build_small_world())
     vectors = model._vectors
     mean = 0.25 * vectors[3] + vectors[7]

@@ -1,5 +1,3 @@
-"""Networks leave training as ONNX graphs that give the same numbers for inputs of any length."""
-
 import os
 import subprocess
 import sys
@@ -49,12 +47,9 @@ def test_a_graph_gives_the_numbers_of_its_module_for_any_length() -> None:
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_the_same_weights_give_the_same_bytes() -> None:
+def test_the_same_weights_give_the_same_bytes_and_branches_are_refused() -> None:
     module, other = Scaled(2.0), Scaled(2.0)
     assert export(module) == export(module) != export(other)
-
-
-def test_a_module_that_branches_by_values_is_not_exported() -> None:
     with pytest.raises(ValueError, match=r"Undecided cannot be traced: .*boolean"):
         export(Undecided(1.0))
 

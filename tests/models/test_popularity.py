@@ -33,13 +33,11 @@ def world_of(items: list[int], days: list[float]) -> Dataset:
     return Dataset(Catalogue(Item(name) for name in "abc"), Vocabulary(["u"]), log)
 
 
-def test_all_time_scores_are_log_counts() -> None:
+def test_scores_are_log_counts_of_the_window() -> None:
     model = Popularity().train(world_of([0, 1, 0], [0, 1, 30]))
     expected = np.log1p(np.asarray([2, 1, 0], dtype=np.float64))
     np.testing.assert_allclose(model.score_all([Query()])[0], expected, rtol=1e-6)
 
-
-def test_only_the_window_before_the_last_event_counts_fully() -> None:
     config = PopularityConfig(window_days=7)
     model = Popularity(config).train(world_of([0, 0, 0, 1], [0, 1, 2, 30]))
     expected = np.log1p(np.asarray([0.03, 1, 0]))

@@ -1,5 +1,3 @@
-"""Above the exact size an index proposes; its answers are nearly those of all scores."""
-
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,7 +32,6 @@ class MeanVector(Recommender):
     config: ContentSimilarityConfig
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
-        assert dataset.features is not None
         self._vectors, self._index = dataset.features.content, ServedIndex()
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
@@ -109,7 +106,6 @@ def queries() -> list[Query]:
 
 
 def recall(model: Recommender, allowed: list[AllowedItems], k: int) -> float:
-    """Share of the k best allowed items that are proposed."""
     hits, wanted = 0, 0
     asked = queries()
     scores = model.score_all(asked)

@@ -1,5 +1,3 @@
-"""Models declare themselves; the registry finds those of this package and of others."""
-
 from pathlib import Path
 
 import pytest
@@ -23,12 +21,10 @@ def test_names_with_underscore_and_hyphen_are_the_same(key: str) -> None:
     assert (model.name, model.config.model_dump()["shrinkage"]) == ("item-knn", 3.0)
 
 
-def test_a_table_keeps_what_it_leaves_out() -> None:
+def test_a_table_keeps_what_it_leaves_out_or_says_another_class() -> None:
     model = read({"item_knn": {"shrinkage": 3.0}}).models.tables["item-knn"]
     assert model.config.model_dump() == {"num_neighbours": 200, "decay": 0.5, "shrinkage": 3.0}
 
-
-def test_a_table_may_say_another_class() -> None:
     settings = read({"retriever": {"class": "sasrec", "epochs": 3}})
     model = settings.models.build(settings.unified)["retriever"]
     assert (model.name, model.config.model_dump()["epochs"]) == ("sasrec", 3)
@@ -90,13 +86,16 @@ def test_a_surface_names_models_that_there_are(surface: dict[str, object], messa
         read({}, surfaces={"home": surface})
 
 
-def test_a_model_of_another_package_can_be_configured(tmp_path: Path) -> None:
+def test_a_model_of_another_package_can_be_configured_and_replaces_none(tmp_path: Path) -> None:
     with added_package(tmp_path):
         assert "alphabet" in model_names()
         table = read({"a-to-z": {"class": "alphabet", "backwards": True}}).models.tables["a-to-z"]
         assert type(table.build()) is model_class("alphabet")
         with pytest.raises(ConfigError, match=r"`models.alphabet.back`\. Valid keys: backwards\."):
             read({"alphabet": {"back": True}})
+    own = model_class("ease")
+    with added_package(tmp_path, "ease = my_package.alphabet:Alphabet"):
+        assert model_class("ease") is own
 
 
 def test_without_its_package_a_model_is_unknown() -> None:
@@ -118,12 +117,6 @@ def test_a_wrong_entry_point_is_named(tmp_path: Path, entry: str, message: str) 
     name = entry.split(" ")[0]
     with added_package(tmp_path, entry), pytest.raises(ConfigError, match=message):
         model_class(name)
-
-
-def test_a_package_cannot_replace_a_model(tmp_path: Path) -> None:
-    own = model_class("ease")
-    with added_package(tmp_path, "ease = my_package.alphabet:Alphabet"):
-        assert model_class("ease") is own
 
 
 def test_the_tables_of_the_page_are_settings() -> None:

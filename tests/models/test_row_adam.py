@@ -66,13 +66,11 @@ def test_rows_end_where_dense_gradients_put_them(steps: list[list[int]]) -> None
         torch.testing.assert_close(found, expected, rtol=2e-3, atol=1e-3)
 
 
-def test_a_row_read_once_in_a_long_training_ends_where_dense_gradients_put_it() -> None:
+def test_a_step_touches_only_the_rows_that_it_read_and_they_end_where_dense_ones_do() -> None:
     steps = [[0, 1], [2], *([[3]] * 400), [1]]
     found, expected = run_rows(steps)[0], run_dense(steps)[0]
     torch.testing.assert_close(found, expected, rtol=2e-3, atol=1e-3)
 
-
-def test_a_step_touches_only_the_rows_that_it_read() -> None:
     table, other = make(1_000)
     before = table.detach().clone()
     optimiser = RowAdamW(table, 1.0, [other], 0.1, (0.9, 0.98), 0.05)

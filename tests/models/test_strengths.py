@@ -1,5 +1,3 @@
-"""What an action is worth (``[actions] strengths``) decides what counting models learn."""
-
 from dataclasses import replace
 
 import numpy as np

@@ -54,13 +54,11 @@ STEPS = np.asarray(
 SCALED = STEPS / np.sqrt(STEPS.sum(1, keepdims=True) + 1) / np.sqrt(STEPS.sum(0) + 1)
 
 
-def test_the_graph_is_the_one_computed_by_hand() -> None:
+def test_the_graph_is_the_one_computed_by_hand_also_without_features() -> None:
     model = Transitions(PLAIN).train(dataset_of([0, 1, 2], [0, 2]))
     scores = model.score_all([source(item) for item in range(4)])
     np.testing.assert_allclose(scores, SCALED, rtol=1e-6)
 
-
-def test_spread_without_features_is_plain() -> None:
     dataset = dataset_of([0, 1, 2], [0, 2])
     queries = [source(item) for item in range(4)]
     plain = Transitions(PLAIN).train(dataset).score_all(queries)
@@ -72,7 +70,7 @@ def number(*numbers: int) -> IntArray:
     return np.asarray(numbers, dtype=np.int32)
 
 
-def test_a_borrowed_step_is_a_vote_of_the_item_that_it_starts_from() -> None:
+def test_steps_and_borrowed_steps_make_the_written_formula() -> None:
     dataset = dataset_of([0, 1, 2], [0, 2])
     vectors = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0.8, 0.6]]
     model = Transitions(SPREAD).train(with_content(dataset, vectors))
@@ -80,10 +78,16 @@ def test_a_borrowed_step_is_a_vote_of_the_item_that_it_starts_from() -> None:
     assert items.tolist() == [0]
     assert votes[0, 0] == pytest.approx(0.5 * SCALED[0, 1])
 
+    world, seen = build_small_world(), [2, 0, 9, 2, 1, 28]
+    config = TransitionsConfig(num_gaps=3, decay=0.5, num_neighbours=5, spread_weight=0.5)
+    model, query = Transitions(config).train(world), Query(history=History.of_items(number(*seen)))
+    expected = dense_line(world, config, seen)
+    assert not world.item_counts()[28:].any()
+    np.testing.assert_allclose(model.score_all([query])[0], expected, rtol=0, atol=1e-6)
+
 
 def dense_line(world: Dataset, config: TransitionsConfig, seen: list[int]) -> FloatArray:
     """``h (M + w P M)`` of one history, with loops and dense matrices."""
-    assert world.features is not None
     content, count = world.features.content, world.num_items
     steps = np.zeros((count, count))
     for history in map(world.history, range(world.num_users)):
@@ -105,15 +109,6 @@ def dense_line(world: Dataset, config: TransitionsConfig, seen: list[int]) -> Fl
     unreached = ~steps.any(0)
     scores[unreached] = config.spread_weight * (nearest @ scores)[unreached]
     return scores
-
-
-def test_steps_and_borrowed_steps_make_the_written_formula() -> None:
-    world, seen = build_small_world(), [2, 0, 9, 2, 1, 28]
-    config = TransitionsConfig(num_gaps=3, decay=0.5, num_neighbours=5, spread_weight=0.5)
-    model, query = Transitions(config).train(world), Query(history=History.of_items(number(*seen)))
-    expected = dense_line(world, config, seen)
-    assert not world.item_counts()[28:].any()
-    np.testing.assert_allclose(model.score_all([query])[0], expected, rtol=0, atol=1e-6)
 
 
 def test_items_that_came_later_have_no_steps_and_change_none() -> None:

@@ -12,11 +12,7 @@ from serendip.models.ranker.model import Ranker
 
 
 class VoteRanker(Ranker):
-    """Orders by the sum of the scores of transitions and of item-kNN; 0.01 without either.
-
-    Args:
-        names: of the feature columns.
-    """
+    """Orders by the sum of the scores of transitions and of item-kNN; 0.01 without either."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         super().__init__(RankerConfig())
@@ -35,5 +31,4 @@ class VoteRanker(Ranker):
 
 
 def order_by_votes(state: EngineState) -> EngineState:
-    """The state with a ranker of its own votes."""
     return replace(state, ranker=VoteRanker(state.feature_names))

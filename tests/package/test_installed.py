@@ -1,5 +1,3 @@
-"""The source distribution and the wheel are complete; the wheel alone serves, without torch."""
-
 import itertools
 import json
 import os
@@ -70,7 +68,6 @@ def installed(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _files() -> set[str]:
-    """All files of the package."""
     package = ROOT / "src" / "serendip"
     paths = (path for path in package.rglob("*") if path.is_file())
     return {str(path.relative_to(ROOT / "src")) for path in paths if path.suffix != ".pyc"}
@@ -145,7 +142,6 @@ for words in json.loads(sys.argv[1]):
 
 
 def _run_each(programs: Path, folder: Path, commands: list[str]) -> list[tuple[int, str, str]]:
-    """Exit code, output and error of each command."""
     words = json.dumps([shlex.split(command) for command in commands])
     lines = _run(programs / "python", "-c", RUN_EACH, words, cwd=folder).splitlines()
     return [tuple(json.loads(line)) for line in lines if line.startswith("[")]

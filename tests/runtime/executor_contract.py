@@ -1,7 +1,5 @@
 """What every executor does: order, errors, bounds, ends and deaths of processes."""
 
-from __future__ import annotations
-
 import os
 import signal
 from abc import ABC, abstractmethod

@@ -1,5 +1,3 @@
-"""A process beside this one: it gives way, it stops, and it ends with its parent."""
-
 import os
 import signal
 import subprocess
@@ -48,10 +46,6 @@ def wait_in_a_finaliser(folder: str) -> None:
         Path(folder, "ended").touch()
 
 
-def fail(path: str) -> None:
-    sys.exit(3)
-
-
 def wait_until(path: Path) -> None:
     deadline = time.monotonic() + 60
     while not path.exists():
@@ -59,21 +53,18 @@ def wait_until(path: Path) -> None:
         time.sleep(0.01)
 
 
-def test_it_runs_at_the_lowest_priority(tmp_path: Path) -> None:
+def test_it_runs_at_the_lowest_priority_and_starts_no_processes(tmp_path: Path) -> None:
     path = tmp_path / "priority"
     assert BackgroundProcess(write_priority, str(path)).run() == 0
     assert path.read_text() == "19"
     assert os.nice(0) < 19
+    path = tmp_path / "workers"
+    assert BackgroundProcess(write_workers, str(path)).run() == 0
+    assert path.read_text() == "1"
 
 
 def write_workers(path: str) -> None:
     Path(path).write_text(str(LocalExecutor().workers))
-
-
-def test_it_starts_no_processes_of_its_own(tmp_path: Path) -> None:
-    path = tmp_path / "workers"
-    assert BackgroundProcess(write_workers, str(path)).run() == 0
-    assert path.read_text() == "1"
 
 
 @pytest.mark.parametrize("work", [wait_for_the_end, wait_in_a_finaliser])

@@ -5,8 +5,6 @@ from serendip.runtime.budget import open_budget, parse_duration
 
 
 class Clock:
-    """A clock that is moved by hand."""
-
     def __init__(self) -> None:
         self.now = 100.0
 

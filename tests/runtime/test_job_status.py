@@ -1,5 +1,3 @@
-"""What a job is doing, in a file for other processes."""
-
 from pathlib import Path
 
 import pytest

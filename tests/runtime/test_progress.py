@@ -1,5 +1,3 @@
-"""Progress that people see, with a clock that the tests move."""
-
 import pickle
 
 import pytest
@@ -15,8 +13,6 @@ from serendip.runtime.timing import StageClock
 
 
 class Lines:
-    """Progress as lines, under a clock."""
-
     def __init__(self) -> None:
         self.now, self.written = 100.0, list[tuple[float, str]]()
         self.progress = TextProgress(self._write, 10.0, lambda: self.now, first_s=2.0)
@@ -47,7 +43,7 @@ def test_progress_yields_what_it_follows_and_leaves_stdout_alone(
     assert capsys.readouterr().out == ""
 
 
-def test_a_long_loop_writes_one_line_per_ten_seconds(lines: Lines) -> None:
+def test_a_long_loop_writes_one_line_per_ten_seconds_and_a_short_one_nothing(lines: Lines) -> None:
     for _ in lines.progress.track(range(6), "epochs", 6, lambda: "loss 0.5"):
         lines.now += 4.0
     assert lines.written == [
@@ -55,8 +51,6 @@ def test_a_long_loop_writes_one_line_per_ten_seconds(lines: Lines) -> None:
         (16.0, "epochs: 4 of 6, 0:16 so far loss 0.5"),
     ]
 
-
-def test_short_work_writes_nothing_and_a_later_step_its_name(lines: Lines) -> None:
     with lines.progress.step("reading"):
         lines.now += 3.0
     assert lines.written == []

@@ -1,7 +1,3 @@
-"""The executor on Ray, on two real nodes: its contract, deaths of processes, the same bytes."""
-
-from __future__ import annotations
-
 import os
 import signal
 import time
@@ -64,14 +60,12 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
 
 
 def meet(folder: str) -> int:
-    """Wait until another process does so, too."""
     Path(folder, str(os.getpid())).touch()
     wait_until(lambda: len([*Path(folder).iterdir()]) > 1, "another process")
     return os.getpid()
 
 
 def die_first(path: str) -> str:
-    """Die in the first attempt."""
     try:
         Path(path).touch(exist_ok=False)
     except FileExistsError:

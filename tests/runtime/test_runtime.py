@@ -12,10 +12,6 @@ def square(number: int) -> tuple[int, int]:
     return number * number, os.getpid()
 
 
-def fail(number: int) -> int:
-    raise ValueError(f"task {number}")
-
-
 class TestLocalExecutor(ExecutorContract):
     @pytest.fixture
     def executor(self) -> Executor:
@@ -40,15 +36,15 @@ def test_a_stage_is_measured_and_told() -> None:
     assert clock.as_dicts()[0]["name"] == "counting"
 
 
-def test_threads_are_limited_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_are_limited_in_one_place_and_too_late_a_limit_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.setenv(name, "7")
     assert limit_threads() == 7 == num_threads()
     assert limit_threads(1) == 1 == num_threads()
     assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
 
-
-def test_a_limit_that_comes_after_numpy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
     for name in names:
         monkeypatch.setenv(name, "")

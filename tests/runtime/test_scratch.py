@@ -1,5 +1,3 @@
-"""Folders of intermediate files go with their process, at the latest with the next job."""
-
 import fcntl
 import os
 import subprocess
@@ -26,7 +24,6 @@ with scratch_folder() as folder:
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder for temporary files, of this process and its children."""
     monkeypatch.setenv("TMPDIR", os.fspath(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     return tmp_path
@@ -39,23 +36,21 @@ def _holder() -> Iterator[tuple[subprocess.Popen[str], Path]]:
     with subprocess.Popen(
         [sys.executable, "-c", HOLD], text=True, stdin=-1, stdout=-1, env=environment
     ) as process:
-        assert process.stdout is not None
         folder = Path(process.stdout.readline().strip())
         os.utime(folder, (0, 0))
         yield process, folder
         process.kill()
 
 
-def test_the_folder_of_a_killed_process_is_removed_by_the_next_job(temporary: Path) -> None:
+def test_the_folder_of_a_killed_process_is_removed_and_that_of_a_running_one_stays(
+    temporary: Path,
+) -> None:
     with _holder() as (process, folder):
         process.kill()
         process.wait()
         assert (folder / "half").exists()
         with scratch_folder() as own:
             assert list(temporary.iterdir()) == [own]
-
-
-def test_the_folder_of_a_running_process_stays(temporary: Path) -> None:
     with _holder() as (_, folder), scratch_folder() as own:
         assert set(temporary.iterdir()) == {folder, own}
         assert (folder / "half").exists()

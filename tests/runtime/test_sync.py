@@ -1,5 +1,3 @@
-"""Machines that share a storage: a bucket of a real server, and a mounted folder."""
-
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,13 +14,7 @@ from serendip.engine.artefacts.generations import (
     rollback,
     with_erased,
 )
-from serendip.errors import (
-    ArtefactError,
-    ConfigError,
-    ConflictError,
-    NotTrainedError,
-    StorageError,
-)
+from serendip.errors import ArtefactError, ConfigError, ConflictError, NotTrainedError, StorageError
 from serendip.runtime.sync import SharedFolder, Storage
 from serendip.runtime.versions import MANIFEST, seal
 

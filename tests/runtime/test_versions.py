@@ -31,7 +31,6 @@ def write(text: str) -> Callable[[Path], None]:
 
 def text_of(versions: Versions) -> str:
     current = versions.current()
-    assert current is not None
     return (current.folder / "sub" / "a.txt").read_text()
 
 
@@ -100,9 +99,7 @@ def test_a_failing_writer_leaves_the_old_version_and_the_next_one_cleans_up(
     assert not list(versions.folder.glob(".building-*"))
 
 
-def test_a_name_that_is_taken_meanwhile_leaves_the_pointer_where_it_was(
-    versions: Versions,
-) -> None:
+def test_a_name_that_is_taken_meanwhile_leaves_the_pointer_where_it_was(versions: Versions) -> None:
     versions.publish(write("a"), {})
     taken = versions.folder / f"{versions.prefix}2"
 

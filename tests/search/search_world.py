@@ -45,7 +45,6 @@ def films() -> Catalogue:
 
 
 def post(searcher: Searcher, *items: Item) -> Searcher:
-    """The searcher with new items."""
     return searcher.with_late(dict(enumerate(items, searcher.num_items)))
 
 

@@ -1,5 +1,3 @@
-"""What was chosen after a search is found by it, beside what has its words."""
-
 from pathlib import Path
 
 import numpy as np

@@ -1,5 +1,3 @@
-"""Words that a machine wrote: found, by a weight of their own, and nothing is corrected to them."""
-
 from dataclasses import replace
 from pathlib import Path
 

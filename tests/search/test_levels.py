@@ -1,5 +1,3 @@
-"""Levels of a search: what matches more of a text comes first; what a text names and asks for."""
-
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,32 +63,30 @@ def test_items_of_a_person_come_first_the_best_ones_before_the_others(
     assert [found[number] for number in (2, 1, 0)] == [VALUES] * 3
 
 
-def test_values_that_cover_a_text_are_all_needed(searcher: Searcher) -> None:
-    found = levels(searcher, "tom hanks comedy")
-    assert list(found)[:2] == [2, 0]
-    assert [number for number, level in found.items() if level == VALUES] == [2, 0]
-    assert list(levels(searcher, "90s horror"))[:2] == [6, 5]
-
-
-def test_a_last_word_is_a_person_only_where_most_items_with_it_have_the_person(
+def test_last_words_are_people_only_where_most_items_say_so_and_like_begins_a_title(
     searcher: Searcher,
 ) -> None:
     assert levels(searcher, "hill's films")[5] == VALUES
     assert set(levels(searcher, "king").values()) == {ALL_WORDS}
+    newer = post(searcher, Item("n", "Like Hill"))
+    assert newer.reader.find_liked("like hill") == -1
 
 
-def test_all_words_come_before_a_rare_value_and_that_before_some_words(
+def test_exact_titles_come_first_then_all_words_a_rare_value_and_some_words(
     searcher: Searcher,
 ) -> None:
+    assert next(iter(levels(searcher, "hill").items())) == (6, EXACT)
+
     searcher = post(searcher, *(Item(f"n{row}", f"Fog {row}") for row in range(60)))
     found = levels(searcher, "tom hanks island")
     assert found[1] == ALL_WORDS
     assert found[0] == found[2] == ONE_VALUE
     assert found[3] == found[7] == SOME_WORDS
 
-
-def test_an_exact_title_comes_before_everything(searcher: Searcher) -> None:
-    assert next(iter(levels(searcher, "hill").items())) == (6, EXACT)
+    found = levels(searcher, "tom hanks comedy")
+    assert list(found)[:2] == [2, 0]
+    assert [number for number, level in found.items() if level == VALUES] == [2, 0]
+    assert list(levels(searcher, "90s horror"))[:2] == [6, 5]
 
 
 def test_of_a_title_words_in_other_fields_are_no_hits(searcher: Searcher, tmp_path: Path) -> None:
@@ -108,11 +104,16 @@ def test_of_a_title_words_in_other_fields_are_no_hits(searcher: Searcher, tmp_pa
     assert set(newer.search("meadow", 9, literal=True).item_nums.tolist()) == {7, 8, 9}
 
 
-def test_a_word_of_titles_is_no_other_form_of_a_value(searcher: Searcher) -> None:
+def test_a_number_or_a_form_is_the_beginning_of_a_title_before_a_value(searcher: Searcher) -> None:
     assert searcher.read("hills").content.values == ("hill",)
     titles = ("Green Hills", "The Hills", "Hills of Tea")
     newer = searcher.with_late({8 + row: Item(f"n{row}", one) for row, one in enumerate(titles)})
     assert newer.read("hills").content.values == ()
+
+    newer = searcher.with_late({8: Item("n0", "1991: A Lake"), 9: Item("n1", "19911 Lakes")})
+    found = levels(newer, "1991")
+    assert list(found)[:2] == [8, 0]
+    assert (found[8], found[0]) == (CORRECTED, VALUES)
 
 
 def test_a_title_without_its_article_is_kept_where_more_chose_it_than_have_the_value(
@@ -123,13 +124,6 @@ def test_a_title_without_its_article_is_kept_where_more_chose_it_than_have_the_v
         counts = np.array([0] * len(ROWS) + [chosen], np.float32)
         known = Searcher.build(Catalogue(posted), counts, tmp_path / str(chosen))
         assert replace(known, values=searcher.values).read("hill").exact.tolist() == exact
-
-
-def test_a_number_is_the_beginning_of_a_title_before_it_is_a_year(searcher: Searcher) -> None:
-    newer = searcher.with_late({8: Item("n0", "1991: A Lake"), 9: Item("n1", "19911 Lakes")})
-    found = levels(newer, "1991")
-    assert list(found)[:2] == [8, 0]
-    assert (found[8], found[0]) == (CORRECTED, VALUES)
 
 
 @pytest.mark.parametrize(
@@ -180,12 +174,9 @@ def test_items_like_a_named_one_are_asked_for(searcher: Searcher, text: str, num
     assert searcher.reader.find_liked(text) == number
 
 
-def test_a_title_that_begins_with_like_is_a_title(searcher: Searcher) -> None:
-    newer = post(searcher, Item("n", "Like Hill"))
-    assert newer.reader.find_liked("like hill") == -1
-
-
-def test_a_text_is_language_if_anybody_has_its_words(searcher: Searcher, tmp_path: Path) -> None:
+def test_generic_words_say_nothing_and_a_text_is_language_by_its_words(
+    searcher: Searcher, tmp_path: Path
+) -> None:
     korean = Catalogue([Item("k0", "바다의 노래"), Item("k1", "숲의 왕")])
     own = Searcher.build(korean, np.zeros(2, np.float32), tmp_path / "index")
     for one, text in ((searcher, "fish"), (searcher, "austere"), (own, "바다")):
@@ -194,8 +185,6 @@ def test_a_text_is_language_if_anybody_has_its_words(searcher: Searcher, tmp_pat
         assert not one.read(text).content.is_language
     assert not len(searcher.search("the zzxqwv", 5))
 
-
-def test_generic_words_say_nothing_beside_nonsense(searcher: Searcher) -> None:
     assert searcher.find_meaning("keqxxpk movie") == "keqxxpk"
     assert searcher.find_meaning("movies like brazil") == "brazil"
     assert searcher.find_meaning("인셉션 같은 영화") == "인셉션"
@@ -254,10 +243,12 @@ def test_a_text_asks_for_the_newest_of_all_or_of_what_has_a_value(
     assert searcher.read(text).content.is_newest is is_newest
 
 
-def test_a_word_of_quality_beside_others_is_a_word(searcher: Searcher) -> None:
+def test_words_of_quality_and_nothing_do_not_speak_against_values(searcher: Searcher) -> None:
     newer = post(searcher, Item("n", "Best Worst Movie"), Item("m", "The Best King"))
     assert newer.search("best worst movie", 1).item_nums.tolist() == [8]
     assert newer.search("best king", 1).item_nums.tolist() == [9]
+    assert levels(searcher, "horror 1899") == levels(searcher, "horror")
+    assert VALUES not in levels(searcher, "horror submarine").values()
 
 
 def test_an_item_that_says_little_of_a_text_is_no_hit(searcher: Searcher) -> None:
@@ -270,11 +261,6 @@ def test_an_item_that_says_little_of_a_text_is_no_hit(searcher: Searcher) -> Non
     posted = post(searcher, *also, *cops)
     assert levels(posted, "undercover mafia cop story") == {8: SOME_WORDS}
     assert list(levels(posted, "mafia story"))[:2] == [9, 8]
-
-
-def test_a_word_that_means_nothing_does_not_speak_against_a_value(searcher: Searcher) -> None:
-    assert levels(searcher, "horror 1899") == levels(searcher, "horror")
-    assert VALUES not in levels(searcher, "horror submarine").values()
 
 
 def test_other_words_with_the_stem_of_a_title_are_other_titles(tmp_path: Path) -> None:
@@ -305,10 +291,7 @@ def test_kinds_are_no_words_of_titles_and_joined_words_are_titles(
     assert cinema.search(text, 1).item_nums.tolist() == [first]
 
 
-def test_words_that_ask_for_all_are_not_corrected(cinema: Searcher) -> None:
+def test_what_asks_for_all_or_is_nothing_is_not_corrected(cinema: Searcher) -> None:
     assert cinema.read("good movie").content.is_whole
-
-
-def test_a_slip_beside_a_word_that_is_nothing_is_not_searched(cinema: Searcher) -> None:
     assert not len(cinema.search("rizi tupufona", 5))
     assert cinema.read("rizi").told_key or len(cinema.search("rizi", 5))

@@ -1,5 +1,3 @@
-"""Word starts: what a prefix finds from a word on, against a look at every text."""
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st

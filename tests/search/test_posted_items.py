@@ -1,5 +1,3 @@
-"""Search over posted, changed and deleted items finds what an index built of them finds."""
-
 import tempfile
 from pathlib import Path
 

@@ -14,10 +14,12 @@ def ranked(numbers):
     return ItemList.of(numbers, np.linspace(1, 0, len(numbers)))
 
 
-def test_scores_are_the_sum_of_reciprocal_ranks():
+def test_scores_are_the_sum_of_reciprocal_ranks_and_equal_ones_in_a_fixed_order():
     fused = reciprocal_rank_fusion([ranked([3, 5]), ranked([5])], NUM_ITEMS)
     assert fused.item_nums.tolist() == [5, 3]
     np.testing.assert_allclose(fused.scores, [1 / 62 + 1 / 61, 1 / 61], rtol=1e-6)
+    fused = reciprocal_rank_fusion([ranked([4, 7]), ranked([7, 4])], NUM_ITEMS)
+    assert fused.item_nums.tolist() == sorted([4, 7], key=lambda n: tie_order(NUM_ITEMS)[n])
 
 
 @given(st.lists(RANKING, max_size=5), st.randoms())
@@ -29,8 +31,3 @@ def test_the_order_of_the_lists_does_not_matter(rankings, random):
     )
     assert one.item_nums.tolist() == two.item_nums.tolist()
     assert one.scores.tolist() == two.scores.tolist()
-
-
-def test_equal_scores_follow_the_fixed_order():
-    fused = reciprocal_rank_fusion([ranked([4, 7]), ranked([7, 4])], NUM_ITEMS)
-    assert fused.item_nums.tolist() == sorted([4, 7], key=lambda n: tie_order(NUM_ITEMS)[n])

@@ -1,5 +1,3 @@
-"""Other ways to ask: what is looked at, what is offered, and that nothing else changes."""
-
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,14 +40,12 @@ def texts(rewrites: tuple[Rewrite, ...]) -> list[str]:
     return [one.text for one in rewrites]
 
 
-def test_a_negation_goes_with_what_it_denies() -> None:
+def test_parts_are_left_out_and_a_negation_goes_with_what_it_denies() -> None:
     found = [one.text for one in changes("sofa without arms", nothing)]
     assert found == ["without arms", "sofa"]
     assert [one.text for one in changes("vestido sin mangas", nothing)] == ["sin mangas", "vestido"]
     assert changes("sofa", nothing) == []
 
-
-def test_two_parts_are_left_out_of_texts_of_three_to_six() -> None:
     assert {one.text for one in changes("a b c", nothing)} == {"a b", "a c", "b c", "a", "b", "c"}
     assert len(changes("a b c d e f", nothing)) == 6 + 15
     assert len(changes("a b c d e f g", nothing)) == 7
@@ -96,9 +92,16 @@ def test_texts_that_few_items_answer_are_offered_others_and_all_else_stays_bit_b
     assert searcher.find_rewrites("pink leather sofa") == ()
 
 
-def test_below_the_floor_nothing_is_offered(searcher: Searcher) -> None:
+def test_accepted_synonyms_are_offered_above_the_floor(searcher: Searcher) -> None:
     unsure = LogisticModel.prior(FEATURES, {"intercept": -0.1})
     assert replace(searcher, rewrites=RewriteTable({}, unsure)).find_rewrites("pink sofa") == ()
+
+    rows = [
+        Synonym("couch", "sofa", "accepted", 1.0, "people"),
+        Synonym("couch", "lamp", "proposed", 1.0, "llm:m"),
+    ]
+    wide = replace(searcher, synonyms=Synonyms.of(rows), rewrites=RewriteTable({}, SURE))
+    assert texts(wide.find_rewrites("red couch")) == ["red", "red sofa"]
 
 
 def test_what_people_searched_next_is_offered_where_it_still_finds_something(
@@ -117,17 +120,6 @@ def test_what_people_searched_next_is_offered_where_it_still_finds_something(
     assert wide.find_rewrites("leather") == (), "enough items have it"
     gone = wide.without_items([n for n in range(20) if n % 5 == 3])
     assert texts(gone.find_rewrites("Pink sofa")) == ["Sofa"]
-
-
-def test_accepted_synonyms_stand_for_their_terms_and_proposed_ones_do_not(
-    searcher: Searcher,
-) -> None:
-    rows = [
-        Synonym("couch", "sofa", "accepted", 1.0, "people"),
-        Synonym("couch", "lamp", "proposed", 1.0, "llm:m"),
-    ]
-    wide = replace(searcher, synonyms=Synonyms.of(rows), rewrites=RewriteTable({}, SURE))
-    assert texts(wide.find_rewrites("red couch")) == ["red", "red sofa"]
 
 
 def test_the_table_comes_back_and_one_of_other_features_is_refused(tmp_path: Path) -> None:

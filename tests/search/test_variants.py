@@ -1,5 +1,3 @@
-"""Which items are variants of one another, and which have no title."""
-
 import numpy as np
 import pytest
 
@@ -32,9 +30,11 @@ def test_titles_that_differ_by_a_measure_are_variants_and_sequels_are_not(
         assert numbers(*pair.split(" = ")) == [0, second], pair
 
 
-def test_works_of_one_title_and_different_years_are_not() -> None:
+def test_works_of_other_years_and_titles_that_are_ids_are_no_variants() -> None:
     items = [Item(f"i{row}", "Hamlet", attributes={"year": 1990.0 + row % 2}) for row in range(3)]
     assert find_variants(items).tolist() == [0, 1, 0]
+    items = [Item("108548", "108548"), Item("a-1", "A 1"), Item("x", ""), Item("12", "1984")]
+    assert find_variants(items).tolist() == [UNTITLED, UNTITLED, UNTITLED, 3]
 
 
 def test_editions_of_a_work_are_variants_whatever_their_years() -> None:
@@ -48,12 +48,7 @@ def test_editions_of_a_work_are_variants_whatever_their_years() -> None:
     assert numbers("First Edition", "Second Edition") == [0, 1]
 
 
-def test_a_title_that_is_the_id_is_none() -> None:
-    items = [Item("108548", "108548"), Item("a-1", "A 1"), Item("x", ""), Item("12", "1984")]
-    assert find_variants(items).tolist() == [UNTITLED, UNTITLED, UNTITLED, 3]
-
-
-def test_nonsense_has_the_letters_of_the_words_and_none_of_them() -> None:
+def test_nonsense_has_the_letters_of_the_words_and_hardly_reaches_the_floor() -> None:
     known = ["house", "river", "커피우유집"]
     texts = make_nonsense(known)
     assert texts == make_nonsense(known)
@@ -61,9 +56,6 @@ def test_nonsense_has_the_letters_of_the_words_and_none_of_them() -> None:
     assert drawn.isdisjoint(known)
     assert {letter for word in drawn for letter in word} == set("".join(known))
     assert make_nonsense(["an", "42"]) == []
-
-
-def test_a_floor_is_what_nonsense_hardly_reaches() -> None:
     floor = MeaningFloor.of(np.linspace(0, 1, 1_001, dtype=np.float32))
     assert (floor.beside_words, floor.of_nonsense) == pytest.approx((0.1, 0.99))
     assert MeaningFloor.of(np.empty(0, np.float32)) == MeaningFloor(-1.0, -1.0)

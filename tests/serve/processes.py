@@ -1,7 +1,5 @@
 """Services in processes of their own, and which of them answers a connection."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -19,14 +17,7 @@ TINY_SERVER = Path(__file__).with_name("tiny_server.py")
 
 
 class TinyService:
-    """``tiny_server.py`` in a process of its own; ``with`` kills it.
-
-    Args:
-        options: of the script.
-        load_s: seconds until its engine is loaded.
-        log: file of its messages; None = they are dropped.
-        prefix: of the command.
-    """
+    """``tiny_server.py`` in a process of its own; ``with`` kills it."""
 
     def __init__(
         self,
@@ -43,7 +34,6 @@ class TinyService:
         self.port = urlsplit(self.read_line("listening")).port or 0
 
     def read_line(self, word: str) -> str:
-        assert self.process.stdout is not None
         line = self.process.stdout.readline().split()
         assert line[:1] == [word]
         return line[1]
@@ -65,13 +55,10 @@ class TinyService:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        assert self.process.stdout is not None
         self.process.stdout.close()
 
 
 class Client:
-    """One connection to one process of a service."""
-
     def __init__(self, connection: HTTPConnection) -> None:
         self.connection = connection
         self.close = connection.close
@@ -115,7 +102,6 @@ def serving(folder: Path, *options: str) -> Iterator[tuple[Client, subprocess.Po
 
 def read_ready_port(process: subprocess.Popen[str]) -> int:
     """The port of ``serendip serve``, once it says that it is ready."""
-    assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("Ready:"):
             return urlsplit(line.split()[1]).port or 0
@@ -123,7 +109,6 @@ def read_ready_port(process: subprocess.Popen[str]) -> int:
 
 
 def children(pid: int) -> list[int]:
-    """Processes that a process started and that still run."""
     names = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(name) for name in names]
 
@@ -166,7 +151,6 @@ def _connect_each(found: dict[int, HTTPConnection], workers: list[int], port: in
 
 
 def is_free(port: int) -> bool:
-    """Whether nothing listens on a port."""
     with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
         try:
             connection.connect()
@@ -176,14 +160,12 @@ def is_free(port: int) -> bool:
 
 
 def find_worker(workers: Iterable[int], connection: HTTPConnection) -> int:
-    """The process that holds the other end of a connection."""
     name = _server_socket(connection)
     return next(pid for pid in workers if _holds(pid, name))
 
 
 def _server_socket(connection: HTTPConnection) -> str:
     """Name of the server's socket of a connection, as in the folder of open files."""
-    assert connection.sock is not None
     ours, theirs = connection.sock.getsockname()[1], connection.sock.getpeername()[1]
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
@@ -207,7 +189,6 @@ def _holds(pid: int, name: str) -> bool:
 def wait_until(
     is_so: Callable[[], object], what: str, seconds: float = 600.0, every_s: float = 0.1
 ) -> None:
-    """Look again and again until something is so."""
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, f"{what} never came"

@@ -1,7 +1,3 @@
-"""Who may call which route, what a key is worth over time, and what is signed."""
-
-from __future__ import annotations
-
 import os
 import time
 from collections import Counter
@@ -72,7 +68,6 @@ def service(tmp_path: Path) -> Iterator[KeyedService]:
 
 
 def names_of(client: WireClient) -> list[str]:
-    """Every route of the application."""
     routes = client.app.app.routes  # type: ignore[attr-defined]
     assert routes
     return [
@@ -179,30 +174,10 @@ def test_other_headers_are_no_key(service: KeyedService, header: str) -> None:
     assert response.status_code == 401
 
 
-def test_every_altered_key_is_refused(service: KeyedService) -> None:
-    text = service.any_key.text
-    for place in range(len(text)):
-        other = "x" if text[place] != "x" else "y"
-        wrong = text[:place] + other + text[place + 1 :]
-        assert service.get("/v1/search", headers=bearer(wrong)).status_code == 401
-    assert service.get("/v1/search", headers=bearer(text)).status_code == 200
-
-
-def test_a_key_is_refused_once_it_expires(service: KeyedService) -> None:
+def test_a_key_ends_once_it_expires_and_comes_before_the_body(service: KeyedService) -> None:
     issued = service.issue(["read"], lifetime_s=0.0)
     response = service.get("/v1/search", headers=bearer(issued))
     assert error_of(response)["message"] == f"key {issued.key.key_id} is expired."
-
-
-def test_a_service_that_has_had_a_key_is_never_open_again(service: KeyedService) -> None:
-    service.keys.revoke(service.any_key.key.key_id, time.time())
-    service.access.load()
-    assert service.get("/v1/search").status_code == 401
-    response = service.get("/v1/search", headers=bearer(service.any_key))
-    assert error_of(response)["message"].endswith("is revoked.")
-
-
-def test_a_body_is_not_parsed_before_the_key_is_known(service: KeyedService) -> None:
     assert service.post("/v1/events", content=b"{" * 100_000).status_code == 401
 
 
@@ -376,7 +351,6 @@ def test_a_session_needs_the_secret_file_and_not_the_database_alone(tmp_path: Pa
 
 
 def rings_of(path: Path, count: int = 2) -> list[Access]:
-    """Those of several workers of one service, that read the keys at once."""
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(lambda _: access_to(Source(), path), range(count)))
 

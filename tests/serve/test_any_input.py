@@ -1,7 +1,3 @@
-"""No input causes a server error, and every answer has a documented format."""
-
-from __future__ import annotations
-
 import json
 import re
 from collections import defaultdict

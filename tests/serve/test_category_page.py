@@ -1,7 +1,3 @@
-"""A category page: filters and no text list all items that pass, over HTTP and in Python."""
-
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Iterator
@@ -12,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from small_shop import add_settings, give
 from wire_client import WireClient
 
 from serendip.data.items.catalogue import Item
@@ -25,14 +22,10 @@ FEW = "\n[surfaces.home]\nsources = {retriever = 3, popularity = 3}\n"
 @pytest.fixture(scope="module")
 def engine(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     folder = Path(shutil.copytree(trained_folder, tmp_path_factory.mktemp("c") / "shop"))
-    settings = folder / "serendip.toml"
-    settings.write_text(settings.read_text() + FEW)
+    add_settings(folder, FEW)
     opened = Engine.open(folder)
-    for number in range(60):
-        item = opened.item(f"i{number}")
-        assert item is not None
-        priced = {"parent_sku": f"PX{number // 3}", **item.attributes, "price": 100.0 - number}
-        opened.add_items([replace(item, attributes=priced)])
+    more = ({"parent_sku": f"PX{number // 3}", "price": 100.0 - number} for number in range(60))
+    give(opened, **{f"i{number}": one for number, one in enumerate(more)})
     opened.add_items([Item("fresh", "Nobody knows it", attributes={"genre": "western"})])
     opened.delete_item("i30")
     yield opened

@@ -1,7 +1,3 @@
-"""Connections of a real server: large heads, slow clients, hang-ups, and too many of them."""
-
-from __future__ import annotations
-
 import json
 import selectors
 import socket
@@ -39,7 +35,6 @@ class Server(TinyService):
         return response.status, body
 
     def computed(self) -> int:
-        """Number of searches for ``slow`` that the engine began."""
         lines = self.get("/metrics")[1].decode().splitlines()
         return int(float(next(x for x in lines if 'name="slow"' in x).rsplit(" ", 1)[1]))
 
@@ -51,7 +46,6 @@ def server(tmp_path_factory) -> Iterator[Server]:
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """What the server sends until it closes the connection."""
     answer = b""
     try:
         while part := connection.recv(65536):
@@ -266,7 +260,6 @@ def test_a_body_that_is_too_long_is_refused_before_it_comes(server: Server) -> N
 
 
 def read_answer(connection: socket.socket) -> tuple[bytes, dict[str, str], bytes]:
-    """The next answer of a connection that stays open: its first line, headers and body."""
     answer = b""
     while b"\r\n\r\n" not in answer:
         answer += connection.recv(65536)
@@ -312,5 +305,4 @@ def test_reads_above_what_may_wait_are_refused_and_their_connection_stays_open(t
 
 
 def read_count(metrics: str, name: str) -> float:
-    """The value of one line of the metrics."""
     return next(float(line.split()[-1]) for line in metrics.splitlines() if line.startswith(name))

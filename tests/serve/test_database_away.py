@@ -1,7 +1,3 @@
-"""A service whose database goes away and comes back, or is on a disk that takes no writes."""
-
-from __future__ import annotations
-
 import socket
 import time
 from collections.abc import Iterator
@@ -35,7 +31,6 @@ PAGES = ("/", "/search?q=horror")
 def client(
     postgres_server: PostgresServer, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[WireClient]:
-    """The service of a shop on the server."""
     url = postgres_server.empty_url()
     copy_to_server(shop, url)
     monkeypatch.setenv("SERENDIP_STORE__URL", f"{url}&connect_timeout=2")
@@ -45,7 +40,6 @@ def client(
 
 @contextmanager
 def stopped(server: PostgresServer) -> Iterator[None]:
-    """The server is away in the block."""
     server.stop()
     try:
         yield
@@ -67,7 +61,6 @@ def silent(server: PostgresServer) -> Iterator[socket.socket]:
 
 
 def items_of(client: WireClient, path: str) -> tuple[list[str], list[str]]:
-    """Ids of the items of an answer, and what was left out of it."""
     answer = client.get(path)
     assert answer.status_code == 200, path
     body: dict[str, Any] = answer.json()

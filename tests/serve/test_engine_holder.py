@@ -1,7 +1,3 @@
-"""Swapping the engine under running requests, and following the published generation."""
-
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import Callable
@@ -16,11 +12,7 @@ from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.engine.artefacts.training_record import TrainingRecord
 from serendip.errors import ArtefactError, NotTrainedError, StorageError
 from serendip.serve.app import open_application
-from serendip.serve.engine_holder import (
-    RETRY_S,
-    EngineHolder,
-    PublishedGenerations,
-)
+from serendip.serve.engine_holder import RETRY_S, EngineHolder, PublishedGenerations
 from serendip.serve.gate import EngineGate
 from serendip.serve.server_options import LOCAL
 
@@ -41,13 +33,11 @@ def test_a_request_keeps_its_engine_and_the_old_one_closes_after_it():
 
 
 def write(pool: EngineGate, *calls: Callable[[TinyEngine], object]) -> None:
-    """Acknowledged writes through the current engine."""
     for call in calls:
         asyncio.run(pool.write(call))  # type: ignore[arg-type]
 
 
 def read_items(pool: EngineGate, *item_ids: str) -> list[Item | None]:
-    """What a request answers about items."""
     return asyncio.run(pool.read(lambda engine: [engine.item(item_id) for item_id in item_ids]))
 
 
@@ -60,8 +50,6 @@ def add_99(engine: TinyEngine) -> object:
 
 
 class Counting(TinyEngine):
-    """Counts its readings of the store."""
-
     readings = 0
 
     def catch_up(self) -> None:
@@ -283,7 +271,7 @@ def test_at_the_start_an_earlier_generation_replaces_a_damaged_one(
     assert not shelf.holder.is_degraded
 
 
-def test_at_the_start_nothing_replaces_a_generation_with_a_temporary_failure() -> None:
+def test_at_the_start_nothing_replaces_a_generation_but_a_whole_one_of_a_damaged_one() -> None:
     shelf = Shelf("gen-3")
     shelf.earlier = lambda: TinyEngine(generation="gen-2")
     shelf.wrong["gen-3"] = StorageError("database serendip.db does not exist.")
@@ -291,8 +279,6 @@ def test_at_the_start_nothing_replaces_a_generation_with_a_temporary_failure() -
         shelf.holder.check(0.0)
     assert not shelf.holder.generation
 
-
-def test_if_all_are_damaged_the_start_fails_with_the_error_of_the_published_one() -> None:
     shelf = Shelf("gen-3")
     shelf.wrong["gen-3"] = ArtefactError("gen-3 is damaged.")
     with pytest.raises(ArtefactError, match="gen-3 is damaged"):

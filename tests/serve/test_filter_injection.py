@@ -5,8 +5,6 @@ the signs and separators of filters themselves, quotes, SQL, paths of JSON, numb
 and letters that are the same only in another case or another normal form.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,3 @@
-"""Which requests wait, which are refused, and what is computed when."""
-
-from __future__ import annotations
-
 import asyncio
 import random
 import threading
@@ -52,7 +48,6 @@ EVENT = {"user_id": "waits", "item_id": "i1", "action": "like"}
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """The database of a workspace, locked by another writer."""
     with closing(open_database(folder / "serendip.db")) as other, other.write():
         yield
 
@@ -466,29 +461,23 @@ class Writer(EngineGate):
 
 @pytest.fixture
 def writer(monkeypatch: pytest.MonkeyPatch) -> Writer:
-    """A gate of which a transaction has ten events."""
     monkeypatch.setattr(gate, "MAX_EVENTS_AT_ONCE", 10)
     return Writer()
 
 
-def test_the_oldest_post_is_in_the_next_transaction_however_large_it_is(writer):
+def test_posts_are_stored_in_their_order_as_many_as_a_transaction_takes(writer):
     writer.join(50, 9, 1, 7, 2)
     assert writer.take_sizes() == [50]
     writer.join(1, 1)
     assert writer.take_sizes() == [9, 1]
     assert writer.take_sizes() == [7, 1, 1]
     assert writer.take_sizes() == [2]
-
-
-def test_what_comes_while_a_transaction_stores_is_stored_in_it_if_there_is_room(writer):
     writer.join(4)
     assert writer.take_sizes(7, 3) == [4, 3]
     assert writer.take_sizes() == [7]
 
 
 class Clock:
-    """A clock that is set by hand."""
-
     def __init__(self) -> None:
         self.now = 1.0  # nobody was ever overloaded at 0
 
@@ -555,7 +544,6 @@ class Room:
 
     @property
     def refused_inside(self) -> int:
-        """How many were accepted first and refused later."""
         done = [visit.result for visit in self.visits if visit.result.done()]
         return sum(isinstance(result.exception(), OverloadError) for result in done)
 
@@ -652,7 +640,7 @@ def test_in_a_room_that_refuses_no_longer_the_oldest_is_computed_first() -> None
     assert room.order == [1.0]
 
 
-def test_nothing_is_computed_that_has_waited_for_too_long() -> None:
+def test_what_has_waited_too_long_or_nobody_waits_for_is_not_computed() -> None:
     room = Room()
     room.come(2)
     room.clock.now += BURST_S + 0.1
@@ -661,8 +649,6 @@ def test_nothing_is_computed_that_has_waited_for_too_long() -> None:
     assert room.waits == [0.0]
     assert room.refused_inside == 2
 
-
-def test_what_nobody_waits_for_is_not_computed() -> None:
     room = Room()
     visit = WaitingCall(lambda: None, lambda: True, room.clock.now)
     room.room.join(visit)

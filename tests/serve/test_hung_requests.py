@@ -1,7 +1,3 @@
-"""Requests that hang turn a worker red, and it is replaced."""
-
-from __future__ import annotations
-
 import json
 import os
 import signal

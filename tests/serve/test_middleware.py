@@ -1,7 +1,3 @@
-"""The middleware: hosts, origins, body sizes, headers and unexpected exceptions."""
-
-from __future__ import annotations
-
 import asyncio
 
 import pytest

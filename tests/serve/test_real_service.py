@@ -1,7 +1,3 @@
-"""The real command on a real generation: start-up, acknowledged events, what is not imported."""
-
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -108,9 +104,7 @@ HARMS: tuple[Callable[[Path], None], ...] = (  # all kinds of damage: see test_g
 )
 
 
-def test_a_service_goes_on_with_the_old_generation_whatever_damages_the_new_one(
-    shop: Path,
-) -> None:
+def test_a_service_goes_on_with_the_old_generation_whatever_damages_the_new_one(shop: Path) -> None:
     def refused(client: Client) -> list[str]:
         """Generations that the metrics name as refused; requests are answered meanwhile."""
         assert client.ask("GET", "/v1/recommend?user_id=u1&k=3")[1]["generation"] == "gen-1"

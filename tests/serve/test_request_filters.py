@@ -1,7 +1,3 @@
-"""Filters, facets, order and surfaces of a request, over HTTP and in Python: real engine."""
-
-from __future__ import annotations
-
 import gc
 import re
 import shutil
@@ -14,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from small_shop import add_settings, give
 from wire_client import WireClient, error_of
 
 from serendip.data.items.allowed_items import ItemSet
@@ -26,11 +23,7 @@ from serendip.errors import DataError
 def engine(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     folder = Path(shutil.copytree(trained_folder, tmp_path_factory.mktemp("f") / "shop"))
     opened = Engine.open(folder)
-    for number in range(0, 60, 2):  # a price for every second item
-        item = opened.item(f"i{number}")
-        assert item is not None
-        priced = {**item.attributes, "price": float(100 - number)}
-        opened.add_items([replace(item, attributes=priced)])
+    give(opened, **{f"i{n}": {"price": 100.0 - n} for n in range(0, 60, 2)})
     yield opened
     opened.close()
 
@@ -69,47 +62,13 @@ def test_every_item_passes_the_filters_and_the_list_is_not_cut_short(
     assert genres(engine, body) <= {"western", "horror"}
     for item in body["items"]:
         found = engine.item(item["item_id"])
-        assert found is not None
         assert float(str(found.attributes["price"])) >= 60
 
 
-@pytest.mark.parametrize(("sort", "is_descending"), [("price", False), ("-price", True)])
-def test_pages_go_through_the_list_in_the_order_of_a_number(
-    engine: Engine, client: WireClient, sort: str, is_descending: bool
-) -> None:
-    numbers: list[float | None] = []
-    ids: list[str] = []
-    cursor = ""
-    while len(ids) < 60:
-        body = ask(client, "/v1/search", q="tale", sort=sort, k=7, cursor=cursor)
-        ids += [item["item_id"] for item in body["items"]]
-        for item in body["items"]:
-            found = engine.item(item["item_id"])
-            assert found is not None
-            price = found.attributes.get("price")
-            numbers.append(price if isinstance(price, float) else None)
-        cursor = body["next"]
-        if not cursor:
-            break
-    priced = [number for number in numbers if number is not None]
-    assert priced == sorted(priced, reverse=is_descending) and priced
-    assert numbers == [*priced, *[None] * (len(numbers) - len(priced))]
-    assert len(set(ids)) == len(ids)
-
-
-def test_an_order_is_of_all_items_with_the_words_and_of_no_others(
-    trained_folder: Path, tmp_path: Path
-) -> None:
-    folder = Path(shutil.copytree(trained_folder, tmp_path / "shop"))
-    settings = folder / "serendip.toml"
-    few = "\n[surfaces.search]\nsources = {words = 3, retriever = 3}\n"
-    settings.write_text(settings.read_text() + few)
-    with closing(Engine.open(folder)) as opened:
-        for number in range(60):
-            item = opened.item(f"i{number}")
-            assert item is not None
-            priced = {**item.attributes, "price": float(number)}
-            opened.add_items([replace(item, attributes=priced)])
+def test_an_order_is_of_all_items_with_the_words_and_of_no_others(shop: Path) -> None:
+    add_settings(shop, "\n[surfaces.search]\nsources = {words = 3, retriever = 3}\n")
+    with closing(Engine.open(shop)) as opened:
+        give(opened, **{f"i{number}": {"price": float(number)} for number in range(60)})
         facets = ("genre",)
         answer = opened.search("comedy tale", sort="price", facets=facets, k=60)
         assert [item.item_id for item in answer.items] == [f"i{n}" for n in range(1, 60, 3)]
@@ -133,10 +92,15 @@ def test_what_no_item_has_is_refused(client: WireClient, parameters: dict[str, s
     assert error_of(response)["hint"]
 
 
-def test_an_item_that_the_request_filters_out_is_told_so(client: WireClient) -> None:
+def test_what_is_no_number_or_filtered_out_is_told_so(client: WireClient) -> None:
     asked = {"item_id": "i1", "surface": "home", "user_id": "u0", "filter": "genre=western"}
     absence = client.get("/v1/explain", params=asked).json()["absence"]
     assert (absence["stage"], absence["text"]) == ("request", "It fails a filter of the request")
+
+    for asked in ({"sort": "genre"}, {"filter": "genre>=3"}):
+        refused = client.get("/v1/search", params={"q": "tale", **asked})
+        assert refused.status_code == 422
+        assert "is a number for no item" in error_of(refused)["message"]
 
 
 def test_the_page_offers_what_results_share_and_takes_it_back(client: WireClient) -> None:
@@ -177,18 +141,10 @@ def test_an_order_explores_nothing_and_moves_no_sold_places(client: WireClient) 
 SOLD = '\n[surfaces.search]\nsponsored = {bid = "bid", positions = [1], floor = 0.5}\n'
 
 
-def test_the_page_offers_no_order_where_search_sells_positions(
-    trained_folder: Path, tmp_path: Path
-) -> None:
-    folder = Path(shutil.copytree(trained_folder, tmp_path / "shop"))
-    settings = folder / "serendip.toml"
-    settings.write_text(settings.read_text() + SOLD)
-    with closing(Engine.open(folder)) as opened:
-        for number in range(60):
-            item = opened.item(f"i{number}")
-            assert item is not None
-            further = {"price": 1.0 + number, "bid": 1.0 + number}
-            opened.add_items([replace(item, attributes={**item.attributes, **further})])
+def test_the_page_offers_no_order_where_search_sells_positions(shop: Path) -> None:
+    add_settings(shop, SOLD)
+    with closing(Engine.open(shop)) as opened:
+        give(opened, **{f"i{n}": {"price": 1.0 + n, "bid": 1.0 + n} for n in range(60)})
         assert opened.sort_names("search") == () and "price" in opened.sort_names("home")
         client = WireClient(opened)
         for asked in ({"q": "tale"}, {"filter": "price>=1"}):
@@ -202,18 +158,13 @@ def test_the_page_offers_no_order_where_search_sells_positions(
                 assert client.get(f"{unescape(link)}&sort=-price").status_code == 200
 
 
-def test_the_order_by_time_begins_with_what_appeared_last(
-    trained_folder: Path, tmp_path: Path
-) -> None:
-    folder = Path(shutil.copytree(trained_folder, tmp_path / "shop"))
-    with closing(Engine.open(folder)) as opened:
+def test_the_order_by_time_begins_with_what_appeared_last(shop: Path) -> None:
+    with closing(Engine.open(shop)) as opened:
         assert "available_from" not in opened.sort_names("search")
         with pytest.raises(DataError, match="available_from"):
             opened.search("tale", sort="-available_from")
-        for number in range(4):
-            item = opened.item(f"i{number}")
-            assert item is not None
-            opened.add_items([replace(item, available_from=1_000.0 * number)])
+        items = [opened.item(f"i{number}") for number in range(4)]
+        opened.add_items(replace(one, available_from=1e3 * n) for n, one in enumerate(items))
         assert opened.sort_names("search")[0] == "available_from"
         newest = [
             item.item_id for item in opened.search("tale", sort="-available_from", k=60).items
@@ -221,13 +172,6 @@ def test_the_order_by_time_begins_with_what_appeared_last(
         assert newest[:4] == ["i3", "i2", "i1", "i0"] and len(newest) == 60
         oldest = opened.search("tale", sort="available_from", k=4).items
         assert [item.item_id for item in oldest] == ["i0", "i1", "i2", "i3"]
-
-
-def test_a_number_is_needed_to_compare_and_to_order(client: WireClient) -> None:
-    for asked in ({"sort": "genre"}, {"filter": "genre>=3"}):
-        refused = client.get("/v1/search", params={"q": "tale", **asked})
-        assert refused.status_code == 422
-        assert "is a number for no item" in error_of(refused)["message"]
 
 
 def test_sets_of_many_filters_are_not_kept(engine: Engine) -> None:
@@ -252,32 +196,11 @@ def test_an_answer_from_less_obeys_the_filters_and_the_order(engine: Engine) -> 
     assert list(answer.facets["genre"].values) == ["comedy"]
 
 
-def test_lists_can_be_ordered_by_numbers_and_those_of_the_settings_lead(
-    trained_folder: Path, tmp_path: Path
-) -> None:
-    folder = Path(shutil.copytree(trained_folder, tmp_path / "shop"))
-    settings = folder / "serendip.toml"
-    units, quality = '\n[items.units]\ncost = "EUR"\n', '\n[quality]\nrating = "stars"\n'
-    settings.write_text(settings.read_text() + units + quality)
-    numbers = {"year": 1999.0, "shop_id": 7.0, "stars": 4.5, "cost": 3.0}
-    with closing(Engine.open(folder)) as opened:
-        item = opened.item("i1")
-        assert item is not None
-        opened.add_items([replace(item, attributes={**item.attributes, **numbers})])
+def test_lists_can_be_ordered_by_numbers_and_those_of_the_settings_lead(shop: Path) -> None:
+    add_settings(shop, '\n[items.units]\ncost = "EUR"\n\n[quality]\nrating = "stars"\n')
+    with closing(Engine.open(shop)) as opened:
+        give(opened, i1={"year": 1999.0, "shop_id": 7.0, "stars": 4.5, "cost": 3.0})
         assert opened.sort_names("search") == ("cost", "stars", "year")
-
-
-def test_facets_count_the_whole_list_and_not_the_page(engine: Engine, client: WireClient) -> None:
-    body = ask(client, "/v1/search", q="comedy tale", facet=["genre", "price"], k=2)
-    counts = body["facets"]["genre"]["values"]
-    assert counts == {"comedy": 20}  # of the items that have both words
-    click = ask(client, "/v1/search", q="comedy tale", filter="genre=comedy", k=1000)
-    listed = [engine.item(item["item_id"]) for item in click["items"]]
-    assert len(listed) == counts["comedy"]
-    assert body["facets"]["genre"]["least"] is None
-    prices = [one.attributes["price"] for one in listed if one and "price" in one.attributes]
-    assert body["facets"]["price"] == {"values": {}, "least": min(prices), "most": max(prices)}
-    assert "facets" not in click
 
 
 SETTINGS = """
@@ -301,31 +224,11 @@ sponsored = {positions = [0], floor = 0.0}
 
 @pytest.fixture
 def surfaces(shop: Path) -> Iterator[WireClient]:
-    settings = shop / "serendip.toml"
-    settings.write_text(settings.read_text() + SETTINGS)
+    add_settings(shop, SETTINGS)
     engine = Engine.open(shop)
-    posted = [("i3", "bid", 2.0), ("i4", "sold", ("KR",)), ("i5", "sold", "kr")]
-    for item_id, name, value in posted:
-        item = engine.item(item_id)
-        assert item is not None
-        engine.add_items([replace(item, attributes={**item.attributes, name: value})])
+    give(engine, i3={"bid": 2.0}, i4={"sold": ("KR",)}, i5={"sold": "kr"})
     yield WireClient(engine)
     engine.close()
-
-
-def ids(response) -> list[str]:
-    assert response.status_code == 200, response.text
-    return [item["item_id"] for item in response.json()["items"]]
-
-
-def test_the_country_is_read_from_parameters_and_from_bodies(surfaces) -> None:
-    parameters = {"surface": "home", "country": "KR", "k": 50}
-    assert set(ids(surfaces.get("/v1/recommend", params=parameters))) == {"i4", "i5"}
-    assert set(ids(surfaces.post("/v1/recommend", json=parameters))) == {"i4", "i5"}
-    assert len(ids(surfaces.get("/v1/recommend", params={"k": 100}))) == 60
-    explained = {"item_id": "i4", "surface": "home", "country": "KR"}
-    trace = surfaces.get("/v1/explain", params=explained).json()["trace"]
-    assert trace["after sold=request"] == 2
 
 
 def test_bought_places_are_marked_and_others_are_not(surfaces) -> None:

@@ -1,7 +1,3 @@
-"""Each limit of a request: one less and the limit itself are accepted, one more is refused."""
-
-from __future__ import annotations
-
 import gzip
 import json
 import re
@@ -46,7 +42,6 @@ def item(**fields: Any) -> dict[str, Any]:
 
 
 def split(size: int) -> list[str]:
-    """Texts with so many characters in all."""
     whole, rest = divmod(size, stored.MAX_TEXT_CHARS)
     return ["x" * stored.MAX_TEXT_CHARS] * whole + ["x" * rest]
 
@@ -131,7 +126,6 @@ NODES = Limit(
 
 
 def send(client: WireClient, limit: Limit, count: int) -> tuple[int, str]:
-    """The status of a request with so many, and the message of a refusal."""
     response = client.post(limit.path, json=limit.build(count))
     return response.status_code, "" if response.is_success else error_of(response)["message"]
 

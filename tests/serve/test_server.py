@@ -1,7 +1,3 @@
-"""The real server in a process of its own: start, drain, exit, hosts, proxies, keys."""
-
-from __future__ import annotations
-
 import errno
 import http.client
 import json
@@ -105,8 +101,6 @@ def test_listening_needs_no_framework():
 
 
 class Keyed(TinyService):
-    """A service with one key."""
-
     def __init__(self, folder: Path, *options: str, has_key: bool = True) -> None:
         self.keys: ApiKeys = open_keys(folder)
         self.key: IssuedKey = issue_key("", ["read"])

@@ -1,7 +1,3 @@
-"""Services on several machines: nothing is shared but a database on a server and a bucket."""
-
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -30,8 +26,6 @@ PATHS = (
 
 
 class Machine(Client):
-    """A running service of a machine."""
-
     @classmethod
     def start(cls, folder: Path, stack: ExitStack) -> Self:
         return cls(stack.enter_context(serving(folder))[0].connection)
@@ -101,7 +95,6 @@ def _write_events(one: Machine, other: Machine) -> None:
 
 
 def _publish(folder: Path, machines: tuple[Machine, Machine]) -> None:
-    """All machines swap to what one publishes."""
     publish_with(folder)
     for machine in machines:
         machine.until(lambda one: one.read(PATHS[0])["generation"] == "gen-3", "the swap")

@@ -1,7 +1,3 @@
-"""What somebody without a key may cost, write and see, and whom a service is open to."""
-
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Iterator
@@ -32,7 +28,6 @@ def service(tmp_path: Path) -> Iterator[KeyedService]:
 
 
 def visit(service: KeyedService) -> tuple[str, dict[str, str]]:
-    """A new visitor, and the header of their browser."""
     cookies = service.visit()
     return cookies["serendip_visitor"].partition(".")[0], as_cookie(cookies)
 
@@ -105,10 +100,6 @@ def test_what_a_visitor_does_with_an_item_counts_once_an_hour(service: KeyedServ
         assert service.post("/like", data={"item_id": "f1"}, headers=headers).status_code == 303
     assert [event.action for event in service.engine.history(own)] == ["like", "click"]
 
-
-def test_other_searches_do_not_make_the_same_action_with_an_item_count_again(
-    service: KeyedService,
-) -> None:
     own, headers = visit(service)
     likes = [
         {"user_id": own, "item_id": "f1", "action": "like", "query": f"q{n}"} for n in range(40)
@@ -192,8 +183,6 @@ def test_nobody_without_a_key_filters_or_sorts_by_it(shop: KeyedService, path: s
 
 
 class Clock:
-    """Stands still unless it is set."""
-
     now = 0.0
 
     def __call__(self) -> float:

@@ -1,7 +1,5 @@
 """A whole engine in memory: films that share genres are alike, the liked ones lead the feed."""
 
-from __future__ import annotations
-
 import threading
 import zlib
 from collections import Counter
@@ -56,7 +54,6 @@ NO_REPORT = Path("/nonexistent")
 
 
 def poster_pictures(folder: Path) -> ItemPictures:
-    """Pictures that the attribute `poster` names: files in a folder, or on one host."""
     return ItemPictures("poster", folder, 100_000, ("cdn.example.com",))
 
 

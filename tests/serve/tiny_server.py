@@ -12,8 +12,6 @@ If the switch is a file, its content says why the engine cannot be opened. With 
 worker ends with it at once.
 """
 
-from __future__ import annotations
-
 import argparse
 import ctypes
 import sys
@@ -56,8 +54,6 @@ def parse() -> argparse.Namespace:
 
 
 def published_by(options: argparse.Namespace) -> PublishedGenerations:
-    """The one generation of the tiny engine."""
-
     def open_engine():
         threading.Event().wait(options.load_s)
         if options.switch and options.switch.exists():
@@ -97,7 +93,6 @@ def published_by(options: argparse.Namespace) -> PublishedGenerations:
 
 
 def server_options_by(options: argparse.Namespace) -> ServerOptions:
-    """Where it listens, and for whom."""
     config = ServeConfig(
         allowed_hosts=tuple(options.allowed_host),
         trusted_proxies=tuple(options.trusted_proxy),

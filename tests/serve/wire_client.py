@@ -1,7 +1,5 @@
 """An HTTP client for the whole application, middleware included, without a socket."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterable
 from contextlib import closing
@@ -24,13 +22,7 @@ from serendip.serve.server_options import LOCAL, ServerOptions
 
 
 class WireClient:
-    """One service over a tiny engine."""
-
-    def __init__(
-        self,
-        engine: TinyEngine | None = None,
-        options: ServerOptions = LOCAL,
-    ) -> None:
+    def __init__(self, engine: TinyEngine | None = None, options: ServerOptions = LOCAL) -> None:
         self.engine = engine or TinyEngine()
         self.holder = EngineHolder()
         self.holder.swap(self.engine)
@@ -54,7 +46,6 @@ class WireClient:
 
 
 def error_of(response: httpx.Response) -> dict[str, str]:
-    """The error of a response, with its format checked."""
     body = response.json()
     assert set(body) == {"error"}
     assert set(body["error"]) == {"type", "message", "hint", "request_id"}
@@ -64,7 +55,6 @@ def error_of(response: httpx.Response) -> dict[str, str]:
 
 
 def open_keys(folder: Path) -> ApiKeys:
-    """The keys of a new database."""
     path = folder / "serendip.db"
     if not path.exists():
         with closing(Store.create(path)):
@@ -94,13 +84,11 @@ class KeyedService(WireClient):
         return issued
 
     def sign_in(self, *scopes: str) -> dict[str, str]:
-        """The cookies of a browser that signed in with a new key."""
         response = self.post("/sign-in", data={"key": self.issue(scopes).text})
         assert response.status_code == 303, response.text
         return self.visit() | dict(response.cookies)
 
     def visit(self) -> dict[str, str]:
-        """The cookies of a new visitor of the page."""
         return dict(self.get("/").cookies)
 
     def close(self) -> None:
@@ -108,16 +96,13 @@ class KeyedService(WireClient):
 
 
 def bearer(issued: IssuedKey | str) -> dict[str, str]:
-    """The header that shows a key."""
     text = issued if isinstance(issued, str) else issued.text
     return {"authorization": f"Bearer {text}"}
 
 
 def as_cookie(cookies: dict[str, str]) -> dict[str, str]:
-    """The header of a browser with cookies."""
     return {"cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}
 
 
 def visitor_of(response: httpx.Response) -> str:
-    """The visitor whom a page was made for."""
     return response.text.partition('data-user="')[2].partition('"')[0]

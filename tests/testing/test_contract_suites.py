@@ -1,5 +1,3 @@
-"""The suites find faults: each wrong model, encoder or metric fails the test that is named here."""
-
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -82,7 +80,6 @@ WRONG_MODELS: list[tuple[type[Popularity], str]] = [
 
 
 def run(suite: Any, test: str, **fixtures: Any) -> None:
-    """Run one test of a suite with those of the fixtures that it takes."""
     method = getattr(suite, test)
     wanted = method.__code__.co_varnames[: method.__code__.co_argcount]
     method(**{name: value for name, value in fixtures.items() if name in wanted})

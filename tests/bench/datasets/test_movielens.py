@@ -80,7 +80,6 @@ def test_searches_ask_for_the_known_films_of_tags_and_requests(
 
 def test_tags_of_users_do_not_occur_in_training(films: Path, split: BenchSplit) -> None:
     queries = split.train.queries
-    assert queries is not None
     assert queries.items.max() < split.train.num_items
     texts = [*queries.texts, *read_movielens(films).catalogue.texts(FILM_FIELDS)]
     assert not any("laughing" in text or "dusty" in text for text in texts)

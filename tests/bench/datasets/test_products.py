@@ -33,7 +33,6 @@ def test_judgements_become_requests_with_gains(products: Path) -> None:
 def test_labels_and_judged_queries_are_not_training_data(products: Path) -> None:
     split = split_products(read_products(products), products)
     train = split.train
-    assert train.queries is not None
     written, judged = set(train.queries.texts), {text for text, _, _ in JUDGED}
     assert not written & judged
     assert train.item_counts().tolist() == [1] * NUM_PRODUCTS

@@ -1,5 +1,3 @@
-"""Relevant and irrelevant gold pairs, and their split: test pairs share nothing with training."""
-
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +23,6 @@ PARTS: tuple[Part, ...] = ("dev", "test")
 
 
 def open_gold(source: GoldSource) -> Gold:
-    """Labels with hashed texts."""
     texts = source.texts.encode(open_encoder(TextEncoderConfig(name="hashing")).encode)
     return Gold.of(*texts, source.draw_pairs(*texts))
 
@@ -71,7 +68,7 @@ def test_training_has_extra_irrelevant_pairs(
         assert item // family not in {job // family for job in onet.occupations[title]}
 
 
-def test_relevant_are_the_occupations_of_a_title_and_their_nearest_relatives(
+def test_relevant_are_the_nearest_occupations_and_irrelevant_as_many_unrelated_ones(
     onet: Onet, pairs: GoldPairs
 ) -> None:
     for title in np.unique(pairs.queries).tolist():
@@ -80,10 +77,6 @@ def test_relevant_are_the_occupations_of_a_title_and_their_nearest_relatives(
         allowed = jobs | {other for job in jobs for other in onet.relatives[NEAR_TIER][job]}
         assert jobs <= relevant <= allowed
 
-
-def test_irrelevant_are_as_many_occupations_unrelated_in_both_directions(
-    onet: Onet, pairs: GoldPairs
-) -> None:
     family = len(RANKS)
     for title in np.unique(pairs.queries).tolist():
         of_title = pairs.queries == title

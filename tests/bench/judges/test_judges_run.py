@@ -1,5 +1,3 @@
-"""The benchmark end to end on synthetic gold labels: rows, their order and their metrics."""
-
 import json
 from pathlib import Path
 
@@ -73,8 +71,6 @@ def test_onet_is_tested_on_its_test_side(tmp_path: Path) -> None:
 
 
 class CountingJudge(CosineJudge):
-    """Counts its training pairs."""
-
     name = "counts"
 
     def __init__(self) -> None:
@@ -111,7 +107,7 @@ def test_a_filter_is_measured_on_half_of_the_slates(products: Path) -> None:
         assert low <= student[name] <= high
 
 
-def test_too_few_gold_labels_are_refused(tmp_path: Path) -> None:
+def test_too_few_gold_labels_and_wrong_options_are_refused(tmp_path: Path, products: Path) -> None:
     write_products(tmp_path / "one", queries=1)
     with pytest.raises(DataError, match="can be trained on"):
         run_bench(tmp_path / "one")
@@ -120,8 +116,6 @@ def test_too_few_gold_labels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="1 kinds of labels"):
         run_bench(tmp_path / "good")
 
-
-def test_wrong_input_is_refused(products: Path) -> None:
     with pytest.raises(ConfigError, match="the judge 'oracle' is unknown"):
         select_judges("rules,oracle")
     assert [judge.name for judge in select_judges("student, rules")] == ["rules", "student"]

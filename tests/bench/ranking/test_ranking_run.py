@@ -54,7 +54,6 @@ def run(settings: RankingBench, most: int = 100) -> tuple[dict[str, Any], list[s
 
 
 def figures(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows without what they cost."""
     return [{k: v for k, v in row.items() if k not in COSTS} for row in document["rows"]]
 
 

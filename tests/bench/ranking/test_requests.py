@@ -1,5 +1,3 @@
-"""Ranks among all items, and metrics of requests with several targets."""
-
 import numpy as np
 import pytest
 

@@ -66,7 +66,6 @@ def test_cold_items_are_in_no_training_and_in_no_history(tmp_path: Path) -> None
                 assert not cold & set(query.history.item_nums.tolist())
                 assert not cold & set(query.exclude.tolist())
         assert not cold & set(split.validation["home"].items.tolist())
-        assert split.train.validation is not None
         assert not cold & set(split.train.validation.items.tolist())
         known = ids(split, np.arange(split.train.num_items))
         assert split.train.catalogue.vocabulary.ids == tuple(known)
@@ -89,7 +88,6 @@ def test_requests_of_a_task_have_the_input_of_its_surface(tmp_path: Path) -> Non
     vectors: dict[str, int] = {}
     for query, item in zip(search.queries, search.items.tolist(), strict=True):
         assert query.text == split.catalogue[item].field_text("category")
-        assert query.text_vector is not None
         place = int(query.text_vector.argmax())
         assert vectors.setdefault(query.text, place) == place
         assert len(query.history)

@@ -67,19 +67,16 @@ class TestTorchAudioEncoder(AudioEncoderContract):
         assert encoder.version == self.make().version != other.version
 
 
-def test_an_unknown_encoder_is_refused_with_the_known_ones() -> None:
+def test_what_is_no_encoder_of_sounds_is_refused() -> None:
     for name in ("vggish", "torch:", "torch:module", "torch::callable"):
         with pytest.raises(ConfigError, match=r"Known: musicnn, torch:<module>:<callable>"):
             open_audio_encoder(AudioConfig(encoder=name))
+    encoder = open_audio_encoder(AudioConfig(encoder="torch:tiny_networks:not_vectors"))
+    with pytest.raises(ConfigError, match=r"\(1, 187, 96\) to \(1, 187, 96\)"):
+        _ = encoder.size
 
 
 @pytest.mark.parametrize("name", ["torch:no_such_module:make", "torch:tiny_networks:absent"])
 def test_a_network_that_cannot_be_made_is_a_config_error(name: str) -> None:
     with pytest.raises(ConfigError, match="cannot be imported"):
         _ = open_audio_encoder(AudioConfig(encoder=name)).size
-
-
-def test_a_network_must_give_one_vector_per_patch() -> None:
-    encoder = open_audio_encoder(AudioConfig(encoder="torch:tiny_networks:not_vectors"))
-    with pytest.raises(ConfigError, match=r"\(1, 187, 96\) to \(1, 187, 96\)"):
-        _ = encoder.size

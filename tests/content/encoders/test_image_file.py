@@ -62,15 +62,13 @@ def test_torn_and_altered_files_are_data_errors_or_pictures(tmp_path: Path, suff
     assert refused > 10
 
 
-def test_transparency_shows_white(tmp_path: Path) -> None:
+def test_a_picture_is_read_as_people_see_it(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     picture = Image.new("RGBA", (2, 1), (255, 0, 0, 0))
     picture.putpixel((1, 0), (255, 0, 0, 255))
     picture.save(path)
     assert np.asarray(read_image(path, **LIMITS))[0].tolist() == [[255, 255, 255], [255, 0, 0]]
 
-
-def test_a_picture_is_turned_upright(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     picture = Image.new("RGB", (40, 20))
     exif = picture.getexif()
@@ -78,8 +76,6 @@ def test_a_picture_is_turned_upright(tmp_path: Path) -> None:
     picture.save(path, exif=exif)
     assert read_image(path, **LIMITS).size == (20, 40)
 
-
-def test_of_a_moving_picture_the_first_frame_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.gif"
     red, blue = (Image.new("RGB", (4, 4), colour) for colour in ("red", "blue"))
     red.save(path, save_all=True, append_images=[blue] * 3)

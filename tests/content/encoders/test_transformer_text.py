@@ -67,7 +67,6 @@ class SentenceTransformer(torch.nn.Module):
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A small package in the place of sentence-transformers."""
     (tmp_path / "sentence_transformers.py").write_text(FAKE, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     yield

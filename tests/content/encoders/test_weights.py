@@ -11,7 +11,6 @@ WEIGHTS_SHA256 = "0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37
 
 
 def locked(package: str = PACKAGE) -> LockedWeights:
-    """The only entry of a package."""
     (entry,) = (one for one in read_lock().weights if one.package == package)
     return entry
 
@@ -25,23 +24,17 @@ def lock_with(folder: Path, **changes: str) -> Path:
     return path
 
 
-def test_the_installed_weights_are_the_locked_ones() -> None:
+def test_the_installed_weights_are_the_locked_ones_of_the_version_that_cache_keys_name() -> None:
     assert verify_weights(PACKAGE).name == "weights.npz"
-
-
-def test_the_lock_pins_the_version_that_cache_keys_name() -> None:
     assert locked().version == UniversalSentenceEncoder.version
 
 
-def test_other_weights_are_refused_with_both_hashes(tmp_path: Path) -> None:
+def test_other_weights_and_those_outside_the_lock_are_refused(tmp_path: Path) -> None:
     lock = lock_with(tmp_path, sha256="f" * 64)
     with pytest.raises(ArtefactError) as caught:
         verify_weights(PACKAGE, lock)
     assert "f" * 64 in str(caught.value)
     assert WEIGHTS_SHA256 in str(caught.value)
-
-
-def test_weights_outside_the_lock_are_refused() -> None:
     with pytest.raises(ArtefactError, match="unpinned"):
         verify_weights("unpinned")
 

@@ -71,7 +71,7 @@ def test_siblings_bear_different_names_where_words_allow_it() -> None:
     assert names["1"] == "Horror"
 
 
-def test_a_whole_name_is_read_along_the_codes() -> None:
+def test_a_name_is_read_along_the_codes_and_only_what_both_items_have_is_said() -> None:
     names = {"3": "Horror", "3-1-4": "Vampire"}
     assert build_group_name(names, np.asarray([3, 1, 4])) == "Horror › Vampire"
     assert build_group_name(names, np.asarray([3, 1])) == "Horror"
@@ -79,12 +79,7 @@ def test_a_whole_name_is_read_along_the_codes() -> None:
     names = {"0": "Horror, Thriller", "0-0": "Thriller, Horror", "0-0-1": "Vampires"}
     assert build_group_name(names, [0, 0, 1]) == "Horror, Thriller › Vampires"
 
-
-def test_of_a_name_only_what_both_items_have_is_said() -> None:
     name = "Horror, Thriller › House"
     assert shared_parts(name, FILMS[0], FILMS[1]) == name
     assert shared_parts(name, FILMS[0], film(9, "Dark Road", "1981", "Horror")) == "Horror"
     assert shared_parts(name, FILMS[0], FILMS[2]) == ""
-
-
-FIELDS = ("title", "year", "genres")

@@ -38,7 +38,7 @@ def test_the_codebook_size_follows_the_catalogue(num_items: int, expected: int) 
     assert choose_codebook_size(ResidualKMeansConfig(), num_items) == expected
 
 
-def test_as_many_codes_as_distinct_vectors_keep_each_apart() -> None:
+def test_distinct_vectors_have_codes_of_their_own_and_infinite_ones_none() -> None:
     points = np.tile(vectors(5), (40, 1))
     points[0] = -0.0 * points[0]
     points[1] = 0.0
@@ -46,9 +46,6 @@ def test_as_many_codes_as_distinct_vectors_keep_each_apart() -> None:
     assert len(np.unique(codes[:, 0])) == 6
     assert codes[0, 0] == codes[1, 0]
     assert np.allclose(codebooks.centroids[0][codes[:, 0]], points)
-
-
-def test_vectors_that_are_not_finite_are_refused() -> None:
     with pytest.raises(DataError, match="not finite"):
         fit_codebooks(np.full((3, 2), np.nan, dtype=np.float32))
 

@@ -1,5 +1,3 @@
-"""Which events are interest, likes or negative, and what stands of what a user said."""
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -27,7 +25,6 @@ def stands(*rows: tuple[str, str] | tuple[str, str, float]) -> UserPast:
 
 
 def items(past: UserPast) -> tuple[str, str]:
-    """Chosen items in order of time, and rejected ones."""
     chosen, rejected = past.history.item_nums, past.rejected.item_nums
     return "".join(ITEMS.ids_of(chosen)), "".join(ITEMS.ids_of(rejected))
 
@@ -104,19 +101,13 @@ def test_the_newest_word_counts(back):
     assert items(stands(("b", "hide"), back)) == ("a", "b")
 
 
-def test_a_click_takes_nothing_back_and_a_skip_rejects_nothing():
+def test_what_reaches_furthest_counts_and_clicks_and_unknown_items_change_nothing():
     assert items(stands(("a", "dislike"), ("a", "click"), ("b", "click"))) == ("b", "a")
     assert items(stands(("a", "click"), ("a", "skip"))) == ("a", "")
     assert items(stands(("a", "skip"))) == ("", "")
-
-
-def test_of_several_rejections_the_one_that_reaches_furthest_counts():
     past = stands(("a", "hide"), ("a", "return"), ("b", "return"), ("c", "rate", 1.0))
     reach = {name: "".join(ITEMS.ids_of(past.rejected.reaching(name))) for name in EXCLUSIONS}
     assert reach == {"nowhere": "abc", "seen": "abc", "recommendations": "ac", "everywhere": "a"}
-
-
-def test_events_with_unknown_items_reject_no_other_one():
     past = stands(("?", "hide"), ("a", "click")).known(len(ITEMS))
     assert items(past) == ("a", "")
     assert np.array_equal(past.history.timestamps, [1.0])

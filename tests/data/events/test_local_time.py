@@ -1,5 +1,3 @@
-"""Local hours against the standard library, one moment at a time."""
-
 from datetime import datetime
 from zoneinfo import ZoneInfo
 

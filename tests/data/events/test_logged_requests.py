@@ -17,7 +17,7 @@ def event(item: str, time: float, action: str = "click", **more: str | float) ->
     return Event(**{"user_id": "u", "item_id": item, "timestamp": time, "action": action, **more})
 
 
-def test_events_of_one_request_are_what_was_shown_and_what_was_chosen() -> None:
+def test_events_of_one_request_are_what_was_shown_and_chosen_and_words_alone_a_search() -> None:
     shown = [event(item, 5.0, "impression", request_id="r", surface="home") for item in "dba"]
     done = [event("b", 6.0, request_id="r"), event("b", 7.0, "like", request_id="r")]
     (one,) = logged_requests([*shown, *done], ITEMS, RULES)
@@ -26,8 +26,6 @@ def test_events_of_one_request_are_what_was_shown_and_what_was_chosen() -> None:
     assert one.chosen.tolist() == [1]
     assert one.liked.tolist() == [True]
 
-
-def test_words_alone_are_a_search_of_which_it_is_not_known_what_was_shown() -> None:
     rows = [event("c", 1.0, query="sea"), event("d", 1.0, query="sea")]
     found = logged_requests(rows, ITEMS, RULES)
     assert [(one.surface, one.text, one.shown.tolist(), one.chosen.tolist()) for one in found] == [
@@ -36,12 +34,9 @@ def test_words_alone_are_a_search_of_which_it_is_not_known_what_was_shown() -> N
     ]
 
 
-def test_requests_that_say_nothing_are_left_out() -> None:
+def test_requests_that_say_nothing_are_left_out_and_an_id_means_one_of_one_user() -> None:
     rows = [event("", 1.0, "search", query="sea"), event("unknown", 2.0, request_id="r")]
     assert logged_requests(rows, ITEMS, RULES) == []
-
-
-def test_a_request_id_means_one_request_of_one_user() -> None:
     rows = [event("a", 1.0, request_id="r"), event("b", 2.0, request_id="r", user_id="v")]
     assert [one.user_id for one in logged_requests(rows, ITEMS, RULES)] == ["u", "v"]
 

@@ -1,5 +1,3 @@
-"""When an item that a user chose may come again is learned from the log, or set."""
-
 import math
 from dataclasses import replace
 
@@ -70,10 +68,18 @@ def test_a_log_without_repeats_lets_nothing_come_again() -> None:
     assert repeats.with_late(np.array([9]), [Item("x", "X")], CODES[:1]) is repeats
 
 
-def test_choices_of_one_day_are_no_repeat() -> None:
+def test_settings_have_the_last_word_and_choices_of_one_day_are_no_repeat() -> None:
     dataset = world()
     close = replace(dataset.events, timestamps=dataset.events.timestamps / 100)
     assert not learn_repeats(replace(dataset, events=close), CODES, BY_KIND).is_on
+
+    config = RepeatConfig(category="kind", after={"coffee": "never", "film": "7d"})
+    repeats = learn_repeats(world(), CODES, config)
+    assert np.isinf(repeats.after[:4]).all()
+    assert repeats.after[4:].tolist() == [7 * DAY] * 4
+    assert not learn_repeats(world(), CODES, RepeatConfig(min_share=1.0)).is_on
+    with pytest.raises(ConfigError, match="after"):
+        validate(RepeatConfig, {"after": {"coffee": "soon"}}, "serendip.toml")
 
 
 def test_few_choices_of_a_category_do_not_decide_by_chance() -> None:
@@ -86,16 +92,6 @@ def test_few_choices_of_a_category_do_not_decide_by_chance() -> None:
     log = dataset.events.rows((dataset.events.items != 7) | (dataset.events.users == 0))
     few = replace(dataset, catalogue=Catalogue(items), events=log)
     assert learn_repeats(few, CODES, BY_KIND).after[7] == pytest.approx(30 * DAY, rel=0.1)
-
-
-def test_settings_have_the_last_word() -> None:
-    config = RepeatConfig(category="kind", after={"coffee": "never", "film": "7d"})
-    repeats = learn_repeats(world(), CODES, config)
-    assert np.isinf(repeats.after[:4]).all()
-    assert repeats.after[4:].tolist() == [7 * DAY] * 4
-    assert not learn_repeats(world(), CODES, RepeatConfig(min_share=1.0)).is_on
-    with pytest.raises(ConfigError, match="after"):
-        validate(RepeatConfig, {"after": {"coffee": "soon"}}, "serendip.toml")
 
 
 def test_new_and_changed_items_have_the_time_of_their_category() -> None:

@@ -56,7 +56,7 @@ def test_choices_from_what_is_like_an_item_are_told_by_user():
     assert similar_choices(events, ActionRules()) == {"u": [2.0, 5.0], "v": [4.0]}
 
 
-def test_typing_on_is_the_next_search_of_the_same_user_that_begins_so():
+def test_typing_on_is_the_next_search_and_what_is_rejected_is_not_chosen():
     events = [
         event("u", "", 0.0, query="sta"),
         event("v", "", 1.0, query="star trek"),
@@ -67,8 +67,6 @@ def test_typing_on_is_the_next_search_of_the_same_user_that_begins_so():
     assert is_prefix_of_next(searches, 300.0) == [True, False, False, False]
     assert np.array_equal(is_prefix_of_next(searches, 1_000.0), [True, False, True, False])
 
-
-def test_what_is_rejected_is_not_chosen():
     events = [
         event("u", "a", 1.0, "click", "Heist", "r1"),
         event("u", "b", 2.0, "hide", "Heist", "r1"),

@@ -1,5 +1,3 @@
-"""Allowed items are the masks that they stand for."""
-
 import gc
 
 import numpy as np

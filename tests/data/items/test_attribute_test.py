@@ -1,5 +1,3 @@
-"""Tests of attributes as requests write them: what is read, what passes, what is refused."""
-
 import pytest
 
 from serendip.data import Catalogue, Item

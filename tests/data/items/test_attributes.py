@@ -1,5 +1,3 @@
-"""One attribute of all items: exact small columns, and an oracle that looks at every item."""
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,14 +13,12 @@ def column_of(values) -> AttributeColumn:
     return Catalogue(items).column("x")
 
 
-def test_words_are_counted_once_an_item() -> None:
+def test_words_are_counted_once_an_item_and_a_column_made_once() -> None:
     catalogue = Catalogue([Item("a", attributes={"x": ("Red", "Red", "Blue")}), Item("b")])
     late = catalogue.with_late([Item("b", attributes={"x": "Blue"}), Item("c")])
     assert late.column("x").count_words(np.arange(3, dtype=np.int32)) == {"Red": 1, "Blue": 2}
     assert not Catalogue([Item("a")]).column("x").count_words(np.arange(1, dtype=np.int32))
 
-
-def test_a_catalogue_makes_a_column_once_and_a_changed_one_anew() -> None:
     catalogue = Catalogue([Item("a", attributes={"price": 1.0}), Item("b")])
     assert catalogue.column("price") is catalogue.column("price")
     changed = catalogue.with_late([Item("a", attributes={"price": 9.0})])

@@ -7,13 +7,11 @@ from serendip.errors import DataError
 FILM = Item("1", "Heat", "", {"year": 1995.0, "price": 2.5, "genres": ("Crime", "Drama")})
 
 
-def test_the_text_of_an_item_is_its_non_empty_fields():
+def test_the_text_of_an_item_is_the_beginnings_of_its_fields_and_all_that_was_generated():
     fields = ("title", "description", "year", "genres", "price", "nothing")
     assert FILM.text(fields) == "Heat. 1995. Crime, Drama. 2.5"
     assert FILM.text(()) == ""
 
-
-def test_an_encoder_reads_the_beginning_of_each_field_and_all_that_was_generated() -> None:
     words, keywords = "a long story " * 40, "heist, rivals, " * 30
     item = Item("1", "Heat", words, {"genres": ("Crime",)}, generated_text=keywords)
     text = item.encoder_text(("description", "title", "genres"))

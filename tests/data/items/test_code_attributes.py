@@ -1,5 +1,3 @@
-"""Which attributes hold ids or codes, by which nobody chooses."""
-
 import pytest
 
 from serendip.data.items.attributes import AttributeValues, is_code_name

@@ -1,5 +1,3 @@
-"""Cells of semantic IDs: most of the nearest items are among those of the nearest cells."""
-
 import numpy as np
 import pytest
 

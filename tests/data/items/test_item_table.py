@@ -1,5 +1,3 @@
-"""The catalogue in columns: the items that were put in, also from a file and after posting."""
-
 from pathlib import Path
 
 import numpy as np
@@ -72,14 +70,12 @@ def test_posting_gives_what_building_gives(tmp_path: Path, items, new, changes, 
         assert posted.values(name).sizes() == built.values(name).sizes()
 
 
-def test_a_mask_is_computed_once_and_cannot_be_changed() -> None:
+def test_a_mask_is_computed_once_and_sizes_count_each_item_once() -> None:
     column = Catalogue([Item("i", attributes={"x": "a"}), Item("j")]).column("x")
     assert column.having("a") is column.having("a")
     with pytest.raises(ValueError, match="read-only"):
         column.having("a")[0] = False
 
-
-def test_sizes_count_each_item_once_per_value() -> None:
     values = Catalogue(
         [
             Item("a", attributes={"tag": ("Red", "red", "x")}),

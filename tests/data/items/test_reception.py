@@ -1,5 +1,3 @@
-"""How often items were shown and rejected, and which of them are new."""
-
 from dataclasses import replace
 
 import numpy as np
@@ -66,21 +64,18 @@ def test_impressions_and_rejections_that_stand_are_counted() -> None:
     assert found.rejections.tolist() == [0, 0, 2, 0]  # that of the first item was taken back
 
 
-def test_an_item_appears_when_it_is_available_or_with_its_first_event_of_any_kind() -> None:
+def test_items_appear_with_their_time_or_first_event_and_are_new_until_they_were_seen() -> None:
     data = dataset_of(
         [("u", "a", 9), ("v", "a", 5), ("v", "b", 7)], items="abcde", available={"e": 2.0}
     )
     data = with_log(data, [(1, 3.0), (0, 8.0)], [(2, 4.0, np.inf)])
     assert find_starts(data).tolist() == [5.0, 3.0, 4.0, np.inf, 2.0]
-
-
-def test_new_is_what_nobody_chose_or_rejected_and_few_saw_in_vain() -> None:
     shown = [0, 0, 0, MOST_IMPRESSIONS - 1, MOST_IMPRESSIONS, 0]
     known = reception(shown, [0, 1, 0, 0, 0, 9])
     assert new(known, [0, 0, 1, 0, 0, 0]) == [0, 3]
 
 
-def test_recent_items_come_first_and_the_others_once_these_are_known() -> None:
+def test_recent_and_posted_items_come_first() -> None:
     days = [ALWAYS, 1.0, 100.0, 100.0 - MOST_DAYS, 99.9 - MOST_DAYS]
     begins = [day * DAY_S for day in days]
     known = reception([0] * 5, [0] * 5)
@@ -89,8 +84,6 @@ def test_recent_items_come_first_and_the_others_once_these_are_known() -> None:
     assert new(known, [0, 0, 1, 1, 1], begins) == [1]
     assert new(known, [0, 1, 1, 1, 1], begins) == [0]
 
-
-def test_items_that_were_posted_are_newer_than_those_of_an_import() -> None:
     known = reception([0] * 4, [0] * 4)
     assert new(known, [0] * 4, [ALWAYS, ALWAYS, POSTED, POSTED]) == [2, 3]
     assert new(known, [0, 0, 1, 1], [ALWAYS, ALWAYS, POSTED, POSTED]) == [0, 1]

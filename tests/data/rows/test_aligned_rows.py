@@ -1,5 +1,3 @@
-"""Aligned rows are the projected content, although only its lengths are stored."""
-
 import numpy as np
 import pytest
 
@@ -25,22 +23,18 @@ def expected(rows: AlignedRows) -> np.ndarray:
     return PROJECTION.encode(np.asarray(rows.content))
 
 
-def test_they_are_the_unit_vectors_of_the_projection(rows: AlignedRows) -> None:
+def test_they_are_the_unit_vectors_of_the_projection_also_of_new_content(rows: AlignedRows) -> None:
     np.testing.assert_allclose(np.asarray(rows), expected(rows), rtol=0, atol=1e-6)
     assert rows.shape == (7, 16) and not rows[4].any()
     some = np.array([[2, -1], [0, 2]])
     np.testing.assert_allclose(rows[some], expected(rows)[some], rtol=0, atol=1e-6)
 
-
-def test_products_are_those_of_the_projected_rows(rows: AlignedRows) -> None:
     vectors = np.random.default_rng(2).normal(size=(3, 16)).astype(np.float32)
     products = vectors @ expected(rows).T
     np.testing.assert_allclose(dot_rows(vectors, rows), products, rtol=0, atol=1e-5)
     some = np.array([6, 0, 6])
     np.testing.assert_allclose(dot_items(rows, some, vectors[1]), products[1][some], atol=1e-5)
 
-
-def test_new_and_changed_content_is_projected(rows: AlignedRows) -> None:
     new = draw_unit_vectors(np.random.default_rng(5), 2)
     grown = rows.put(np.array([7, 8]), new).put(np.array([4, 8]), new[::-1])
     assert len(grown) == 9 and len(rows) == 7 and not rows[4].any()

@@ -1,5 +1,3 @@
-"""Rows with late ones behave as a copied array would, in every copy."""
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -50,8 +48,6 @@ def test_it_is_read_like_an_array() -> None:
     assert (np.ones(3, np.int32) @ late) == 9
     assert late_numbers(late).tolist() == [2] and not len(late_numbers(np.ones(3)))
 
-
-def test_rows_outside_and_gaps_are_an_index_error() -> None:
     late = LateRows(rows_of([1])).put(np.array([1]), rows_of([2]))
     for key in (2, -3, np.array([0, 2])):
         with pytest.raises(IndexError):

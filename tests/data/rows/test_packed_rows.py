@@ -1,5 +1,3 @@
-"""Packed rows are the rows they were made of, to within half a step, and read like an array."""
-
 import numpy as np
 import pytest
 from hypothesis import given

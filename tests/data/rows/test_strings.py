@@ -1,5 +1,3 @@
-"""Columns of strings and their look-up: exact, whatever the strings and their hashes are."""
-
 import zlib
 
 import pytest

@@ -1,7 +1,5 @@
 """Stores on both databases: a test that asks for ``store`` or ``place`` runs on each."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Files of a database in trouble: damaged, on a full disk, on a read-only one."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess
@@ -29,7 +27,6 @@ def damage_index(path: Path) -> None:
 
 
 def copy_to_serve(shop: Path, folder: Path) -> None:
-    """Copy what serving a workspace needs."""
     for name in ("serendip.toml", "serendip.db"):
         shutil.copy(shop / name, folder / name)
     shutil.copytree(shop / "generations", folder / "generations")
@@ -66,5 +63,4 @@ def fill(folder: Path) -> Path:
 
 
 def remount(folder: Path, how: str) -> None:
-    """Let a file system take writes, or not."""
     subprocess.run(["mount", "-o", f"remount,{how}", os.fspath(folder)], check=True)

@@ -1,7 +1,3 @@
-"""What a later version of this code does with the database of this one."""
-
-from __future__ import annotations
-
 import shutil
 from contextlib import closing
 from pathlib import Path
@@ -36,7 +32,6 @@ BROKEN = REVISION + "    op.execute('SELECT 1 FROM nowhere')\n"
 
 
 def move_head(monkeypatch: pytest.MonkeyPatch, folder: Path, revision: str = REVISION) -> None:
-    """Let this code have one revision more."""
     shutil.copytree(migrations.FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "versions" / "r0002_colour.py").write_text(revision)
     monkeypatch.setattr(migrations, "FOLDER", folder)
@@ -95,7 +90,6 @@ def test_an_import_upgrades_a_database_even_without_its_files(
     assert refused.returncode == StorageError.exit_code
     assert "is of an earlier version" in refused.stderr
     workspace = Workspace.open(fresh)
-    assert workspace.settings.items.path is not None
     (fresh / workspace.settings.items.path).unlink()
     assert serendip_here("import", "-w", fresh).returncode != 0
     with closing(workspace.open_store()) as store:

@@ -29,15 +29,12 @@ def test_items_come_back_as_they_went_in(store):
     assert store.count_items() == 2
 
 
-def test_what_is_too_long_is_refused_with_its_length_and_limit(store):
+def test_what_is_too_long_or_no_id_is_refused(store):
     with pytest.raises(DataError, match="title has 65,537 characters; at most 65,536"):
         store.put_items([Item("1", "x" * (MAX_TEXT_CHARS + 1))])
     with pytest.raises(DataError, match="session_id has 513 bytes; an id has at most 512"):
         store.put_events([Event("u", "1", 5.0, session_id="x" * (MAX_ID_BYTES + 1))])
     assert (store.count_items(), store.log.count()) == (0, 0)
-
-
-def test_an_id_that_the_api_could_not_read_is_refused(store):
     with pytest.raises(DataError, match="item_id 'a/similar' ends in '/similar'"):
         store.put_items([Item("a/similar")])
     assert len(store.put_items([Item("a/similar/b"), Item("similar")]).items) == 2
@@ -68,7 +65,6 @@ def test_orders_of_texts_are_those_of_their_bytes(store):
 
 
 def deleted(store: Store) -> set[str]:
-    """Ids of the items that are deleted."""
     return set(store.item_changes(0).deleted)
 
 
@@ -116,13 +112,11 @@ def test_a_history_is_found_behind_many_events_that_are_left_out(store):
     assert store.log.history("u", 2) == seen[-2:]
 
 
-def test_queries_are_told_once_without_those_of_some_actions_the_most_frequent_first(store):
+def test_queries_are_told_by_frequency_and_impossible_ids_find_nothing(store):
     store.put_events([Event("w", "x", 4, "impression", query=word) for word in ("hat", "", "hat")])
     store.put_events([Event("w", "x", 6, query="shoe")])
     assert (store.log.queries(), store.log.queries(("impression",))) == (["hat", "shoe"], ["shoe"])
 
-
-def test_lookups_of_impossible_ids_find_nothing(store):
     for name in ("", "\ud800", "a\0b"):
         assert store.log.history(name, 5) == []
         assert store.item(name) is None
@@ -221,15 +215,12 @@ def test_an_item_deleted_by_hand_stays_deleted_and_one_posted_stays_as_posted(st
     assert (store.items(), deleted(store)) == ([Item("b", "posted")], {"a"})
 
 
-def test_importing_the_same_again_changes_no_version(store):
+def test_importing_again_changes_no_version_and_repeated_ids_are_counted(store):
     items = [full_item(), Item("2")]
     store.import_all(items, [Event("u", "1", 1.0)])
     version = store.max_version()
     store.import_all(items, [Event("u", "1", 1.0)])
     assert (store.max_version(), store.log.count()) == (version, 1)
-
-
-def test_repeated_item_ids_are_counted(store):
     store.import_all([Item("a", "1"), Item("a", "2"), Item("b")], [])
     assert json.loads(store.meta(IMPORT_KEY)) == {"duplicate_items": 1, "examples": ["a"]}
     assert store.item("a") == Item("a", "2")
@@ -389,7 +380,6 @@ def test_others_write_while_the_files_of_an_import_are_read(place, store):
 
 @contextmanager
 def writing(place):
-    """A transaction of somebody else that has the write lock."""
     with closing(place.database()) as other, other.write() as connection:
         yield connection
 

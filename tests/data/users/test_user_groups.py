@@ -1,5 +1,3 @@
-"""Groups of users by their attributes: which attributes make groups, and who is in which."""
-
 import numpy as np
 
 from serendip.data.users.groups import MOST_ATTRIBUTES, MOST_GROUPS, group_users, groups_of
@@ -14,9 +12,19 @@ USERS = [
 ]
 
 
-def test_texts_but_the_country_make_groups():
+def test_attributes_make_groups_but_those_that_tell_people_apart_or_few_have():
     assert USERS[0].groups == {"plan": "free"}
     assert USERS[3].groups == {}
+    ids = [f"u{number}" for number in range(MOST_GROUPS + 1)]
+    users = [User(name, {"name": name, "half": name[-1]}) for name in ids]
+    assert list(group_users(Vocabulary(ids), users)) == ["half"]
+
+    many = {f"a{number:02}": "x" for number in range(MOST_ATTRIBUTES + 3)}
+    users = [User("u", many), User("v", {"z": "y"}), User("w", {"z": "x"})]
+    found = list(group_users(Vocabulary("uvw"), users))
+    assert len(found) == MOST_ATTRIBUTES
+    assert "z" in found
+    assert found == sorted(found)
 
 
 def test_users_of_the_log_have_the_values_of_their_attributes():
@@ -29,18 +37,3 @@ def test_users_of_the_log_have_the_values_of_their_attributes():
     assert groups_of(found, 1) == {"plan": "paid", "segment": "new"}
     assert groups_of(found, 0) == {}
     assert groups_of({}, 1) == {}
-
-
-def test_an_attribute_that_tells_users_apart_makes_no_groups():
-    ids = [f"u{number}" for number in range(MOST_GROUPS + 1)]
-    users = [User(name, {"name": name, "half": name[-1]}) for name in ids]
-    assert list(group_users(Vocabulary(ids), users)) == ["half"]
-
-
-def test_of_many_attributes_those_of_most_users_are_kept():
-    many = {f"a{number:02}": "x" for number in range(MOST_ATTRIBUTES + 3)}
-    users = [User("u", many), User("v", {"z": "y"}), User("w", {"z": "x"})]
-    found = list(group_users(Vocabulary("uvw"), users))
-    assert len(found) == MOST_ATTRIBUTES
-    assert "z" in found
-    assert found == sorted(found)

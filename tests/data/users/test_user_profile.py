@@ -1,5 +1,3 @@
-"""Activity and preferences of users: small exact examples."""
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -59,12 +57,10 @@ def test_nobody_has_no_activity_and_no_preferences() -> None:
     assert not table.shares(History()).any()
 
 
-def test_values_that_several_items_have_the_commonest_first() -> None:
+def test_values_of_one_attribute_share_an_item_the_commonest_first() -> None:
     assert PreferenceTable.of(FILMS).names == ("genres=drama", "genres=war", "studio=north")
     assert PreferenceTable.of(FILMS, 1).names == ("genres=drama",)
 
-
-def test_values_of_one_attribute_share_an_item() -> None:
     table = PreferenceTable.of(FILMS)
     shares = table.shares(history(3, 2, 1, liked=(1,))).reshape(len(PARTS), -1)
     assert shares.tolist() == pytest.approx(

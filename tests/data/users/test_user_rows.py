@@ -1,5 +1,3 @@
-"""Rows of users against a scan."""
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st

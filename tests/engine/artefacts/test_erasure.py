@@ -1,5 +1,3 @@
-"""Erasure takes effect in every worker at once, and leaves no byte after the next training."""
-
 import io
 import shutil
 import threading
@@ -35,7 +33,6 @@ PERSON, TEXT, COUNTRY = "canary-7f3d@example.com", "comedy tale canaryquery", "C
 
 
 def contents(path: Path) -> bytes:
-    """The bytes of a file, of compressed ones also what is in them."""
     raw = path.read_bytes()
     if path.suffix == ".parquet":
         return raw + repr(pq.read_table(path).to_pydict()).encode()
@@ -46,7 +43,6 @@ def contents(path: Path) -> bytes:
 
 
 def find(folder: Path, *texts: str) -> set[str]:
-    """Files below a folder that have one of the texts."""
     wanted = [text.encode(code) for text in texts for code in ("utf-8", "utf-16-le", "utf-32-le")]
     return {
         path.relative_to(folder).as_posix()
@@ -56,19 +52,16 @@ def find(folder: Path, *texts: str) -> set[str]:
 
 
 def settle() -> None:
-    """Wait for the end of all processes that remove bytes."""
     for thread in threading.enumerate():
         if thread.name == "beside":
             thread.join(300)
 
 
 def remover_of(folder: Path) -> RecurringWork:
-    """What removes bytes beside a service."""
     return RecurringWork(remove_remains, str(folder), PAUSE_S, REST)
 
 
 def searched(engine: Engine) -> tuple[str, ...]:
-    """What may be suggested to the person again."""
     return tuple(engine._suggestion_user(engine.state, PERSON).searched.values())
 
 
@@ -112,7 +105,6 @@ def haunted_once(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def haunted(haunted_once: Path, tmp_path: Path, move_database: Callable[[Path], Path]) -> Path:
-    """A copy of it that a test may change."""
     return move_database(Path(shutil.copytree(haunted_once, tmp_path / "haunted")))
 
 
@@ -139,7 +131,6 @@ def test_every_worker_obeys_at_once_and_the_receipt_names_what_is_left(haunted: 
         assert PERSON not in repr(receipt)
         settle()
         again = one._eraser.find_receipt(PERSON)
-        assert again is not None
         assert (again.digest, again.erased_at) == (receipt.digest, receipt.erased_at)
         pending = {place for place, state in states(again).items() if state == "pending"}
         assert pending == {"generations"}
@@ -162,7 +153,6 @@ def test_no_byte_is_left_after_the_erasure_and_the_next_training(haunted: Path) 
         train_workspace(JobContext.open(haunted))
         assert find(haunted, *clues) == set()
         receipt = eraser.find_receipt(PERSON)
-        assert receipt is not None
         assert receipt.is_complete
         assert current_name(workspace.generations) > before
         with pytest.raises(NotTrainedError):
@@ -193,7 +183,6 @@ def test_a_wrong_id_is_refused_and_an_unknown_user_gets_a_receipt(engine: Engine
     assert {place for place, state in states(receipt).items() if state == "pending"} == {"database"}
     settle()
     again = engine._eraser.find_receipt("never seen")
-    assert again is not None
     assert again.is_complete
 
 

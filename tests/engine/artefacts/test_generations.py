@@ -37,14 +37,17 @@ def names(generations: Path) -> list[str]:
     return sorted(path.name for path in generations.glob("gen-*"))
 
 
-def test_rollback_returns_to_the_one_that_was_current_before_not_to_the_next_number(
-    tmp_path: Path,
-) -> None:
+def test_rollback_returns_to_the_one_that_was_current_before_which_is_kept(tmp_path: Path) -> None:
     publish(tmp_path, write("a"), {})
     publish(tmp_path, write("b"), {})
     assert rollback(tmp_path).name == "gen-1"
     assert publish(tmp_path, write("c"), {}).manifest["previous"] == "gen-1"
     assert rollback(tmp_path).name == "gen-1" == current_name(tmp_path)
+
+    for text in "abcdef":
+        publish(tmp_path, write(text), {})
+    assert names(tmp_path) == ["gen-4", "gen-5", "gen-6"]
+    assert len(names(tmp_path)) == KEEP
 
 
 @pytest.mark.parametrize("lost", ["folder", "entry"])
@@ -72,15 +75,7 @@ def test_the_generation_that_rollback_goes_back_to_is_never_removed(tmp_path: Pa
     assert rollback(tmp_path).name == "gen-1"
 
 
-def test_only_the_newest_generations_are_kept(tmp_path: Path) -> None:
-    for text in "abcdef":
-        publish(tmp_path, write(text), {})
-    assert names(tmp_path) == ["gen-4", "gen-5", "gen-6"]
-    assert len(names(tmp_path)) == KEEP
-
-
 def damage(generations: Path, name: str, file: str = "sub/data.txt") -> None:
-    """Alter a byte of a file of a generation."""
     path = generations / name / file
     path.write_bytes(b"?" + path.read_bytes()[1:])
 
@@ -111,7 +106,6 @@ def test_open_earlier_never_opens_one_that_was_rolled_back_from(tmp_path: Path) 
 
 
 def break_pointer(generations: Path) -> None:
-    """Make the pointer unreadable."""
     (generations / "CURRENT").write_bytes(b"\xff")
 
 
@@ -162,7 +156,6 @@ def publishing_elsewhere(generations: Path) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout is not None
         assert process.stdout.readline() == "writing\n"
         try:
             yield process

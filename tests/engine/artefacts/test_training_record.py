@@ -1,5 +1,3 @@
-"""The record of the last training: failures in a row, and when the next one may begin."""
-
 from pathlib import Path
 
 import pytest

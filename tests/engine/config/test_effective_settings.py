@@ -1,14 +1,9 @@
-"""Settings of file and environment: which one counts, what an error names, what is masked."""
-
 from pathlib import Path
 
 import pytest
 
 from serendip.config import Overrides
-from serendip.engine.config.effective_settings import (
-    EffectiveSetting,
-    read_effective_settings,
-)
+from serendip.engine.config.effective_settings import EffectiveSetting, read_effective_settings
 from serendip.errors import ConfigError
 
 FILE = """
@@ -46,7 +41,7 @@ def test_each_value_says_where_it_comes_from(folder):
     assert rest == {"default"}
 
 
-def test_a_variable_counts_more_than_the_file_and_leaves_what_is_beside_it(folder):
+def test_a_variable_counts_more_than_the_file_and_needs_two_underlines(folder):
     found = read(
         folder, SERENDIP_MODELS__POPULARITY_RECENT__WINDOW_DAYS="2", SERENDIP_TRAIN__BUDGET="1h"
     )
@@ -56,9 +51,6 @@ def test_a_variable_counts_more_than_the_file_and_leaves_what_is_beside_it(folde
     )
     assert found["train.budget"].source == "SERENDIP_TRAIN__BUDGET"
     assert found["surfaces.home.sources.popularity"].origin == "file"
-
-
-def test_what_has_no_two_underlines_is_no_setting():
     environment = {"SERENDIP_DATA": "x", "SERENDIP___X": "y", "OTHER_A__B": "z"}
     assert Overrides.of(environment).variables == {}
 

@@ -1,5 +1,3 @@
-"""Which attributes of items are for people to see."""
-
 import pytest
 
 from serendip.engine.config.settings import Settings
@@ -40,11 +38,6 @@ def test_other_names_are_public(name: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "attribute", "is_public"),
     [
-        ({}, "brand", True),
-        ({}, "margin", False),
-        ({}, "unit_cost", False),
-        ({}, "Bid", False),
-        ({}, "costume", True),
         (SPONSORED, "offer", False),
         (WORTH, "worth", False),
         (PRICE, "sale_price", True),

@@ -1,5 +1,3 @@
-"""An item that is absent is told the stage that removed it, or its score against the last shown."""
-
 import re
 
 import numpy as np
@@ -22,7 +20,6 @@ BOTH = {"popularity": 30, "retriever": 30}
 def find(
     engine: Engine, surface: SurfaceConfig, item: int, k: int = 5, query: Query | None = None
 ) -> Absence | None:
-    """Why an item is absent from a list of ``k`` items of a surface."""
     asked = query or Query("home", history=engine.queries([Request("home", "u0")])[0].history)
     (result,) = answer_queries([asked], surface, engine.state)
     request = Request("shelf", k=k)
@@ -47,13 +44,18 @@ def test_every_item_is_shown_or_told_why_not(reader: Engine) -> None:
             assert (absence.stage == "seen") == (item_id in seen)
 
 
-def test_what_the_user_rejected_or_asked_about_is_told(engine: Engine) -> None:
+def test_what_the_user_rejected_or_asked_about_is_told_and_every_stage_has_sentences(
+    engine: Engine,
+) -> None:
     engine.add_events([Event("u0", "i5", 2e9, "hide")])
     hidden = engine.explain(Request("home", "u0"), "i5").absence
     assert (hidden.kind, hidden.stage) == ("filter", "rejected")
     asked = engine.explain(Request("similar", item_ids=("i5",)), "i5").absence
     assert (asked.kind, asked.stage) == ("filter", "context")
     assert engine.explain(Request("home", "u1"), "i5").absence != hidden
+    removing = [*REQUEST_FILTERS, NotRejected("home"), NotSeen(), RelevanceFilter, MinValueFilter]
+    told = {stage.name for stage in removing} - {"deleted", "available"}  # those are unknown items
+    assert told <= set(STAGES)
 
 
 def test_a_filter_of_the_settings_is_named(reader: Engine) -> None:
@@ -121,12 +123,6 @@ def test_what_diversity_moved_is_told(reader: Engine) -> None:
         absence = find(reader, diverse, item)
         assert (absence.kind, absence.stage) == ("rule", "moved by diversity")
         assert absence.score > absence.last_score
-
-
-def test_every_stage_that_removes_has_sentences() -> None:
-    removing = [*REQUEST_FILTERS, NotRejected("home"), NotSeen(), RelevanceFilter, MinValueFilter]
-    told = {stage.name for stage in removing} - {"deleted", "available"}  # those are unknown items
-    assert told <= set(STAGES)
 
 
 def test_the_api_tells_why_not_in_the_language_of_the_caller(reader: Engine) -> None:

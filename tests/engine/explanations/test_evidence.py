@@ -1,5 +1,3 @@
-"""The strongest evidence is told first, and what nobody chose yet is proposed."""
-
 from dataclasses import dataclass, replace
 
 import numpy as np

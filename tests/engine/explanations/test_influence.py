@@ -1,5 +1,3 @@
-"""What an item's value loses without one item of the history, against asking without that item."""
-
 from dataclasses import replace
 
 import numpy as np
@@ -48,7 +46,6 @@ def test_losses_are_those_of_a_request_without_the_item(reader: Engine) -> None:
 
     def values(history: History) -> FloatArray:
         features = features_of_page(reader, replace(query, history=history), items)
-        assert state.ranker is not None
         return state.ranker.predict(features, np.zeros(len(items), np.int64))[:, 0]
 
     whole = values(query.history)
@@ -69,7 +66,6 @@ def test_similarities_and_codes_are_those_without_the_item(reader: Engine) -> No
     assert isinstance(state.ranker, VoteRanker)
     whole = features_of_page(reader, query, items)
     found = measure_influence(result_of(reader, query), state, items, whole)
-    assert found is not None
     tables = state.ranker.asked[0].reshape(len(found.items) + 1, len(items), -1)
     assert tables[0] == pytest.approx(whole, nan_ok=True)
     for left_out, table in zip(found.items, tables[1:], strict=True):
@@ -97,7 +93,6 @@ def test_losses_are_of_the_value_to_the_surface(reader: Engine) -> None:
     def losses(**surface: object) -> FloatArray:
         result = result_of(reader, query, **surface)
         found = find_influence(result, state, result.items.take(slice(0, 5)))
-        assert found is not None
         return found.losses
 
     interact, like = (losses(action_weights={name: 1.0}) for name in ("interact", "like"))

@@ -1,5 +1,3 @@
-"""Labels for people: whatever an answer names has one, declared where it is made."""
-
 from pathlib import Path
 
 import pytest
@@ -36,11 +34,8 @@ EVERYTHING = SurfaceConfig(
 LABELS = Labels.of(MODELS, {**DEFAULT_SURFACES, "all": EVERYTHING})
 
 
-def test_an_attribute_of_users_is_named_in_its_label():
-    assert LABELS.number("user plan fit") == "Chosen by users of the same plan more than by others"
-
-
 def test_every_feature_of_the_ranker_has_a_label_of_its_own():
+    assert LABELS.number("user plan fit") == "Chosen by users of the same plan more than by others"
     labels = {LABELS.number(name) for name in FEATURES}
     assert len(labels) == len(FEATURES)
     assert not labels & set(FEATURES)

@@ -1,5 +1,3 @@
-"""The strongest ground is told; a kind counts less the more often the list has told it."""
-
 from collections import Counter
 
 from hypothesis import given
@@ -15,7 +13,6 @@ from serendip.engine.explanations.reason_choice import (
 
 
 def ground(kind: str, strength: float, row: int = 0) -> Ground:
-    """Of another item of the user for each row."""
     return Ground(row, kind, strength, strength, kind, rests_on=(row,))
 
 
@@ -24,21 +21,16 @@ LISTS = st.lists(
 )
 
 
-def test_a_weaker_ground_is_told_once_the_strongest_was_told_often_enough() -> None:
+def test_what_was_told_often_enough_gives_way_to_a_weaker_ground() -> None:
     rows = [[ground("a", 1.0, n), ground("b", 0.7, n), ground("c", 0.55, n)] for n in range(8)]
     # .85, .72, .61 of "a" are left; "b" has .7, then .6; "c" .55.
     expected = ["a", "a", "a", "b", "a", "b", "c", "a"]
     assert [one.kind for one in choose_grounds(rows) if one] == expected
 
-
-def test_a_sentence_that_names_nothing_of_the_user_is_told_three_times() -> None:
     popular = Ground(0, "popular", 0.5, 0.5, "popular")
     rows = [[popular]] * 4 + [[popular, ground("a", 0.4)], [popular]]
     kinds = [None if one is None else one.kind for one in choose_grounds(rows)]
     assert kinds == ["popular"] * MOST_ALIKE + [None, "a", None]
-
-
-def test_the_same_of_one_item_is_told_three_times() -> None:
     rows = [[ground("alike", 0.5), ground("group", 0.3, n)] for n in range(5)]
     kinds = [None if one is None else one.kind for one in choose_grounds(rows)]
     assert kinds == ["alike"] * MOST_ALIKE + ["group"] * 2

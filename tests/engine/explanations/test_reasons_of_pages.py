@@ -1,5 +1,3 @@
-"""Reasons of a list are the same, however it is divided into pages."""
-
 from dataclasses import replace
 
 import pytest
@@ -9,7 +7,6 @@ from serendip.engine.request import Request
 
 
 def read_reasons(engine: Engine, request: Request, k: int, count: int) -> list[tuple[str, str]]:
-    """Items and reasons of the first ``count`` places, read in pages of ``k``."""
     told: list[tuple[str, str]] = []
     cursor = ""
     while len(told) < count:

@@ -1,5 +1,3 @@
-"""Counts follow the log: at once in this engine, in another one, and after a restart."""
-
 from contextlib import closing
 from pathlib import Path
 

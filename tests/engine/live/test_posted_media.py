@@ -1,5 +1,3 @@
-"""A posted item gets its picture and sound without a training, as a training would have given."""
-
 import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -21,7 +19,6 @@ Image = pytest.importorskip("PIL.Image", reason="pillow is not installed")
 
 @contextmanager
 def encoder_of(folder: Path) -> Iterator[tuple[PostedMediaEncoder, Store]]:
-    """An encoder as the process beside a service makes it."""
     workspace = Workspace.open(folder)
     with closing(workspace.open_store()) as store:
         yield PostedMediaEncoder(workspace, store), store
@@ -33,23 +30,19 @@ def encode(folder: Path) -> int:
 
 
 def forget_vectors(folder: Path) -> None:
-    """Make all files such that nobody has encoded them yet."""
     for path in (folder / "cache").glob("*.sqlite"):
         path.unlink()
 
 
 def like(engine: Engine, item_id: str, name: str) -> Item:
-    """An item with the words and files of another one."""
     item = engine.item(item_id)
     assert item is not None
     return replace(item, item_id=name)
 
 
 def rows(engine: Engine, *names: str) -> tuple[np.ndarray, np.ndarray, list[list[bool]]]:
-    """Content, codes and masks of items."""
     state = engine.state
     numbers = state.catalogue.vocabulary.numbers(names)
-    assert state.features.present is not None
     masks = state.features.present[numbers].tolist()
     return state.features.content[numbers], state.features.codes[numbers], masks
 
@@ -103,9 +96,7 @@ def test_engines_agree_whenever_they_read_and_after_a_restart(gallery: Path) -> 
                 assert number == opened.state.catalogue.vocabulary.number("twin")
 
 
-def test_what_was_posted_before_the_process_ended_is_encoded_by_the_next_one(
-    gallery: Path,
-) -> None:
+def test_what_was_posted_before_the_process_ended_is_encoded_by_the_next_one(gallery: Path) -> None:
     forget_vectors(gallery)
     with closing(Engine.open(gallery)) as engine:
         engine.add_items([like(engine, "i0", "twin")])
@@ -167,7 +158,6 @@ def test_another_picture_under_the_same_name_counts_once_the_item_is_posted_agai
 ) -> None:
     with closing(Engine.open(gallery)) as engine:
         item = engine.item("i4")
-        assert item is not None
         before = rows(engine, "i4")[0]
         Image.new("RGB", (300, 300), (250, 240, 10)).save(gallery / "media/4.png")
         dearer = replace(item, attributes={**item.attributes, "price": 9.0, "sample": ""})
@@ -186,7 +176,6 @@ def test_a_new_price_costs_no_item_its_picture(gallery: Path) -> None:
     shutil.rmtree(gallery / "cache")
     with closing(Engine.open(gallery)) as engine:
         item = engine.item("i4")
-        assert item is not None
         before = rows(engine, "i4")[0]
         dearer = replace(item, attributes={**item.attributes, "price": 9.0})
         engine.add_items([dearer])

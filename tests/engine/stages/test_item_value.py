@@ -1,5 +1,3 @@
-"""Expected value: weight x P(action) x a number of the item, such as its price."""
-
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path

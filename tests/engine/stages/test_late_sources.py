@@ -1,5 +1,3 @@
-"""Sources for which there is no time left: left out and named, but never all of them."""
-
 import time
 
 from serendip.engine.engine import Engine
@@ -43,14 +41,12 @@ def test_a_source_begins_however_late_it_is_until_one_has_proposed_items(reader)
     assert begun[:1] == ["words"] and len(begun) == 2
 
 
-def test_in_time_and_without_a_limit_all_sources_are_asked(reader):
+def test_in_time_and_without_a_limit_all_sources_are_asked_by_the_innermost_limit(reader):
     assert reader.recommend(HOME).degraded == ()
     now = time.monotonic()
     with time_limit(now, now + 600):
         assert reader.recommend(HOME).degraded == ()
 
-
-def test_the_share_of_the_time_is_of_the_innermost_limit():
     now = time.monotonic()
     with time_limit(now - 100, now + 300):
         assert 0.25 <= share_of_time() < 0.9

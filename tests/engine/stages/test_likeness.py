@@ -1,5 +1,3 @@
-"""Similar items are like the item, whoever asks; what is chosen next orders those that are."""
-
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +20,6 @@ from serendip.engine.state import EngineState
 
 
 def batch_of(state: EngineState, source: int = 4) -> tuple[Batch, Candidates]:
-    """A request for items like one, and all other items as candidates."""
     query = Query("similar", source_items=np.array([source], np.int32))
     items = np.delete(np.arange(state.num_items, dtype=np.int32), source)
     rows = Candidates(np.zeros(len(items), np.int32), items)
@@ -91,18 +88,13 @@ def test_everybody_sees_the_same_items_like_one(engine: Engine) -> None:
     assert np.mean([int(item[1:]) % 3 == 1 for item in lists[0]]) >= 0.8
 
 
-def test_an_item_is_told_that_it_is_not_like_the_one_asked_about(reader: Engine) -> None:
+def test_a_surface_is_ordered_by_likeness_and_says_so_of_what_is_not_alike(reader: Engine) -> None:
     batch, candidates = batch_of(reader.state)
     least = int(candidates.items[likeness_of(batch, candidates).argmin()])
     absent = reader.explain(Request("similar", item_ids=("i4",)), f"i{least}").absence
-    assert absent is not None
     assert absent.stage == "likeness"
     assert "no more like" in absent.text
 
-
-def test_a_surface_is_not_ordered_by_likeness_unless_it_says_so_and_there_is_the_model(
-    reader: Engine,
-) -> None:
     state = reader.state
     assert is_by_likeness(DEFAULT_SURFACES["similar"], state)
     assert not is_by_likeness(DEFAULT_SURFACES["next"], state)

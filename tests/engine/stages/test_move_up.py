@@ -1,5 +1,3 @@
-"""What the relevance filter takes out of the first positions is replaced by the surest items."""
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,16 +22,11 @@ def test_the_surest_rows_of_the_whole_list_take_the_free_places() -> None:
     order = move_up(values < 0.5, values, ALL, NONE)
     assert order.tolist() == [0, 1, 3, 4, 6, 7, 8, 9, 17, 19, *range(10, 17), 18]
 
-
-def test_rows_that_only_a_bid_brought_neither_count_nor_move_up() -> None:
     is_organic = ALL.copy()
     is_organic[[3, 18]] = False
     values = probabilities(r3=0.9, r7=0.9, r18=0.01, r19=0.2)
     order = move_up(values < 0.5, values, is_organic, NONE)
     assert order.tolist() == [0, 1, 2, 4, 5, 6, 8, 9, 10, 19, *range(11, 19)]
-
-
-def test_a_message_of_five_places_gets_the_surest_row_for_one_of_its_five() -> None:
     values = probabilities(r2=0.9, r5=0.49, r11=0.001)
     order = move_up(values < 0.5, values, ALL, NONE, 5)
     assert order.tolist() == [0, 1, 3, 4, 11, 5, 6, 7, 8, 9, 10, *range(12, 20)]

@@ -1,5 +1,3 @@
-"""What is alike to a rejected item has less value to the user who rejected it, on every surface."""
-
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,10 +13,7 @@ from serendip.data.query import Query
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import Batch, Candidates
-from serendip.engine.stages.likeness import (
-    discount_rejected,
-    likeness_to_rejected,
-)
+from serendip.engine.stages.likeness import discount_rejected, likeness_to_rejected
 from serendip.engine.stages.pipeline import answer_queries
 
 USER = "visitor"
@@ -37,7 +32,6 @@ def rejecting(*items: int, reach: str = "everywhere") -> Rejected:
 
 
 def batch_of(engine: Engine, query: Query, discount: float = 0.5) -> tuple[Batch, Candidates]:
-    """A batch of one query, and all items as its candidates."""
     surface = engine.settings.all_surfaces()["home"]
     surface = surface.model_copy(update={"rejection_discount": discount})
     count = engine.state.num_items
@@ -66,14 +60,12 @@ def test_the_discount_is_a_share_of_the_size_of_a_value(reader: Engine) -> None:
     assert discount_rejected(off, rows, nothing) is nothing
 
 
-def test_only_what_is_not_to_be_recommended_lowers_its_like(reader: Engine) -> None:
+def test_the_newest_of_what_is_not_to_be_recommended_lowers_its_like(reader: Engine) -> None:
     returned = Query(rejected=rejecting(3, reach="seen"))
     assert not likeness_to_rejected(*batch_of(reader, returned)).any()
     disliked = Query(rejected=rejecting(3, reach="recommendations"))
     assert likeness_to_rejected(*batch_of(reader, disliked)).any()
 
-
-def test_the_newest_rejections_count() -> None:
     numbers = np.arange(100, dtype=np.int32)[::-1]
     rejected = rejecting(*numbers.tolist())
     assert rejected.unwanted.tolist() == list(range(MOST_UNWANTED))

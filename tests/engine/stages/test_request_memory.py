@@ -1,5 +1,3 @@
-"""A request makes no array of the catalogue's length, on any surface, with or without filters."""
-
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace

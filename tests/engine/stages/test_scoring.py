@@ -1,5 +1,3 @@
-"""What candidates are worth where no ranker may order them."""
-
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +16,7 @@ from serendip.models.ranker.model import Ranker
 from serendip.search.understanding import ALL_WORDS, CORRECTED, SOME_WORDS
 
 
-def test_rounding_changes_no_value_of_an_order() -> None:
+def test_rounding_changes_no_order_and_shares_no_rank() -> None:
     random = np.random.default_rng(0)
     values = (random.normal(size=2_000) * 10.0 ** random.integers(-6, 6, 2_000)).astype(np.float32)
     rounded = round_scores(values)
@@ -28,8 +26,6 @@ def test_rounding_changes_no_value_of_an_order() -> None:
     exact = np.array([0.0, -0.0, 1.0, 1_003.0, -np.inf, np.inf], np.float32)
     assert round_scores(exact).tolist() == exact.tolist()
 
-
-def test_scores_that_differ_by_rounding_share_a_rank() -> None:
     scores = np.array([50.0, 49.0, 48.999998, 48.0, 48.0, 1e-3, 1e-3 - 1e-10, -3.0], np.float32)
     assert ranks(scores).tolist() == [1, 2.5, 2.5, 4.5, 4.5, 6.5, 6.5, 8]
     assert ranks(scores[:0]).tolist() == []
@@ -75,7 +71,6 @@ def test_where_nobody_chose_anything_only_posted_items_are_new(reader: Engine) -
 
 def test_a_task_that_the_ranker_may_not_order_is_fused_by_rank(reader: Engine) -> None:
     state = reader.state
-    assert state.ranker is not None
     # The shop has no logged searches.
     assert state.ranker.ordered_tasks == (TASKS.index("home"), TASKS.index("similar"))
     config = reader.settings.all_surfaces()["search"]
@@ -91,11 +86,8 @@ def test_a_task_that_the_ranker_may_not_order_is_fused_by_rank(reader: Engine) -
     assert ranked.items.scores.tolist() != summed.items.scores.tolist()
 
 
-def test_a_ranker_that_has_seen_people_search_orders_it_behind_exact_titles(
-    reader: Engine,
-) -> None:
+def test_a_ranker_that_has_seen_people_search_orders_it_behind_exact_titles(reader: Engine) -> None:
     state = reader.state
-    assert state.ranker is not None
     names = state.ranker.feature_names
     random = np.random.default_rng(0)
     features = random.normal(size=(400, len(names))).astype(np.float32)

@@ -1,5 +1,3 @@
-"""How a list is put together: exact small lists, then what must hold for any candidates."""
-
 from dataclasses import replace
 
 import numpy as np
@@ -49,7 +47,6 @@ def build_slate(ranked: Ranked, config: SurfaceConfig, max_items: int | None = N
 
 
 def decided(slate: Slate, rule: str) -> list[int]:
-    """Positions that a rule decided; none where the surface does not have it."""
     return list(slate.positions.get(rule, []))
 
 
@@ -86,19 +83,22 @@ def test_a_position_goes_to_the_highest_revenue_above_the_floor() -> None:
     slate = build_slate(ranked([10, 8, 6, 5, 1], earned=[0, 0, 2, 3, 99]), sold(0.5, 1))
     assert slate.rows == [0, 3, 1, 2, 4]
     assert decided(slate, SPONSORED) == [1]
-
-
-def test_the_floor_compares_with_the_best_result_not_shown_before() -> None:
     assert decided(build_slate(ranked([10, 4, 3], earned=[0, 0, 9]), sold(0.7, 0)), SPONSORED) == []
     assert build_slate(ranked([10, 4, 3], earned=[0, 0, 9]), sold(0.7, 1)).rows == [0, 2, 1]
 
 
-def test_the_last_position_of_each_block_is_explored() -> None:
+def test_the_last_position_of_each_block_is_explored_anew_every_hour() -> None:
     rules = surface(exploration=ExplorationConfig(share=0.5))
     slate = build_slate(ranked(range(8, 0, -1), counts=[9, 9, 9, 9, 9, 9, 0, 0]), rules)
     assert decided(slate, EXPLORED) == [1, 3]
     assert sorted(slate.rows[place] for place in decided(slate, EXPLORED)) == [6, 7]
     assert [row for row in slate.rows if row < 6] == list(range(6))
+
+    begin, none = 3_600.0 * 1_000, History()
+    known = [request_seed(Query(user_id="u", time=begin + hour * 3_600), none) for hour in (0, 1)]
+    assert known[0] == known[1]
+    unknown = [request_seed(Query(time=begin + seconds), none) for seconds in (0, 3_599, 3_600)]
+    assert unknown[0] == unknown[1] != unknown[2]
 
 
 def test_explored_items_are_drawn_by_a_softmax_of_their_taste() -> None:
@@ -136,15 +136,13 @@ def test_no_item_is_explored_that_fits_less_than_its_block(
     assert sorted({slate.rows[1] for slate in slates} - {1}) == explored
 
 
-def test_a_position_that_a_new_item_has_by_its_value_is_left_to_it() -> None:
+def test_explored_items_follow_from_the_seed_and_take_no_place_of_their_own() -> None:
     rules = surface(exploration=ExplorationConfig(share=0.5))
     slate = build_slate(ranked([5, 4, 3, 2], counts=[9, 0, 9, 0], taste=[0, 0, 0, 9]), rules)
     assert slate.rows[:2] == [0, 1]
     assert decided(slate, EXPLORED) == []
     assert np.isnan(slate.propensities_of_draws()).all()
 
-
-def test_explored_items_follow_from_the_seed() -> None:
     rules = surface(exploration=ExplorationConfig(share=0.2))
     values, counts = [1] * 40, [5] * 20 + [0] * 20
     slates = [build_slate(ranked(values, counts=counts, seed=seed), rules) for seed in (1, 1, 2)]
@@ -227,7 +225,6 @@ def test_a_slate_has_every_organic_row_once_and_only_bought_rows_besides(rows, c
 def test_the_floor_is_never_violated(rows, config) -> None:
     slate = build_slate(rows, config)
     for place in decided(slate, SPONSORED):
-        assert config.sponsored is not None
         assert place in config.sponsored.positions
         shown = slate.rows[:place]
         best = max(rows.values[row] for row in organic_rows(rows) if row not in shown)
@@ -288,11 +285,3 @@ def test_the_first_positions_are_those_of_the_whole_slate(rows, config, length) 
     assert short.propensities == drawn
     for rule, positions in whole.positions.items():
         assert short.positions[rule] == [place for place in positions if place < length]
-
-
-def test_visitors_without_an_id_get_another_draw_every_hour() -> None:
-    begin, none = 3_600.0 * 1_000, History()
-    known = [request_seed(Query(user_id="u", time=begin + hour * 3_600), none) for hour in (0, 1)]
-    assert known[0] == known[1]
-    unknown = [request_seed(Query(time=begin + seconds), none) for seconds in (0, 3_599, 3_600)]
-    assert unknown[0] == unknown[1] != unknown[2]

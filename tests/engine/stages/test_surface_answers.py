@@ -1,12 +1,10 @@
-"""Every surface over a real generation: built-in ones as before, new ones without code."""
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_shop import add_settings
+from small_shop import add_settings, give
 
 from serendip.data import Item
 from serendip.data.item_list import tie_order
@@ -39,16 +37,6 @@ def ids(answer) -> list[str]:
     return [item.item_id for item in answer.items]
 
 
-def give(engine: Engine, **attributes: dict[str, float | str | tuple[str, ...]]) -> None:
-    """Post items of the shop again with further attributes."""
-    items = []
-    for item_id, more in attributes.items():
-        item = engine.item(item_id)
-        assert item is not None
-        items.append(replace(item, attributes={**item.attributes, **more}))
-    engine.add_items(items)
-
-
 REQUESTS = [
     ("home", {}),
     ("next", {"item_ids": ("i4",)}),
@@ -67,7 +55,6 @@ def test_a_built_in_surface_orders_by_the_documented_formula(
     (query,) = reader.queries([Request(surface, user, **parameters)])
     candidates, features = collect([query], config, state)
     ranker = state.ranker
-    assert ranker is not None
     task = "home" if surface == "home" else "similar"
     tasks = np.full(len(features), TASKS.index(task), np.int64)
     chances = ranker.predict(features, tasks)

@@ -1,5 +1,3 @@
-"""docs/guide/surfaces.md cannot drift: it names every key, and shows the defaults."""
-
 import re
 import tomllib
 from pathlib import Path

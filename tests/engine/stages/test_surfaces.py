@@ -1,5 +1,3 @@
-"""``[surfaces.<name>]``: what a table inherits, what it may say, and what is refused."""
-
 import math
 
 import numpy as np
@@ -22,13 +20,11 @@ def settings_of(**surfaces: object) -> Settings:
     return validate(Settings, {"surfaces": surfaces}, "serendip.toml")
 
 
-def test_a_table_changes_only_the_keys_that_it_has() -> None:
+def test_a_table_has_the_values_of_its_task_but_for_the_keys_that_it_has() -> None:
     home = settings_of(home={"popularity_discount": 0.5}).all_surfaces()["home"]
     default = DEFAULT_SURFACES["home"].with_name("home")
     assert home == default.model_copy(update={"popularity_discount": 0.5})
 
-
-def test_a_new_surface_has_the_default_values_of_its_task() -> None:
     shelf = settings_of(shelf={"task": "similar", "filters": ["seen"]}).all_surfaces()["shelf"]
     assert shelf.sources == DEFAULT_SURFACES["similar"].sources
     assert shelf.likeness
@@ -36,11 +32,18 @@ def test_a_new_surface_has_the_default_values_of_its_task() -> None:
     assert shelf.needs == "items"
 
 
-def test_words_are_searched_first_as_models_score_their_hits() -> None:
+def test_needs_follow_from_the_task_and_words_are_searched_first() -> None:
     sources = {"retriever": 20, "words": 20, "content": 20}
     surface = settings_of(find={"task": "search", "sources": sources}).all_surfaces()["find"]
     asked = [source.name for source in SurfaceStages.of(surface).sources]
     assert asked == ["words", "retriever", "content"]
+
+    needs = {name: surface.needs for name, surface in DEFAULT_SURFACES.items()}
+    items = dict.fromkeys(("similar", "next", "cart", "thank_you"), "items")
+    nothing = dict.fromkeys(("home", "ads", "digest"), "")
+    assert needs == {"search": "query", **items, **nothing}
+    for task in ("similar", "search"):
+        assert SurfaceConfig(task=task, context=("user",), sources={"content": 1}).needs == ""
 
 
 def test_a_relevance_filter_learns_from_labels_of_its_own_lists_or_of_typed_texts() -> None:
@@ -92,15 +95,6 @@ def test_an_error_names_the_wrong_key_or_value(surfaces: dict[str, object], mess
         settings_of(**surfaces)
     assert message in str(refused.value)
     assert str(refused.value).startswith("serendip.toml: ")
-
-
-def test_needs_follow_from_task_and_context() -> None:
-    needs = {name: surface.needs for name, surface in DEFAULT_SURFACES.items()}
-    items = dict.fromkeys(("similar", "next", "cart", "thank_you"), "items")
-    nothing = dict.fromkeys(("home", "ads", "digest"), "")
-    assert needs == {"search": "query", **items, **nothing}
-    for task in ("similar", "search"):
-        assert SurfaceConfig(task=task, context=("user",), sources={"content": 1}).needs == ""
 
 
 QUERY = Query(

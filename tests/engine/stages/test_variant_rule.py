@@ -1,10 +1,8 @@
-"""Diversity by an attribute: of the variants of a product one is shown."""
-
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from small_shop import give
 
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
@@ -19,13 +17,9 @@ def test_one_variant_of_a_product_is_shown_and_items_without_one_all(
     text = settings.read_text() + "".join(map(table.format, ("search", "home")))
     settings.write_text(text + "\n[surfaces.home.exploration]\nshare = 0\n")
     with closing(Engine.open(shop)) as opened:
-        for number in range(40):  # four variants of ten products, 20 other items
-            item = opened.item(f"i{number}")
-            assert item is not None
-            parent = number // 4
-            value = float(parent) if is_number else f"P{parent}"
-            attributes = {**item.attributes, "parent": value}
-            opened.add_items([replace(item, attributes=attributes)])
+        name = float if is_number else "P{}".format
+        # four variants of ten products, 20 other items
+        give(opened, **{f"i{number}": {"parent": name(number // 4)} for number in range(40)})
         for request in (Request("search", text="tale", k=25), Request("home", k=25)):
             shown = [int(item.item_id[1:]) for item in opened.recommend(request).items]
             products = [number // 4 for number in shown if number < 40]

@@ -1,5 +1,3 @@
-"""Hits of the words are compared with what the index of a model found."""
-
 from dataclasses import replace
 
 import numpy as np

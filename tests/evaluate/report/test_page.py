@@ -1,5 +1,3 @@
-"""The page: every number, nothing from elsewhere, no name that becomes markup."""
-
 import json
 import re
 from html.parser import HTMLParser
@@ -21,8 +19,6 @@ HOSTILE = '<script>alert("x")</script>'
 
 
 class Parts(HTMLParser):
-    """Tags, attributes and visible text of a page."""
-
     def __init__(self, page):
         super().__init__()
         self.tags, self.links, self.words = [], [], []
@@ -119,13 +115,6 @@ def test_a_report_says_what_is_not_there(changes, words):
     assert words in render_page(report_world(**changes))
 
 
-def test_what_was_not_measured_is_left_out():
-    without = report_world(new_items=new_items_world(logged=None))
-    assert "<th>the log</th>" not in render_page(without)
-    bare = report_world(home_runs(slices={}, baselines=()), seconds={})
-    assert "against the others" not in render_page(bare)
-
-
 def test_every_number_of_the_surfaces_is_on_the_page(page):
     text = " ".join(Parts(page).words)
     for section in report_world()["surfaces"].values():
@@ -142,14 +131,12 @@ def test_every_number_of_the_surfaces_is_on_the_page(page):
             assert all(number(estimate[end]) in text for end in ends)
 
 
-def test_the_page_needs_nothing_from_elsewhere(page):
+def test_the_page_needs_nothing_from_elsewhere_and_every_drawing_is_well_formed(page):
     parts = Parts(page)
     assert parts.links == []
     assert not {"script", "link", "img", "iframe", "object"} & set(parts.tags)
     assert not re.search(r"https?:|url\(|@import|//[a-z]", page)
 
-
-def test_every_drawing_is_well_formed(page):
     drawings = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
     assert len(drawings) == 6
     for drawing in drawings:
@@ -173,13 +160,11 @@ def test_a_lone_surrogate_in_a_name_can_be_written():
     assert "a?" in render_page(report).encode("utf-8").decode()
 
 
-def test_every_part_of_the_report_is_described_and_filled():
+def test_every_part_of_the_report_is_described_filled_and_strict_json(tmp_path):
     report = report_world(seed=7)
     assert all(f'"{name}"' in report_module.__doc__ for name in report)
     assert [name for name, part in report.items() if not part] == []
 
-
-def test_the_report_is_strict_json_that_reads_back_equal(tmp_path):
     report = report_world()
     write_json(tmp_path / "report.json", report)
     text = (tmp_path / "report.json").read_text(encoding="utf-8")

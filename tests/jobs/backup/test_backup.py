@@ -1,7 +1,3 @@
-"""Backups of a workspace that is written to, and what a restore refuses."""
-
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -37,13 +33,11 @@ def save(shop: Path, target: Path) -> None:
 
 
 def scratch_of(folder: Path) -> list[Path]:
-    """What jobs have left in a workspace."""
     return [*folder.glob("training/serendip-*"), *folder.glob("serendip-*")]
 
 
 @pytest.fixture
 def saved(fresh: Path, tmp_path: Path) -> Path:
-    """A backup of a shop that was never trained."""
     save(fresh, tmp_path / "saved")
     return tmp_path / "saved"
 
@@ -112,16 +106,6 @@ def test_everything_acknowledged_before_is_in_a_backup_under_load(
         restore(str(tmp_path / f"saved-{number}"), tmp_path / f"r{number}")
         require_all(tmp_path / f"r{number}", before)
     assert scratch_of(fresh) == []
-
-
-def test_a_target_that_is_not_empty_is_left_alone(fresh: Path, tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "file").write_text("mine")
-    with pytest.raises(ConfigError, match="is not empty"):
-        save(fresh, tmp_path / "mine")
-    with pytest.raises(ConfigError, match="can be used"):
-        back_up(Workspace.open(fresh), "nonsense://x")
-    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["file"]
 
 
 def test_a_workspace_is_never_overwritten(saved: Path, fresh: Path, tmp_path: Path) -> None:
@@ -377,15 +361,6 @@ def test_a_damaged_generation_does_not_keep_items_and_events_from_coming_back(
     assert (again.items, again.events, again.generation) == (summary.items, summary.events, "")
 
 
-def test_a_backup_is_verified_without_a_restore(saved: Path) -> None:
-    names = {path.name for path in saved.iterdir()}  # no caches, no files of users
-    assert names == {"manifest.json", "serendip.toml", "serendip.db"}
-    assert verify(str(saved)) == sum(path.is_file() for path in saved.rglob("*")) - 1
-    _flip(saved / "serendip.db")
-    with pytest.raises(ArtefactError, match=r"serendip\.db' is altered"):
-        verify(str(saved))
-
-
 def test_what_a_disk_keeps_otherwise_is_no_backup(
     fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -406,11 +381,20 @@ def _mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-def test_copies_are_for_their_owner_alone(saved: Path, tmp_path: Path) -> None:
+def test_copies_are_for_their_owner_alone_and_verified_without_a_restore(
+    saved: Path, tmp_path: Path
+) -> None:
     restore(str(saved), tmp_path / "restored")
     for folder in (saved, tmp_path / "restored"):
         assert _mode(folder) == 0o700
         assert {_mode(path) for path in folder.rglob("*") if path.is_file()} == {0o600}
+
+    names = {path.name for path in saved.iterdir()}  # no caches, no files of users
+    assert names == {"manifest.json", "serendip.toml", "serendip.db"}
+    assert verify(str(saved)) == sum(path.is_file() for path in saved.rglob("*")) - 1
+    _flip(saved / "serendip.db")
+    with pytest.raises(ArtefactError, match=r"serendip\.db' is altered"):
+        verify(str(saved))
 
 
 def test_of_two_backups_to_one_target_the_first_stays(fresh: Path, tmp_path: Path) -> None:

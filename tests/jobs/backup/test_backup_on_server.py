@@ -1,7 +1,3 @@
-"""A workspace moves to a server, and back into a file, by a backup; what cannot be is refused."""
-
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path

@@ -1,5 +1,3 @@
-"""What an evaluation measures, and of how many users."""
-
 import json
 from pathlib import Path
 

@@ -1,5 +1,3 @@
-"""Exports: open formats are imported as they were."""
-
 from pathlib import Path
 
 import pytest

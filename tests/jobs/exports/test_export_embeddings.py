@@ -1,5 +1,3 @@
-"""Vectors of items, users and queries in files: what they mean, and what is refused."""
-
 import json
 import shutil
 import time
@@ -17,7 +15,7 @@ from serendip.data.users.profile import ACTIVITY, PARTS
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import Batch
-from serendip.errors import ConfigError, DataError
+from serendip.errors import DataError
 from serendip.jobs.exports import embeddings
 from serendip.jobs.exports.embeddings import Kind, embed
 from serendip.jobs.train.space import SPACE_FOLDER
@@ -125,8 +123,8 @@ def test_users_have_a_profile_whose_numbers_are_named(shop: Path) -> None:
     assert activity["events"] == activity["visits"] == len(events)  # an hour apart
 
 
-def test_without_a_file_the_queries_of_the_log_are_told_the_most_frequent_first(
-    shop: Path,
+def test_queries_are_those_of_the_file_or_the_most_frequent_of_the_log(
+    shop: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match=r"event log has no queries.*--file"):
         embed(shop, "queries", None, TrainOptions())
@@ -136,8 +134,6 @@ def test_without_a_file_the_queries_of_the_log_are_told_the_most_frequent_first(
     engine.close()
     assert written(shop, "queries")[0] == ["tale 9", "horror"]
 
-
-def test_queries_of_a_file_are_told_once_and_in_its_order(shop: Path, tmp_path: Path) -> None:
     (tmp_path / "q.txt").write_text("\ufeffred shoes\n\n  blue, hat  \nred shoes\n")
     assert written(shop, "queries", tmp_path / "q.txt")[0] == ["red shoes", "blue, hat"]
     (tmp_path / "q.txt").write_bytes(b"\xff\xfe\xfa")
@@ -178,8 +174,3 @@ def test_rows_of_many_tasks_are_those_of_one(
     monkeypatch.setattr(embeddings, "ROWS_PER_TASK", 14)
     assert embed(shop, kind, out, TrainOptions(), file, 1.7e9) == expected
     assert pq.read_table(out).equals(vectors)
-
-
-def test_a_place_that_cannot_be_written_is_refused(shop: Path) -> None:
-    with pytest.raises(ConfigError, match="it is a folder"):
-        embed(shop, "items", shop, TrainOptions())

@@ -1,5 +1,3 @@
-"""Answers for all users in one file: digests, bought places, what is refused."""
-
 import json
 from collections import Counter
 from pathlib import Path
@@ -13,7 +11,7 @@ from small_shop import add_settings
 
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.errors import ConfigError, DataError, UnsupportedError
+from serendip.errors import ConfigError, UnsupportedError
 from serendip.jobs.exports.recommendations import recommend_all
 from serendip.runtime.progress import TrainOptions
 
@@ -50,12 +48,6 @@ def test_a_digest_has_few_good_items_and_is_not_sent_where_there_are_too_few(sho
     assert summary["users_by_items"] == {"0": USERS - len(sent), **dict(sorted(counts.items()))}
     assert summary["users"] == USERS
     assert summary["rows"] == len(rows)
-
-
-def test_a_filter_of_a_batch_by_what_no_item_has_is_refused(shop: Path) -> None:
-    with pytest.raises(DataError, match="no item has the attribute 'colour'"):
-        rows_of(shop, "home", filters=("colour=red",))
-    assert not (shop / "out.parquet").exists()
 
 
 @pytest.mark.parametrize(

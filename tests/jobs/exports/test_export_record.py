@@ -1,5 +1,3 @@
-"""Files with ids of users: receipts name those that were begun before an erasure."""
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,7 +42,6 @@ def write(workspace: Workspace, store: Store, out: Path, erased: str = "") -> No
 
 def place(workspace: Workspace, store: Store, name: str, user: str = "u1") -> ErasurePlace:
     receipt = Eraser(workspace, store).find_receipt(user)
-    assert receipt is not None
     return next(one for one in receipt.places if one.place == name)
 
 

@@ -1,5 +1,3 @@
-"""Encodings, times and amounts as spreadsheets of many countries write them."""
-
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime

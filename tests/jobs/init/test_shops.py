@@ -1,5 +1,3 @@
-"""`init` on files of shops as they are exported: other names, signs, separators and file types."""
-
 import json
 from pathlib import Path
 from typing import Any

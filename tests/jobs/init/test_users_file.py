@@ -1,5 +1,3 @@
-"""A users file from `init` to the store."""
-
 from pathlib import Path
 
 import pytest

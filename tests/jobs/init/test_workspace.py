@@ -182,7 +182,6 @@ def test_a_column_of_pictures_that_are_there_is_told_with_the_way_to_use_them(tm
     settled = [*lines[:-2], *(line.removeprefix("# ") for line in lines[-2:])]
     (tmp_path / "ws" / "serendip.toml").write_text("\n".join(settled), encoding="utf-8")
     image = settings(tmp_path).content.image
-    assert image is not None
     assert image.field == "image_path"
 
 
@@ -333,9 +332,7 @@ def test_a_log_alone_is_enough(tmp_path: Path) -> None:
     assert items_of(tmp_path / "ws") == [("a", ""), ("b", ""), ("c", "")]
 
 
-def test_a_catalogue_with_gaps_is_filled_from_the_log_by_a_setting(
-    tmp_path: Path,
-) -> None:
+def test_a_catalogue_with_gaps_is_filled_from_the_log_by_a_setting(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text(EVENTS)
     (tmp_path / "items.csv").write_text("item,name\na,An A\nd,A D\n")
     folder = tmp_path / "ws"

@@ -1,5 +1,3 @@
-"""Agreement of labels of the same pairs, the gate that requires it, and files of labels."""
-
 import csv
 from pathlib import Path
 from typing import Any
@@ -94,14 +92,14 @@ def test_the_lower_end_of_the_interval_decides(tmp_path: Path) -> None:
     assert gate(tmp_path, rows, result.low - 0.01).verdict == "passed"
 
 
-def test_no_verdict_on_seen_queries(tmp_path: Path) -> None:
+def test_no_verdict_on_seen_queries_few_queries_one_kind_or_pairs_without_a_label(
+    tmp_path: Path,
+) -> None:
     seen = write_csv(tmp_path / "tuned.csv", ("query", "item_id"), [(" Q7", "other"), ("x", "y")])
     result = gate(tmp_path, gold_rows(), seen=[seen])
     assert (result.verdict, result.gain) == ("refused", None)
     assert "'q7'" in result.reason
 
-
-def test_no_verdict_on_a_few_queries_or_on_one_kind(tmp_path: Path) -> None:
     few = [row for row in gold_rows(9)]
     assert "9 queries have relevant items" in gate(tmp_path, few, gold=few).reason
     one_irrelevant = [(query, item, "E") for query, item, _ in gold_rows()]
@@ -111,9 +109,6 @@ def test_no_verdict_on_a_few_queries_or_on_one_kind(tmp_path: Path) -> None:
         "refused",
         "1 queries have irrelevant items; 10 are needed",
     )
-
-
-def test_no_verdict_if_gold_pairs_have_no_label(tmp_path: Path) -> None:
     result = gate(tmp_path, gold_rows(26))
     assert result.verdict == "refused"
     assert "156 of 180" in result.reason

@@ -1,5 +1,3 @@
-"""Files of lists: requests in words, and what the relevance model reads of their users."""
-
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,15 +52,13 @@ def test_lists_are_read_as_they_were_written_and_as_pairs(tmp_path: Path) -> Non
     assert is_lists_file(path)
 
 
-def test_files_of_typed_texts_are_no_lists(tmp_path: Path) -> None:
+def test_what_is_no_file_of_lists_of_one_surface_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
     path.write_text("query,item_id\nred shoes,i1\n")
     assert not is_lists_file(path)
     with pytest.raises(DataError, match="no column 'surface'"):
         read_lists(path)
 
-
-def test_lists_of_two_surfaces_and_broken_pasts_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "lists.csv"
     head = "query,item_id,surface,text,past,attributes\n"
     path.write_text(f"{head}a,i1,home,,[],{{}}\nb,i1,digest,,[],{{}}\n")

@@ -1,12 +1,9 @@
-"""What people see: what is asked, what is right, and what a training may not make worse."""
-
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from data_world import dataset_of
-from small_shop import import_shop
 
 from serendip.data import Event
 from serendip.engine.engine import Engine
@@ -17,13 +14,7 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.lists.gate import check_rejected, record_lists
 from serendip.jobs.lists.item_facts import ItemFacts
 from serendip.jobs.lists.queries import read_queries, write_queries
-from serendip.jobs.lists.survey import (
-    LIKENESS,
-    REJECTED,
-    ListSurvey,
-    describe_lists,
-    find_rejected,
-)
+from serendip.jobs.lists.survey import LIKENESS, REJECTED, ListSurvey, describe_lists, find_rejected
 from serendip.jobs.surface_quality.record import compare_records, describe_worst
 from serendip.jobs.train.gates import require_passed
 
@@ -37,7 +28,7 @@ def test_items_are_compared_by_the_values_that_several_have(reader: Engine) -> N
     assert len(facts.popular) == 1
 
 
-def test_queries_of_the_catalogue_know_what_is_right(reader: Engine) -> None:
+def test_queries_know_what_is_right_those_of_the_catalogue_and_typed_ones(reader: Engine) -> None:
     facts = ItemFacts(reader)
     written = write_queries(facts, 10, 0)
     assert list(written) == ["a value"]
@@ -47,9 +38,6 @@ def test_queries_of_the_catalogue_know_what_is_right(reader: Engine) -> None:
     assert np.flatnonzero(right).tolist() == list(range(0, 60, 3))
     assert facts.share_of(right, ["i0", "i3", "i6", "i1", "gone"]) == 0.6
     assert facts.share_of(right, []) == 0.0
-
-
-def test_what_people_typed_is_asked_where_it_names_a_value(reader: Engine) -> None:
     facts, typed = ItemFacts(reader), ["a good Western", "horror comedy", "tale number 7"]
     (query,) = read_queries(facts, typed, 10, 0)
     assert (query.text, int(query.right.sum())) == ("a good Western", 20)
@@ -132,11 +120,3 @@ def test_the_section_shows_lists_and_no_ids_of_users(stand: Path) -> None:
     assert list(groups)[-1] == "reasons that mislead"
     assert {"truth of search", "searches", "suggested queries"} < set(groups)
     assert found.missing == ["Truth of what people typed: none of 0 searches names a value."]
-
-
-def test_without_a_generation_nothing_is_measured(tmp_path: Path) -> None:
-    context = JobContext.open(import_shop(tmp_path / "shop"))
-    found = describe_lists(context.workspace, context.dataset, 0)
-    assert not found.figures
-    (missing,) = found.missing
-    assert "serendip train" in missing

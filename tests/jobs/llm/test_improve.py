@@ -1,5 +1,3 @@
-"""The whole chain of an LLM on a small shop: right labels are served, coin flips change nothing."""
-
 import csv
 import shutil
 from collections.abc import Callable
@@ -118,7 +116,6 @@ def _tell(data: Body, prompt: str, is_right: bool) -> dict[str, Any]:
 
 
 def run(folder: Path, right: float, lists: int = 160) -> tuple[ImprovementReport, int]:
-    """The report, and the number of requests."""
     plans: list[StepPlan] = []
 
     def agree(plan: Any) -> bool:

@@ -1,5 +1,3 @@
-"""Queries that an LLM wrote: within a budget, verified, gated, suggested, taken back."""
-
 import json
 import re
 from dataclasses import replace
@@ -23,11 +21,6 @@ from serendip.jobs.suggestions.build import compute_queries, read_written_querie
 from serendip.llm.tasks import WrittenQueries
 
 
-@pytest.fixture
-def shop(fresh: Path) -> Path:
-    return fresh
-
-
 def llm(folder: Path, verb: str, *more: str) -> tuple[int, dict[str, Any]]:
     return invoke("llm", verb, "queries", "-w", str(folder), *more)
 
@@ -47,45 +40,45 @@ def by_title(body: Body, number: int) -> Reply:
     return completion(json.dumps({"id": data["id"], "queries": queries}))
 
 
-def test_an_llm_writes_within_a_budget_and_what_finds_its_item_is_suggested(shop: Path) -> None:
+def test_an_llm_writes_within_a_budget_and_what_finds_its_item_is_suggested(fresh: Path) -> None:
     with pytest.raises(DataError, match="there are no queries for the current items"):
-        llm(shop, "gate")
+        llm(fresh, "gate")
     with serving(by_title) as server:
-        configure(shop, server.address)
+        configure(fresh, server.address)
         place = ("run", "--most", "12")
-        told = llm(shop, *place, "--estimate")[1]
+        told = llm(fresh, *place, "--estimate")[1]
         assert told["estimate"]["questions"] == 12 and not server.bodies
-        code, told = llm(shop, *place, "--budget", "0")
+        code, told = llm(fresh, *place, "--budget", "0")
         assert code == 1 and told["state"] == "partial" and not server.bodies
-        code, told = llm(shop, *place, "--budget", "1")
+        code, told = llm(fresh, *place, "--budget", "1")
         assert code == 0 and len(server.bodies) == 12
-        again = llm(shop, *place, "--budget", "1")[1]
+        again = llm(fresh, *place, "--budget", "1")[1]
         assert len(server.bodies) == 12 and again["spent"] == told["spent"]
     assert told["dropped"] == {"only the title": 12, "written twice": 11}
-    assert suggested(shop) == 0
-    code, gated = llm(shop, "gate")
+    assert suggested(fresh) == 0
+    code, gated = llm(fresh, "gate")
     assert (code, gated["verdict"], gated["queries"]) == (0, "passed", told["written"])
     count = gated["found"]
-    assert 0 < count <= 12 and count == suggested(shop) < gated["active"] == told["written"]
+    assert 0 < count <= 12 and count == suggested(fresh) < gated["active"] == told["written"]
     sent = {word for body in server.bodies for word in re.findall(r"\w+", json.dumps(body))}
     assert "tale" in sent and not sent & {f"u{number}" for number in range(45)}
 
-    workspace = Workspace.open(shop)
+    workspace = Workspace.open(fresh)
     with workspace.open_store() as store:
         items = store.items()
         store.put_items([Item(one.item_id, "Zyzzyva", one.description) for one in items])
-        assert suggested(shop) == 0
+        assert suggested(fresh) == 0
         kept = read_written_queries(workspace, Catalogue(store.items()))
         assert len(kept) == told["written"]  # They are used again once search finds their item.
         store.put_items(items)
-    assert suggested(shop) == count
-    assert llm(shop, "run", "--most", "2", "--budget", "1")[0] == 0
-    assert suggested(shop) == count  # Fewer are asked for, all stay in use.
-    assert llm(shop, "revert")[1]["removed"] == told["written"]
-    assert suggested(shop) == 0
+    assert suggested(fresh) == count
+    assert llm(fresh, "run", "--most", "2", "--budget", "1")[0] == 0
+    assert suggested(fresh) == count  # Fewer are asked for, all stay in use.
+    assert llm(fresh, "revert")[1]["removed"] == told["written"]
+    assert suggested(fresh) == 0
 
 
-def test_what_says_no_more_than_the_title_or_too_much_is_dropped() -> None:
+def test_what_says_no_more_than_the_title_or_has_odd_signs_is_dropped() -> None:
     films = Catalogue([Item("a", "The Red Shoes")])
     texts = ["red shoe", "ballet\u202e tragedy", "x" * 70, "!!!"]
     answer = WrittenQueries(id="x", queries=texts)
@@ -93,8 +86,6 @@ def test_what_says_no_more_than_the_title_or_too_much_is_dropped() -> None:
     assert found == {"ballet tragedy": 0}
     assert dropped == {"only the title": 1, "empty or long": 2}
 
-
-def test_an_address_or_odd_signs_never_become_a_suggestion() -> None:
     films = Catalogue([Item("a", "The Red Shoes")])
     texts = ["ballet at www.evil.example", "ballet https://evil.example", "ballet on evil.com"]
     texts += ["mail me@evil.example", "call 555-010-9999", "<b>ballet</b>", "ballet {title}"]
@@ -115,10 +106,7 @@ def held_out(*requests: LoggedRequest) -> dict[str, dict[int, float]]:
     return {text: dict(gains) for text, gains in found.items()}
 
 
-def test_what_was_typed_before_the_cut_tests_nothing() -> None:
+def test_held_out_is_what_was_typed_whole_and_never_before_the_cut() -> None:
     assert held_out(request("Heist", 9.0)) == {"heist": {0: 1.0}}
     assert held_out(request("Heist", 9.0), request("heist", 1.0)) == {}
-
-
-def test_letters_after_which_a_suggestion_was_taken_are_no_query() -> None:
     assert held_out(request("sta", 9.0, SUGGESTED)) == {}

@@ -1,5 +1,3 @@
-"""Missing attributes over the commands: chosen, gated, filtered by, taken back."""
-
 import csv
 import json
 from pathlib import Path

@@ -1,5 +1,3 @@
-"""Synonyms: proposed by an LLM or from log and vectors, checked, reviewed in a file, searched."""
-
 import json
 import re
 from dataclasses import replace

@@ -1,5 +1,3 @@
-"""From labels to a served relevance filter: through the commands, on a small shop."""
-
 import csv
 import re
 import shutil
@@ -30,12 +28,7 @@ from serendip.errors import DataError, UnsupportedError
 from serendip.evaluate.decision import DECISIONS, Decision, read_table
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.draw_lists import MOST_PAST
-from serendip.jobs.labels.pair_files import (
-    ListRequest,
-    describe_request,
-    read_lists,
-    write_lists,
-)
+from serendip.jobs.labels.pair_files import ListRequest, describe_request, read_lists, write_lists
 from serendip.jobs.relevance.decisions import GOAL, NAME, PROVEN, decide_filters
 from serendip.jobs.relevance.model import REPORTS, open_distilled
 from serendip.jobs.train.train import train_workspace
@@ -117,7 +110,6 @@ def distil(folder: Path, labels: str = "labels.csv", *more: str) -> list[str]:
 
 
 def read_filters(generation: Version) -> dict[str, Decision]:
-    """Surface -> decision of a generation."""
     found = read_table(generation.manifest[DECISIONS])
     return {one.name.removeprefix(NAME): one for one in found if one.name.startswith(NAME)}
 

@@ -1,20 +1,12 @@
-"""Suggestions by rules, and what they are learned from."""
-
 import json
 from contextlib import closing
 from pathlib import Path
 
-import pytest
 from commands import invoke
 
 from serendip.data.events.event import Event
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
-
-
-@pytest.fixture
-def shop(fresh: Path) -> Path:
-    return fresh
 
 
 def test_suggestions_are_built_anew_beside_the_models_that_there_are(stand: Path) -> None:
@@ -25,8 +17,8 @@ def test_suggestions_are_built_anew_beside_the_models_that_there_are(stand: Path
     assert (queries["by_kind"]["attribute"], queries["category"]) == (3, "genre")
 
 
-def test_choices_among_similar_items_are_in_the_log_that_is_learned_from(shop: Path) -> None:
-    workspace = Workspace.open(shop)
+def test_choices_among_similar_items_are_in_the_log_that_is_learned_from(fresh: Path) -> None:
+    workspace = Workspace.open(fresh)
     with closing(workspace.open_store()) as store:
         store.put_events([Event("u", "i3", 7.0, request_id="r", surface="similar")])
     assert JobContext(workspace).query_log.similar == {"u": [7.0]}

@@ -1,5 +1,3 @@
-"""What the ranker of suggested queries takes from a log."""
-
 import numpy as np
 import pytest
 

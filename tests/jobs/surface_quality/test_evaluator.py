@@ -1,5 +1,3 @@
-"""Every configured surface of a trained engine is measured, or the report says why not."""
-
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +7,7 @@ from small_shop import add_settings, import_shop
 from serendip.data.splits import temporal
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
-from serendip.jobs.surface_quality.answers import (
-    ENGINE,
-    WORDS,
-    measure_surfaces,
-    rank,
-)
+from serendip.jobs.surface_quality.answers import ENGINE, WORDS, measure_surfaces, rank
 from serendip.jobs.surface_quality.record import (
     QualityRecord,
     RecordedSurface,
@@ -95,16 +88,6 @@ def record(values: np.ndarray, cold: np.ndarray | None = None, first: int = 0) -
 
 def noise(seed: int, scale: float) -> np.ndarray:
     return np.random.default_rng(seed).normal(0.0, scale, USERS)
-
-
-def test_equal_records_have_no_loss() -> None:
-    same = record(np.linspace(0, 1, USERS), np.linspace(0, 0.5, USERS))
-    changes = compare_records(same, same, margin=0.0)
-    names = ["home, all: nDCG@10", "home, cold items: nDCG@10"]
-    assert [change.name for change in changes] == names
-    assert {(change.gain, change.low, change.high) for change in changes} == {(0, 0, 0)}
-    assert all(change.on for change in changes)
-    assert describe_worst(changes).startswith("2 slices compared; the largest loss is home, all")
 
 
 def test_a_slice_that_fell_is_named_though_the_whole_rose() -> None:

@@ -1,5 +1,3 @@
-"""The requests of every surface, and what is relevant to them, in a log that fits on a page."""
-
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,11 +11,7 @@ from serendip.data.splits import Split, Targets, next_choices, temporal
 from serendip.engine.config.settings import Settings
 from serendip.jobs.surface_quality import request_builder
 from serendip.jobs.surface_quality.baskets import basket_actions, read_baskets
-from serendip.jobs.surface_quality.kinds import (
-    find_slices,
-    kinds_of_items,
-    kinds_of_users,
-)
+from serendip.jobs.surface_quality.kinds import find_slices, kinds_of_items, kinds_of_users
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
 from serendip.jobs.surface_quality.requests import SurfaceRequests
 
@@ -224,7 +218,7 @@ def test_kinds_of_items_and_users() -> None:
     }
 
 
-def test_a_kind_of_few_people_is_no_slice_as_it_would_tell_about_them() -> None:
+def test_a_kind_or_country_of_few_people_is_no_slice_as_it_would_tell_about_them() -> None:
     past = [(f"p{n}", item, hour) for n in range(20) for hour, item in enumerate("abc")]
     rows = [*past, ("u", "a", 90.0)]
     split = temporal(dataset_of(rows), len(past) / len(rows))
@@ -234,8 +228,6 @@ def test_a_kind_of_few_people_is_no_slice_as_it_would_tell_about_them() -> None:
     asked[-1] = replace(query, user_id="p0")  # 20 requests of 19 people
     assert "heavy users" not in kinds_of_users(split, asked, {})
 
-
-def test_a_country_of_few_people_is_no_slice_as_it_would_tell_about_them() -> None:
     split = split_of()
     query = builder(split).build_next_items("home").queries[0]
     users = [f"k{number}" for number in range(20)] + 19 * ["z"] + [f"z{n}" for n in range(18)]

@@ -1,5 +1,3 @@
-"""The sample is stable: it depends on what the requests are, not on their order or number."""
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,5 +1,3 @@
-"""A training continues from the generation in force where that is sound, else from nothing."""
-
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,13 +121,11 @@ def test_it_does_not_where_what_was_learned_means_something_else(shop: Path) -> 
     assert reason_for(shop) == "the encoder was hashing 0"
 
 
-def test_it_does_not_after_an_erasure(shop: Path) -> None:
+def test_it_does_not_where_the_log_has_changed_too_much(shop: Path) -> None:
     with Workspace.open(shop).open_store() as store:
         assert store.erase_user("u1")
     assert reason_for(shop) == "events were imported again or erased"
 
-
-def test_it_does_not_after_the_events_have_grown_by_half(shop: Path) -> None:
     put_events(shop, 200)
     assert reason_for(shop) == ""
     put_events(shop, 100)
@@ -208,8 +204,6 @@ def test_the_next_training_puts_common_items_near_where_they_were(stand: Path) -
     pair = [np.stack([vectors[name][:16] for name in before]) for vectors in (before, after)]
     own = require_retriever(open_state(generation.folder)).item_vectors[: len(before), :16]
     nearness, unturned = mean_cosine(*pair), mean_cosine(pair[0], own)
-    assert nearness is not None
-    assert unturned is not None
     # Items that the turn was not fitted to are a little further away.
     assert nearness >= told["agreement"]["network"] >= MIN_AGREEMENT
     assert nearness > unturned

@@ -1,5 +1,3 @@
-"""Training reads words and attributes of items, and what is posted later is read the same way."""
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -63,7 +61,6 @@ def state(fitter: Fitter, dataset: Dataset) -> EngineState:
 
 
 def read(tokens: Tokens | None) -> list[list[int]]:
-    assert tokens is not None
     return [part.tolist() for part in np.split(tokens.hashes, tokens.starts[1:-1])]
 
 
@@ -181,5 +178,4 @@ def test_the_ranker_learns_them_and_the_retriever_does_not(
     assert learned_by_ranker(written_shop, tmp_path) == BY_LLM.keys()
     context = JobContext.open(written_shop)
     prepared = prepare(Fitter(context, tmp_path), context.dataset)
-    assert prepared.queries is not None
     assert not {*prepared.queries.texts} & BY_LLM.keys()

@@ -1,5 +1,3 @@
-"""A generation that is worse on one slice is not published, unless by force."""
-
 import csv
 import json
 import logging

@@ -1,5 +1,3 @@
-"""What has not changed is linked from the generation in force, and the rest is built."""
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -40,7 +38,6 @@ def reasons(shop: Path, only: str = "") -> dict[str, str]:
 
 
 def built_by(generation: Version) -> list[str]:
-    """Parts that a training built."""
     return [name for name, part in generation.manifest["parts"].items() if "linked" not in part]
 
 
@@ -125,20 +122,20 @@ def test_a_linked_part_is_that_of_the_generation_that_built_it(stand: Path) -> N
     assert generation.name == "gen-3"
 
 
-def test_a_part_is_built_alone_only_if_nothing_else_has_changed(stand: Path) -> None:
+def test_a_part_is_built_alone_only_if_nothing_else_has_changed_and_the_command_says_so(
+    stand: Path,
+) -> None:
+    code, found = invoke("train", "--workspace", str(stand), "--explain")
+    assert code == 0 and set(found.values()) == {""}
+    code, found = invoke("train", "--workspace", str(stand))
+    assert (code, found["generation"], found["trained"]) == (0, "gen-1", False)
+
     assert reasons(stand, "rewrites")["rewrites"] == "it was asked for"
     add_settings(stand, "\n[context]\nuse = 'off'\n")
     with pytest.raises(ConfigError, match=r"alone: ranker would be built too, as \[context\]"):
         train(stand, only="suggestions")
     with pytest.raises(ConfigError, match="there is no part 'words'"):
         train(stand, only="words")
-
-
-def test_the_command_says_what_it_would_build_and_what_it_has_linked(stand: Path) -> None:
-    code, found = invoke("train", "--workspace", str(stand), "--explain")
-    assert code == 0 and set(found.values()) == {""}
-    code, found = invoke("train", "--workspace", str(stand))
-    assert (code, found["generation"], found["trained"]) == (0, "gen-1", False)
 
 
 def test_one_process_and_two_publish_the_same_bytes(
@@ -174,7 +171,6 @@ class FailoverProgress(SilentProgress):
 
 @pytest.fixture
 def on_server(postgres_server: PostgresServer, tmp_path: Path) -> Path:
-    """A shop whose database is on a server; nothing is trained."""
     folder = import_shop(tmp_path / "shop", num_users=NUM_USERS)
     return move_to_server(folder, postgres_server.empty_url())
 
@@ -191,5 +187,4 @@ def test_a_lock_lost_while_a_training_runs_stops_it_before_it_publishes(
     assert current_name(on_server / "generations") == ""
     assert not list((on_server / "generations").glob("gen-*"))
     record = TrainingRecord.read(on_server / "training")
-    assert record is not None
     assert (record.result, record.message) == (FAILED, str(told.value))

@@ -1,5 +1,3 @@
-"""A workspace whose items have pictures and sounds: trained, published, served."""
-
 import json
 import subprocess
 import sys
@@ -26,16 +24,13 @@ def state_of(folder: Path) -> EngineState:
     return open_state(folder / "generations" / "gen-1")
 
 
-def test_masks_say_what_each_item_has(illustrated: Path) -> None:
+def test_masks_say_what_each_item_has_and_pictures_make_items_alike(illustrated: Path) -> None:
     features = state_of(illustrated).features
-    assert features.present is not None
     expected = [[True, number % 3 != 2, number % 2 == 0] for number in range(60)]
     assert features.present.tolist() == expected
     # Content is stored in 8 bits per number.
     np.testing.assert_allclose(np.linalg.norm(features.content, axis=1), 1, rtol=5e-3)
 
-
-def test_a_picture_makes_items_alike_beyond_their_words(illustrated: Path) -> None:
     state = state_of(illustrated)
     _, pictures, _ = state.fusion.columns
     block = state.features.content[:, pictures]
@@ -83,7 +78,6 @@ def test_bad_files_are_named_by_train_and_doctor_and_stop_neither(gallery: Path)
     assert "WARNING: image: 6 of 46 files that `cover` names cannot be used" in done.stderr
     assert "item 'outside': '../../etc/passwd' is outside the workspace." in done.stderr
     features = open_state(gallery / "generations" / "gen-2").features
-    assert features.present is not None
     assert not features.present[60:, 1:].any()
     assert features.present[:60, 1].sum() == 40
     checks = {check["name"]: check for check in check_workspace(Workspace.open(gallery))}

@@ -1,5 +1,3 @@
-"""What a workspace has of written and labelled queries reaches the ranker's searches."""
-
 from pathlib import Path
 
 import numpy as np

@@ -1,5 +1,3 @@
-"""When a generation is stale: each rule, and what never makes it so."""
-
 import os
 from collections.abc import Sequence
 from datetime import datetime
@@ -40,13 +38,13 @@ def trained_events(shop: Path) -> int:
     return count
 
 
-def test_a_workspace_without_a_generation_is_stale(fresh: Path) -> None:
+def test_a_new_generation_is_not_and_years_change_nothing_while_nothing_is_new(
+    fresh: Path, stand: Path
+) -> None:
     age = age_of(fresh)
     assert (age.generation, age.reasons) == ("", ("no generation is published",))
     assert age.is_due(0.0)
 
-
-def test_a_new_generation_is_not_and_years_change_nothing_while_nothing_is_new(stand: Path) -> None:
     age = age_of(stand)
     assert (age.generation, age.events, age.items.total) == ("gen-1", 0, 0)
     assert not age.is_stale
@@ -88,7 +86,7 @@ def test_items_are_counted_by_what_happened_to_them(stand: Path) -> None:
     assert age_of(stand).reasons == ("6 new items, 10% of those it learned from",)
 
 
-def test_other_learned_settings_make_it_stale_and_others_do_not(stand: Path) -> None:
+def test_settings_that_are_learned_and_imports_make_it_stale(stand: Path) -> None:
     add_settings(stand, "[surfaces.home]\npopularity_discount = 0.1")
     assert not age_of(stand).is_stale
     path = stand / "serendip.toml"
@@ -96,8 +94,6 @@ def test_other_learned_settings_make_it_stale_and_others_do_not(stand: Path) -> 
     age = age_of(stand)
     assert age.reasons == ("the setting models.retriever.max_len has changed",)
 
-
-def test_an_import_and_an_erasure_make_it_stale(stand: Path) -> None:
     import_files(Workspace.open(stand))
     age = age_of(stand)
     assert age.events is None

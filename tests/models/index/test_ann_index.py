@@ -58,9 +58,17 @@ def test_a_small_catalogue_is_searched_exactly(k: int, share: float, seed: int) 
     assert hits(index, QUERIES[:1], allowed, k) == min(k, allowed.sum())
 
 
-def test_enough_lists_are_read_for_the_recall(lists: ApproximateIndex) -> None:
+def test_enough_lists_are_read_and_a_saved_index_answers_the_same(
+    lists: ApproximateIndex, tmp_path: Path
+) -> None:
     assert hits(lists, QUERIES[30:], np.ones(len(ITEMS), np.bool_)) >= 9
     assert 1 <= lists.num_probes <= lists._lists.nlist
+
+    lists.save(tmp_path / "index")
+    opened = ApproximateIndex.open(tmp_path / "index")
+    assert opened.num_probes == lists.num_probes
+    for query in QUERIES:
+        np.testing.assert_array_equal(lists.search(query, 10)[0], opened.search(query, 10)[0])
 
 
 @pytest.mark.parametrize("share", [0.5, 0.2, 0.02, 0.001, 0.0])
@@ -82,14 +90,6 @@ def test_a_few_more_items_may_be_left_out(lists: ApproximateIndex, share: float)
         assert len(found) == 4
         assert allowed.admits(found).all()
         assert set(best[1::2].tolist()) & set(found.tolist())
-
-
-def test_a_saved_index_answers_the_same(lists: ApproximateIndex, tmp_path: Path) -> None:
-    lists.save(tmp_path / "index")
-    opened = ApproximateIndex.open(tmp_path / "index")
-    assert opened.num_probes == lists.num_probes
-    for query in QUERIES:
-        np.testing.assert_array_equal(lists.search(query, 10)[0], opened.search(query, 10)[0])
 
 
 def test_vectors_beside_lists_have_eight_bits_and_are_mapped(

@@ -55,15 +55,13 @@ def test_it_learns_what_each_task_wants(ranker: Ranker, task: int) -> None:
     assert auc(probabilities[:, 0], unseen.labels[chosen, 0]) > 0.85
 
 
-def test_probabilities_are_near_frequencies(ranker: Ranker) -> None:
+def test_probabilities_are_near_frequencies_of_a_few_rows_and_many(ranker: Ranker) -> None:
     unseen = made_up_rows(seed=9)
     probabilities = ranker.predict(unseen.features, unseen.task)[:, 0]
     for low, high in ((0.0, 0.25), (0.75, 1.0)):
         inside = (probabilities >= low) & (probabilities < high)
         assert abs(probabilities[inside].mean() - unseen.labels[inside, 0].mean()) < 0.06
 
-
-def test_many_rows_are_predicted_like_a_few(ranker: Ranker) -> None:
     many = made_up_rows(20_000, seed=5)
     together = ranker.predict(many.features, many.task)
     assert together.shape == (20_000, 1)
@@ -82,7 +80,7 @@ def test_the_same_seed_gives_the_same_network(rows: RankerRows) -> None:
     assert not np.array_equal(first, other)
 
 
-def test_a_saved_ranker_opens_with_the_same_answers(
+def test_a_saved_ranker_opens_with_the_same_answers_and_discounts(
     ranker: Ranker, rows: RankerRows, tmp_path: Path
 ) -> None:
     ranker.save(tmp_path)
@@ -92,8 +90,19 @@ def test_a_saved_ranker_opens_with_the_same_answers(
     before = ranker.predict(rows.features, rows.task)
     assert np.array_equal(opened.predict(rows.features, rows.task), before)
 
+    ranker = Ranker(ONE_ACTION.model_copy(update={"epochs": 1})).train(rows, NAMES)
+    assert ranker.discounts == {}
+    ranker.discounts = {"home": 0.2}
+    ranker.save(tmp_path)
+    assert Ranker.open(tmp_path).discounts == {"home": 0.2}
 
-def test_a_ranker_for_other_features_is_refused(ranker: Ranker) -> None:
+
+def test_what_is_no_feature_of_it_is_refused_or_says_nothing(
+    rows: RankerRows, ranker: Ranker
+) -> None:
+    with pytest.raises(NotTrainedError, match="ranker"):
+        Ranker().predict(rows.features, rows.task)
+
     ranker.require_features(NAMES)
     with pytest.raises(ArtefactError, match="constant, new"):
         ranker.require_features(("left", "right", "new", "often missing"))
@@ -101,29 +110,17 @@ def test_a_ranker_for_other_features_is_refused(ranker: Ranker) -> None:
         ranker.require_features(NAMES[::-1])
 
 
-def test_an_untrained_ranker_says_so(rows: RankerRows) -> None:
-    with pytest.raises(NotTrainedError, match="ranker"):
-        Ranker().predict(rows.features, rows.task)
-
-
-def test_a_feature_that_never_varied_says_nothing_when_it_does(
+def test_odd_values_give_probabilities_and_no_rows_nothing(
     ranker: Ranker, rows: RankerRows
 ) -> None:
     changed = rows.features.copy()
     changed[:, 2] = np.resize([0.0, -9.0, np.inf], len(changed))
     before = ranker.predict(rows.features, rows.task)
     assert np.array_equal(ranker.predict(changed, rows.task), before)
-
-
-def test_endless_and_missing_values_give_probabilities(ranker: Ranker) -> None:
     odd = np.array([[np.inf, -np.inf, np.nan, 1e30], [np.nan] * 4], np.float32)
     probabilities = ranker.predict(odd, np.zeros(2, np.int64))
     assert ((probabilities >= 0) & (probabilities <= 1)).all()
 
-
-def test_no_rows_are_answered_with_none_and_not_learned_from(
-    ranker: Ranker, rows: RankerRows
-) -> None:
     assert ranker.predict(rows.features[:0], rows.task[:0]).shape == (0, 1)
     empty = RankerRows(*(getattr(rows, name)[:0] for name in rows.__dataclass_fields__))
     with pytest.raises(DataError, match="no rows"):
@@ -148,11 +145,3 @@ def test_it_says_which_tasks_it_may_order(ranker: Ranker, rows: RankerRows, tmp_
     assert Ranker.open(tmp_path).ordered_tasks == (0, 1)
     with pytest.raises(NotTrainedError):
         _ = Ranker().ordered_tasks
-
-
-def test_learned_discounts_are_saved(rows: RankerRows, tmp_path: Path) -> None:
-    ranker = Ranker(ONE_ACTION.model_copy(update={"epochs": 1})).train(rows, NAMES)
-    assert ranker.discounts == {}
-    ranker.discounts = {"home": 0.2}
-    ranker.save(tmp_path)
-    assert Ranker.open(tmp_path).discounts == {"home": 0.2}

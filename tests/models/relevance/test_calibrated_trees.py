@@ -1,5 +1,3 @@
-"""Calibrated trees: the ONNX graph equals lightgbm, and probabilities are calibrated."""
-
 import numpy as np
 import pytest
 

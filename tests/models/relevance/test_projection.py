@@ -1,5 +1,3 @@
-"""Queries are moved towards the relevant items of similar queries, and no further."""
-
 import numpy as np
 import pytest
 

@@ -1,5 +1,3 @@
-"""Query-item features: exact small examples, and the same for one pair and for many."""
-
 import numpy as np
 import pytest
 
@@ -47,7 +45,9 @@ def column(features: np.ndarray, name: str) -> np.ndarray:
     return features[:, PAIR_FEATURES.index(name)]
 
 
-def test_similarities_are_cosines_of_centred_vectors(queries, items, pair_features) -> None:
+def test_similarities_are_cosines_of_centred_vectors_and_zero_without_a_text(
+    queries, items, pair_features
+) -> None:
     rows, numbers = all_pairs(queries, items)
     features = pair_features.compute(queries, items, rows, numbers)
     centred = queries.vectors - queries.vectors.mean(0)
@@ -60,9 +60,6 @@ def test_similarities_are_cosines_of_centred_vectors(queries, items, pair_featur
     np.testing.assert_allclose(
         column(features, "title: for the query"), relative.ravel(), atol=1e-3
     )
-
-
-def test_a_missing_text_has_similarity_zero(queries, items, pair_features) -> None:
     features = pair_features.compute(queries, items, np.array([0, 1]), np.array([3, 3]))
     assert not column(features, "body: similarity").any()
     assert np.isfinite(features).all()

@@ -1,5 +1,3 @@
-"""Top results of a query score other items, by vectors and by words."""
-
 import numpy as np
 
 from serendip.models.relevance.feedback import FEEDBACK_DEPTHS, RelevanceFeedback
@@ -25,7 +23,6 @@ def columns_of(
     overlap: TermOverlap,
     numbers: np.ndarray,
 ) -> np.ndarray:
-    """The columns of some items for a query of one word."""
     listed = found.views[:, numbers], overlap.titles.take(numbers)
     return found.columns((query, {word}), overlap, *listed)
 

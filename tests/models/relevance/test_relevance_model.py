@@ -1,5 +1,3 @@
-"""The served relevance model: predictions are per pair, and survive saving and opening."""
-
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,13 +49,12 @@ def predict(
     return model.probabilities(text, vector, numbers.astype(np.int32))
 
 
-def test_irrelevant_items_have_higher_probabilities(model: RelevanceModel) -> None:
+def test_irrelevant_items_have_higher_probabilities_whatever_is_beside_them(
+    model: RelevanceModel,
+) -> None:
     probabilities = predict(model, np.arange(ITEMS))
     is_irrelevant = np.arange(ITEMS) % 3 != 0
     assert probabilities[is_irrelevant].min() > probabilities[~is_irrelevant].max()
-
-
-def test_a_prediction_does_not_depend_on_other_items(model: RelevanceModel) -> None:
     together = predict(model, np.arange(ITEMS))
     alone = np.concatenate([predict(model, np.array([number])) for number in range(ITEMS)])
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
@@ -73,9 +70,7 @@ def test_an_opened_model_predicts_as_the_saved_one(model: RelevanceModel, tmp_pa
     np.testing.assert_allclose(predict(opened, numbers), predict(model, numbers), rtol=0, atol=1e-6)
 
 
-def test_predictions_for_a_new_catalogue_depend_on_its_texts_only(
-    model: RelevanceModel,
-) -> None:
+def test_predictions_for_a_new_catalogue_depend_on_its_texts_only(model: RelevanceModel) -> None:
     same = model.learned.apply(build_item_texts(), NO_ATTRIBUTES)
     np.testing.assert_allclose(predict(same, np.arange(5)), predict(model, np.arange(5)), atol=1e-6)
     other = model.learned.apply(build_item_texts(seed=1), NO_ATTRIBUTES)
@@ -86,14 +81,12 @@ def test_predictions_for_a_new_catalogue_depend_on_its_texts_only(
     assert not np.allclose(predict(other, np.arange(5)), predict(model, np.arange(5)), atol=1e-6)
 
 
-def test_changed_and_new_items_get_no_prediction(model: RelevanceModel) -> None:
+def test_changed_and_new_items_and_other_features_have_no_prediction(model: RelevanceModel) -> None:
     stale = model.without(np.array([3, ITEMS + 7], np.int32))
     probabilities = predict(stale, np.array([3, 4, ITEMS, ITEMS + 7]))
     assert np.isfinite(probabilities).tolist() == [False, True, False, False]
     assert np.isfinite(predict(model, np.array([3]))).all()
 
-
-def test_a_model_with_other_features_is_refused(model: RelevanceModel) -> None:
     other = replace(model.learned, names=(*FEATURES[:-1], "letters of title"))
     with pytest.raises(ArtefactError, match="has other features") as refused:
         other.apply(build_item_texts(), NO_ATTRIBUTES)

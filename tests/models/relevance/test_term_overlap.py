@@ -1,5 +1,3 @@
-"""Term overlap of many items at once equals counting item by item."""
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st

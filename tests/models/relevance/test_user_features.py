@@ -1,5 +1,3 @@
-"""What the user chose before, in the relevance model: worlds in which it decides, or does not."""
-
 from __future__ import annotations
 
 from dataclasses import dataclass

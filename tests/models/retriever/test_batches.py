@@ -10,14 +10,7 @@ from serendip.data.dataset import EventLog, QueryExamples
 from serendip.errors import DataError
 from serendip.models.retriever.batches import BatchBuilder, PackedLog, cut_rows
 from serendip.models.retriever.config import RetrieverConfig
-from serendip.models.retriever.requests import (
-    HOME,
-    NONE,
-    SEARCH,
-    SIMILAR,
-    TASK_OF,
-    gap_buckets,
-)
+from serendip.models.retriever.requests import HOME, NONE, SEARCH, SIMILAR, TASK_OF, gap_buckets
 
 
 def log_of(users: list[int], seconds: list[int]) -> EventLog:
@@ -123,9 +116,12 @@ def test_a_request_counts_as_much_as_the_event_that_it_foretells(log, config, se
         assert np.array_equal(batch.weight[real], strengths[batch.target[real]])
 
 
-def test_gap_buckets_grow_with_the_gap() -> None:
+def test_gaps_grow_and_who_learns_to_search_needs_queries() -> None:
     seconds = np.array([np.nan, 0.0, 5.0, 30.0, 1e9])
     assert gap_buckets(seconds).tolist() == [0, 1, 2, 3, 9]
+    log = PackedLog(log_of([0], [0]), np.ones(1, np.bool_))
+    with pytest.raises(DataError, match="needs queries"):
+        BatchBuilder(log, None, RetrieverConfig(tasks=("search",)))
 
 
 @given(logs, st.integers(0, 1000))
@@ -175,12 +171,6 @@ def test_a_specialist_learns_its_task_alone(task: str) -> None:
     batch = next(maker.epoch(100, np.random.default_rng(0)))
     assert (batch.task == TASK_OF[task]).all()
     assert (batch.target != NONE).any()
-
-
-def test_who_learns_to_search_needs_queries() -> None:
-    log = PackedLog(log_of([0], [0]), np.ones(1, np.bool_))
-    with pytest.raises(DataError, match="needs queries"):
-        BatchBuilder(log, None, RetrieverConfig(tasks=("search",)))
 
 
 @pytest.mark.parametrize(("length", "slots"), [(25, 4), (13, 3), (12, 2), (6, 1), (1, 1)])

@@ -17,12 +17,7 @@ from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.requests import TASK_OF
 from serendip.models.retriever.train import RetrieverTraining, train_retriever
 from serendip.runtime.progress import TrainOptions
-from serendip.testing import (
-    build_queries,
-    build_small_world,
-    draw_features,
-    draw_unit_vectors,
-)
+from serendip.testing import build_queries, build_small_world, draw_features, draw_unit_vectors
 
 SMALL = RetrieverConfig(embedding_size=8, search_size=0, epochs=2, max_len=10, batch_size=64)
 
@@ -40,7 +35,6 @@ def trained() -> Retriever:
 
 
 def weights(context: float, words: float) -> np.ndarray:
-    """The same two weights for every task."""
     return np.tile(np.array([context, words], np.float32), (3, 1))
 
 
@@ -65,7 +59,6 @@ def test_a_request_is_its_weighed_context_and_words() -> None:
 @pytest.mark.parametrize("task", ["home", "similar", "search"])
 def test_training_sees_what_serving_sees(task: str) -> None:
     dataset = build_small_world()
-    assert dataset.queries is not None
     stored = AlignedRows.of(
         projection(), draw_unit_vectors(np.random.default_rng(1), dataset.num_items)
     )
@@ -107,8 +100,6 @@ def weights_before_and_after(
     before = training.affinity()
     training.learn_held_back()
     after = training.affinity()
-    assert before is not None
-    assert after is not None
     return before.weights.ravel().tolist(), after.weights.ravel().tolist()
 
 
@@ -120,11 +111,10 @@ def test_the_weights_are_chosen_before_the_held_back_events_are_learned() -> Non
     found = ((seed, *weights_before_and_after(dataset, config, seed)) for seed in range(10))
     seed, before, _ = next(row for row in found if row[1] != row[2])
     chosen = train_retriever(dataset, config, TrainOptions(seed=seed)).affinity
-    assert chosen is not None
     assert chosen.weights.ravel().tolist() == before
 
 
-def test_its_vectors_give_its_scores(trained: Retriever) -> None:
+def test_its_vectors_give_its_scores_and_are_stored(trained: Retriever, tmp_path: Path) -> None:
     queries = build_queries(build_small_world())
     product = trained.encode_queries(queries) @ trained.item_vectors.T
     np.testing.assert_allclose(product, trained.score_all(queries), rtol=0, atol=1e-4)
@@ -132,8 +122,6 @@ def test_its_vectors_give_its_scores(trained: Retriever) -> None:
     assert list(trained.parts.items()) == [("network", 8), ("content", 2 * 16), ("bonus", 1)]
     assert trained.encode_queries([]).shape == (0, 8 + 2 * 16 + 1)
 
-
-def test_it_is_stored_and_new_items_are_aligned(trained: Retriever, tmp_path: Path) -> None:
     features = draw_features(8, 3)
     trained.save(tmp_path)
     extended = Retriever.open(tmp_path).with_late(features)

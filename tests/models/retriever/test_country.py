@@ -41,13 +41,13 @@ def trained(dataset: Dataset) -> Retriever:
     return Retriever(SMALL).train(dataset, TrainOptions(seed=5))
 
 
-def test_a_visitor_gets_what_is_chosen_in_their_country(trained: Retriever) -> None:
+def test_a_visitor_gets_what_is_chosen_in_their_country_if_it_is_known(
+    trained: Retriever, dataset: Dataset
+) -> None:
     france, elsewhere = trained.score_all([Query(country=name) for name in NAMES])
     difference = france - elsewhere
     assert difference[:10].min() > difference[10:].max()
 
-
-def test_an_unknown_country_is_no_country(trained: Retriever, dataset: Dataset) -> None:
     history = dataset.history(0)
     nowhere, unknown, france = trained.score_all(
         [Query(history=history, country=name) for name in ("", "Atlantis", "France")]
@@ -58,7 +58,6 @@ def test_an_unknown_country_is_no_country(trained: Retriever, dataset: Dataset) 
 
 def test_only_home_requests_read_it(trained: Retriever, dataset: Dataset) -> None:
     source = np.array([3], np.int32)
-    assert dataset.queries is not None
     for query in (
         Query("similar", source_items=source),
         Query("search", text_vector=dataset.queries.vectors[0]),
@@ -68,7 +67,9 @@ def test_only_home_requests_read_it(trained: Retriever, dataset: Dataset) -> Non
         np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-6)
 
 
-def test_without_countries_nothing_reads_them(trained: Retriever, dataset: Dataset) -> None:
+def test_countries_are_one_per_user_and_without_them_nothing_reads_them(
+    trained: Retriever, dataset: Dataset
+) -> None:
     short = SMALL.model_copy(update={"epochs": 1})
     bare = Retriever(short).train(dataset.with_countries(None), TrainOptions(seed=5))
     assert bare.num_parameters == trained.num_parameters - len(NAMES) * (8 + 4)
@@ -76,17 +77,17 @@ def test_without_countries_nothing_reads_them(trained: Retriever, dataset: Datas
     assert {one.name for one in trained._session.get_inputs()} == names | {"country"}
     found = bare.score_all([Query(), Query(country="France")])
     np.testing.assert_array_equal(found[0], found[1])
+    with pytest.raises(DataError, match="countries of 3 users for 12 users"):
+        dataset.with_countries(UserCountries(NAMES, np.zeros(3, np.int32)))
 
 
 def test_some_home_requests_of_training_name_no_country(dataset: Dataset) -> None:
     log, where = dataset.events, dataset.countries
-    assert where is not None
     packed = PackedLog(log, np.ones(len(log), np.bool_))
     maker = BatchBuilder(packed, dataset.queries, SMALL, countries=where.of_users)
     rows = cut_rows(packed, 10, np.zeros(len(packed.starts), np.int64))
     own = where.of_users[packed.users[rows.begin]] + 1
     batch = maker.batch(rows, np.random.default_rng(0))
-    assert batch.country is not None
     is_home = batch.task == HOME
     assert (batch.country[~is_home] == 0).all()
     known = np.broadcast_to(own[:, None], batch.task.shape)
@@ -97,8 +98,3 @@ def test_some_home_requests_of_training_name_no_country(dataset: Dataset) -> Non
     assert asked is not None
     assert (asked == own[:, None]).all()
     assert not maker.asked_batch(rows, SEARCH).country.any()  # type: ignore[union-attr]
-
-
-def test_countries_are_one_per_user(dataset: Dataset) -> None:
-    with pytest.raises(DataError, match="countries of 3 users for 12 users"):
-        dataset.with_countries(UserCountries(NAMES, np.zeros(3, np.int32)))

@@ -1,5 +1,3 @@
-"""Searches with words that were learned: weights of their own, chosen by such searches."""
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,5 +1,3 @@
-"""A part of the vectors that answers every task, and one that helps to answer search."""
-
 from dataclasses import replace
 
 import numpy as np
@@ -11,12 +9,7 @@ from serendip.data.query import RetrievalTask
 from serendip.data.rows.row_array import PackedRows
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
-from serendip.models.retriever.network import (
-    ItemContent,
-    ItemTower,
-    answered_by,
-    normed_parts,
-)
+from serendip.models.retriever.network import ItemContent, ItemTower, answered_by, normed_parts
 from serendip.models.retriever.requests import HOME, SEARCH, SIMILAR
 from serendip.models.retriever.train import RetrieverTraining
 from serendip.runtime.progress import TrainOptions
@@ -37,7 +30,6 @@ def trained(dataset: Dataset) -> Retriever:
 
 def requests(dataset: Dataset) -> list[Query]:
     """A search, home and similar request of one user."""
-    assert dataset.queries is not None
     history: History = dataset.history(0)
     words = dataset.queries.vectors[0]
     return [
@@ -51,7 +43,7 @@ def network_part(model: Retriever, dataset: Dataset) -> FloatArray:
     return model.encode_queries(requests(dataset))[:, :12]
 
 
-def test_search_is_answered_by_both_parts_and_the_others_by_the_first(
+def test_search_is_answered_by_both_parts_on_one_scale(
     trained: Retriever, dataset: Dataset
 ) -> None:
     search, home, similar = network_part(trained, dataset)
@@ -60,11 +52,8 @@ def test_search_is_answered_by_both_parts_and_the_others_by_the_first(
         assert one[:8].all()
         assert not one[8:].any()
 
-
-def test_parts_answer_on_one_scale() -> None:
     """Vectors of ones have the same dot product in every task, however wide its part is."""
     answers = answered_by((8, 4))
-    assert answers is not None
     assert answers.sum(1).tolist() == [12.0, 12.0, 12.0]
     assert answers[SEARCH].tolist() == [1.0] * 12
     assert answers[HOME].tolist() == answers[SIMILAR].tolist() == [1.5] * 8 + [0.0] * 4
@@ -114,7 +103,6 @@ def test_searches_move_nothing_that_answers_other_tasks_but_what_reads_words(
     assert (only.target >= 0).any()
     module.loss(only, training.draw(only, np.random.default_rng(0))).backward()
     moved, encoder = module.tower.ids.grad, module.encoder
-    assert moved is not None and encoder.search_block is not None
     assert not moved[:, :8].any()
     assert moved[np.unique(only.target[only.target >= 0]), 8:].any()
     assert all(one.grad is None or not one.grad.any() for one in encoder.block.parameters())

@@ -157,7 +157,6 @@ def test_it_learns_which_item_follows_which(dataset: Dataset) -> None:
 def test_a_changed_item_forgets_its_id_and_an_unchanged_one_keeps_it(
     trained: Retriever, dataset: Dataset
 ) -> None:
-    assert dataset.features is not None
     numbers, other = np.asarray([0, 1], np.int32), draw_features(9, 1)
     content = np.concatenate([other.content, dataset.features.content[1:2]])
     codes = np.concatenate([other.codes, dataset.features.codes[1:2]])
@@ -200,7 +199,6 @@ def test_ids_alone_are_enough(dataset: Dataset) -> None:
 def test_similar_without_words_reads_the_words_of_its_source(
     trained: Retriever, dataset: Dataset
 ) -> None:
-    assert dataset.features is not None
     bare = Query(task="similar", source_items=np.array([3], np.int32))
     said = replace(bare, text_vector=dataset.features.content[3])
     other = replace(bare, text_vector=-dataset.features.content[3])

@@ -1,5 +1,3 @@
-"""The table of words and attributes that items and queries share."""
-
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,7 +140,6 @@ def test_words_are_kept_when_it_is_saved(trained: Retriever, tmp_path: Path) -> 
 
 
 def test_an_item_whose_words_changed_moves(trained: Retriever, dataset: Dataset) -> None:
-    assert dataset.features is not None
     number = np.array([4], np.int32)
     same = dataset.features.rows(number)
     kept = trained.with_late(same, number)

@@ -54,7 +54,6 @@ class Watched(RetrieverTraining):
 
 
 def watch(dataset: Dataset) -> Watched:
-    assert dataset.features is not None
     size = dataset.features.content.shape[1]
     alignment = AlignedProjection(np.zeros((size, 2), np.float32), np.zeros((2, size), np.float32))
     config = RetrieverConfig(
@@ -72,7 +71,6 @@ def watched() -> Watched:
 
 def hidden_ones() -> set[int]:
     queries = build_small_world().queries
-    assert queries is not None
     return set(np.flatnonzero(held_out_queries(queries.texts, 0.3)).tolist())
 
 
@@ -110,11 +108,9 @@ def test_words_are_weighed_by_queries_that_were_not_learned(watched: Watched) ->
 
 def test_words_that_were_learned_are_weighed_apart_by_such_queries(watched: Watched) -> None:
     found = watched.affinity()
-    assert found is not None and found.known is not None
     assert watched.searched_read
     assert not watched.searched_read & hidden_ones()
     queries = build_small_world().queries
-    assert queries is not None
     learned = np.flatnonzero(found.known.know(queries.texts))
     assert set(learned.tolist()) == set(range(20)) - hidden_ones()
 

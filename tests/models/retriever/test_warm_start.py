@@ -1,5 +1,3 @@
-"""A training that continues from one on fewer events and items."""
-
 from dataclasses import replace
 from typing import Any
 
@@ -32,7 +30,6 @@ def older_part(world: Dataset, count: int, items: list[int]) -> tuple[Dataset, n
     rows[items] = np.arange(len(items), dtype=np.int32)
     kept = (np.arange(len(world.events)) < count) & (rows[world.events.items] >= 0)
     events = world.events.rows(kept)
-    assert world.features is not None and world.queries is not None
     asked = np.flatnonzero(rows[world.queries.items] >= 0)
     queries = QueryExamples(
         [world.queries.texts[row] for row in asked],
@@ -75,7 +72,6 @@ def test_new_items_begin_with_the_ids_of_their_donors(
     model, rows = older
     start = RetrieverStart.of(WarmStart(model.learned(), rows))
     training = RetrieverTraining(world, CONFIG, 0, start)
-    assert training.module.tower.id_donors is not None and start is not None
     donors, weights = (part.numpy() for part in training.module.tower.id_donors)
     ids = training.module.tower.ids.detach().numpy()
     known = (rows >= 0) & start.seen[np.maximum(rows, 0)]
@@ -92,7 +88,6 @@ def test_codes_that_were_renumbered_keep_their_embeddings(
     world: Dataset, older: tuple[Retriever, np.ndarray]
 ) -> None:
     model, rows = older
-    assert world.features is not None
     size = world.features.codebook_size
     turned = replace(world.features, codes=(world.features.codes + 1) % size)
     tables = [
@@ -107,8 +102,8 @@ def test_codes_that_were_renumbered_keep_their_embeddings(
     np.testing.assert_allclose(tables[1].roll(-1, 1), tables[0], rtol=0, atol=1e-6)
 
 
-def test_other_sizes_train_from_nothing(
-    world: Dataset, older: tuple[Retriever, np.ndarray]
+def test_other_sizes_and_opened_models_train_from_nothing(
+    world: Dataset, older: tuple[Retriever, np.ndarray], tmp_path: Any
 ) -> None:
     model, rows = older
     wider = SHORT.model_copy(update={"embedding_size": 10})
@@ -116,6 +111,8 @@ def test_other_sizes_train_from_nothing(
     from_nothing = Retriever(wider).train(world, TrainOptions(seed=2))
     found = Retriever(wider).train(world, TrainOptions(seed=2), start)
     assert np.array_equal(found.item_vectors, from_nothing.item_vectors)
+    older[0].save(tmp_path)
+    assert Retriever.open(tmp_path).learned() == {}
 
 
 @pytest.mark.parametrize(("names", "continues"), [("AB", True), ("BA", False), ("AC", False)])
@@ -128,13 +125,6 @@ def test_other_countries_train_from_nothing(world: Dataset, names: str, continue
     later = world.with_countries(UserCountries(tuple(names), of_users))
     training = RetrieverTraining(later, CONFIG, 0, RetrieverStart.of(start))
     assert (training.start is not None) == continues
-
-
-def test_an_opened_model_has_nothing_to_continue_from(
-    older: tuple[Retriever, np.ndarray], tmp_path: Any
-) -> None:
-    older[0].save(tmp_path)
-    assert Retriever.open(tmp_path).learned() == {}
 
 
 class Ticking:

@@ -23,21 +23,16 @@ def items_of(sequences: Sequences) -> list[list[int]]:
     ]
 
 
-def test_sequences_of_users_are_their_histories() -> None:
+def test_sequences_of_users_and_queries_are_their_known_items() -> None:
     dataset = build_small_world()
     found = items_of(Sequences.of_users(dataset.events, dataset.num_users))
     assert found == [dataset.history(user).item_nums.tolist() for user in range(12)]
 
-
-def test_sequences_of_queries_hold_known_items_and_sources_come_first() -> None:
     history = History.of_items(np.asarray([4, -1, 2, 9], np.int32))
     source = np.asarray([7, 3], np.int32)
     queries = [Query(history=history), Query(), Query(history=history, source_items=source)]
     assert items_of(Sequences.of_queries(queries, 9)) == [[4, 2], [], [7, 3]]
     assert items_of(Sequences.of_queries(queries[:1], 10).last(2)) == [[2, 9]]
-
-
-def test_events_are_taken_from_the_end() -> None:
     sequences = sequences_of([3, 0, 2])
     assert items_of(sequences.without_last(np.asarray([0, 2]))) == [[0, 1], [], [200]]
 

@@ -43,15 +43,15 @@ def test_the_graph_answers_as_the_network_for_every_length(network: SASRecNetwor
         np.testing.assert_allclose(session.run(None, {INPUT: history})[0], expected, atol=1e-4)
 
 
-def test_packed_sequences_are_read_as_if_each_were_alone(network: SASRecNetwork) -> None:
+def test_packed_sequences_are_read_alone_and_no_event_sees_what_comes_after_it(
+    network: SASRecNetwork,
+) -> None:
     lengths = [2, 2, 5]
     items = torch.arange(9)
     together = network(items, [(0, 2, 2), (4, 1, 5)]).split(lengths)
     for part, own in zip(items.split(lengths), together, strict=True):
         torch.testing.assert_close(network(part, [(0, 1, len(part))]), own)
 
-
-def test_no_event_sees_what_comes_after_it(network: SASRecNetwork) -> None:
     first, second = torch.tensor([1, 2, 3, 4]), torch.tensor([1, 2, 3, 9])
     before, after = (network(items, [(0, 1, 4)]) for items in (first, second))
     torch.testing.assert_close(before[:3], after[:3])
@@ -70,12 +70,10 @@ def test_it_learns_what_follows_what() -> None:
     assert right.mean() > 0.5
 
 
-def test_heads_must_divide_the_size() -> None:
+def test_it_starts_at_what_is_chosen_beside_the_last_item() -> None:
     with pytest.raises(ConfigError, match="num_heads = 3"):
         validate(SASRecConfig, {"num_heads": 3}, "test")
 
-
-def test_it_starts_at_what_is_chosen_beside_the_last_item() -> None:
     hours = np.arange(24, dtype=np.int32)
     queries = [Query(history=History.of_items(hours[[hour]])) for hour in hours]
     config = SASRecConfig(embedding_size=16, epochs=1, learning_rate=1e-9)

@@ -14,12 +14,17 @@ def world() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return encoded, torch.tensor([0, 3, 3, 6, 1]), table
 
 
-def test_all_items_as_negatives_are_the_full_softmax(
+def test_negatives_are_items_and_all_of_them_the_full_softmax(
     world: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
 ) -> None:
     encoded, targets, table = world
     sampled = sampled_softmax(encoded, table[targets], table, targets, torch.arange(7))
     torch.testing.assert_close(sampled, full_softmax(encoded, targets, table))
+
+    random = np.random.default_rng(0)
+    drawn = draw_negatives(1000, 300, random)
+    assert len(drawn) == 300 and 0 <= int(drawn.min()) and int(drawn.max()) < 1000
+    assert draw_negatives(600, 300, random).tolist() == list(range(600))
 
 
 def test_a_negative_that_is_the_own_item_does_not_count(
@@ -31,10 +36,3 @@ def test_a_negative_that_is_the_own_item_does_not_count(
     own = torch.zeros(1, dtype=torch.int64)
     expected = functional.cross_entropy(encoded[:1] @ table[[0, 2, 5]].T, own)
     torch.testing.assert_close(sampled, expected)
-
-
-def test_negatives_are_items_and_small_catalogues_are_taken_whole() -> None:
-    random = np.random.default_rng(0)
-    drawn = draw_negatives(1000, 300, random)
-    assert len(drawn) == 300 and 0 <= int(drawn.min()) and int(drawn.max()) < 1000
-    assert draw_negatives(600, 300, random).tolist() == list(range(600))

@@ -24,13 +24,11 @@ def train(options: TrainOptions) -> TrainedSequences:
     )
 
 
-def test_training_leaves_torchs_random_state_alone() -> None:
+def test_given_targets_are_not_learned_and_the_random_state_stays() -> None:
     before = torch.get_rng_state()
     train(TrainOptions())
     assert torch.equal(torch.get_rng_state(), before)
 
-
-def test_given_targets_are_not_learned_from_and_nothing_is_held_back() -> None:
     held = HeldOut(np.asarray([3, 5], np.int32), np.asarray([7, 99], np.int32))
     dataset = replace(build_small_world(), validation=held)
     past, targets = past_and_targets(dataset, 5, np.random.default_rng(0))

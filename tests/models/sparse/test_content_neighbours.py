@@ -37,7 +37,6 @@ def weigh_slowly(vectors: FloatArray, count: int = COUNT) -> FloatArray:
 
 @pytest.fixture
 def in_lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every search is approximate."""
     monkeypatch.setattr("serendip.models.sparse.content_neighbours.EXACT_COSINES", 0)
 
 

@@ -1,5 +1,3 @@
-"""Sparse rows with late ones equal a dense matrix that was copied."""
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,5 +1,3 @@
-"""Packed sparse rows are a CSR matrix, of rounded values once they were stored."""
-
 from pathlib import Path
 
 import numpy as np

@@ -14,7 +14,6 @@ Rows = list[tuple[int, int]]
 
 
 def counter_of(rows: Rows) -> PairCounter:
-    """Counter of a log with these (user, item) rows in order of time."""
     users, items = np.asarray(rows, np.int32).reshape(-1, 2).T
     return PairCounter(users, items, NUM_ITEMS, FORWARD, BACKWARD)
 

@@ -1,5 +1,3 @@
-"""Rows of sparse matrices: the same bits in one process and in tasks, however the tasks end."""
-
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -59,7 +57,7 @@ def test_a_model_counted_in_tasks_is_that_of_one_process(
     assert not [*(tmp_path / "shared").iterdir()]
 
 
-def test_strengths_and_whole_counts_are_sent_to_tasks_too(options: TrainOptions) -> None:
+def test_tasks_have_strengths_and_may_run_twice(options: TrainOptions, tmp_path: Path) -> None:
     dataset = build_small_world(seed=4)
     alone = count_pairs(dataset, 4)
     shared = count_pairs(dataset, 4, options)
@@ -67,14 +65,12 @@ def test_strengths_and_whole_counts_are_sent_to_tasks_too(options: TrainOptions)
         assert np.array_equal(getattr(shared, name), getattr(alone, name))
     assert len(options.executor.tasks) > 1  # type: ignore[attr-defined]
 
-
-def row_of_identity(parts: row_tasks.Parts, rows: slice) -> Sparse:
-    return to_csr(np.eye(int(parts["size"]), dtype=np.float32)[rows])
-
-
-def test_a_task_that_runs_twice_leaves_the_rows_of_the_first_alone(tmp_path: Path) -> None:
     save_value({"size": 9}, tmp_path / "source")
     task = row_tasks.RowTask(row_of_identity, str(tmp_path), 9, ((2, 3), (3, 5)))
     first, second = row_tasks.compute_task(task), row_tasks.compute_task(task)
     assert first != second
     assert str(task) == "rows 2 to 5 of a matrix"
+
+
+def row_of_identity(parts: row_tasks.Parts, rows: slice) -> Sparse:
+    return to_csr(np.eye(int(parts["size"]), dtype=np.float32)[rows])

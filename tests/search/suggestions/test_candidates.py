@@ -34,14 +34,11 @@ def found(**settings):
     return {one.text: one for one in catalogue_candidates(FILMS, popularity, config)}
 
 
-def test_values_that_several_items_have_are_candidates():
+def test_values_of_several_items_and_what_is_like_an_item_are_candidates():
     ours = found()
     assert ours["Bo Li"].items.tolist() == [2, 3]
     assert (ours["Bo Li"].kind, ours["Bo Li"].source) == ("attribute", "fields")
     assert "Cy Wu" not in ours
-
-
-def test_like_an_item_needs_that_item_only_and_the_most_popular_come_first():
     likes = [text for text, one in found().items() if one.kind == "like"]
     assert likes[:2] == ["like Film 4", "like Film 3"]
 
@@ -77,11 +74,19 @@ def test_function_words_are_of_the_language_of_the_texts(text, word, other):
     assert "the" in found
 
 
-def test_spellings_are_those_of_the_text():
+def test_phrases_have_the_spelling_of_the_text_and_no_parts():
     found = dict(spell_phrases("An “Über-Buch” for Zoë's café, 2nd iphone케이스"))
     assert found["zoes cafe"] == "Zoë's café"
     assert found["iphone 케이스"] == "iphone 케이스"
     assert set(found) == set(phrases_of("An “Über-Buch” for Zoë's café, 2nd iphone케이스"))
+
+    sagas = [Item(f"s{n}", f"Star Wars Episode {n}") for n in range(6)]
+    others = [Item(f"o{n}", f"Star Trek {n}") for n in range(4)]
+    items = Catalogue([*sagas, *others, *(Item(f"x{n}", f"Film {n}") for n in range(200))])
+    popularity = np.zeros(len(items), np.float32)
+    ours = {one.text for one in catalogue_candidates(items, popularity, QueriesConfig())}
+    assert "Star Wars Episode" in ours
+    assert "Wars Episode" not in ours
 
 
 def search(user, time, text, chosen=()):
@@ -112,11 +117,16 @@ def test_a_query_with_one_private_spelling_is_shown_in_none():
         assert logged_queries(order, 2, dropped) == [] and dropped == {"private or long": 1}
 
 
-def test_visitors_whose_ids_were_made_up_are_no_different_people():
+def test_queries_of_people_are_whole_and_of_different_ones():
     rows = [search(f"{VISITOR}{n}", n, "heist", [1]) for n in range(9)]
     assert logged_queries(rows, 1) == []
     (one,) = logged_queries([*rows, search("a", 9, "heist"), search("b", 9, "heist")], 2)
     assert (one.users, one.searches) == (2, 11)
+
+    rows = []
+    for at, user in enumerate("abc"):
+        rows += [search(user, 10_000 * at, "star", [2]), search(user, 10_000 * at + 9, "star trek")]
+    assert {one.text for one in logged_queries(rows, 3)} == {"star", "star trek"}
 
 
 def test_what_was_typed_on_is_no_query():
@@ -128,20 +138,3 @@ def test_what_was_typed_on_is_no_query():
     dropped = Counter()
     assert [one.text for one in logged_queries(rows, 3, dropped)] == ["star trek"]
     assert dropped == {"unfinished": 2}
-
-
-def test_a_query_that_was_chosen_from_is_whole_though_a_longer_one_followed():
-    rows = []
-    for at, user in enumerate("abc"):
-        rows += [search(user, 10_000 * at, "star", [2]), search(user, 10_000 * at + 9, "star trek")]
-    assert {one.text for one in logged_queries(rows, 3)} == {"star", "star trek"}
-
-
-def test_a_part_of_a_phrase_that_nearly_all_its_items_have_is_no_phrase_of_its_own():
-    sagas = [Item(f"s{n}", f"Star Wars Episode {n}") for n in range(6)]
-    others = [Item(f"o{n}", f"Star Trek {n}") for n in range(4)]
-    items = Catalogue([*sagas, *others, *(Item(f"x{n}", f"Film {n}") for n in range(200))])
-    popularity = np.zeros(len(items), np.float32)
-    ours = {one.text for one in catalogue_candidates(items, popularity, QueriesConfig())}
-    assert "Star Wars Episode" in ours
-    assert "Wars Episode" not in ours

@@ -1,5 +1,3 @@
-"""Pairs of queries that the same people searched, and ways out of searches without success."""
-
 import numpy as np
 import pytest
 

@@ -1,5 +1,3 @@
-"""Combinations of attributes, by what the attributes hold and not by their names."""
-
 from collections.abc import Sequence
 
 import pytest

@@ -26,41 +26,30 @@ def first(searcher, prefix):
     return one.text, one.kind, len(one.items)
 
 
-def test_titles_that_begin_with_the_prefix_come_before_those_with_a_later_word(searcher):
+def test_titles_and_values_are_completed_in_their_order(searcher):
     assert texts(searcher, "ho") == ["House", "The Horse Whisperer"]
     assert first(searcher, "ho") == ("House", "title", 1)
-
-
-def test_attribute_values_come_first_with_their_counts(searcher):
     assert first(searcher, "dra") == ("Drama", "attribute", 10)
     assert texts(searcher, "sci")[0] == "Sci-Fi"
     assert texts(searcher, "fi")[0] == "Sci-Fi"
-
-
-def test_nothing_typed_gives_the_most_popular_titles(searcher):
     popular = ["The Matrix", "The Shawshank Redemption", "The Matrix Reloaded"]
     assert texts(searcher, "", 3) == texts(searcher, "  ", 3) == popular
 
 
-def test_a_slip_is_forgiven_where_nothing_else_matches(searcher):
+def test_slips_are_forgiven_and_scripts_without_spaces_completed(searcher):
     assert {one.kind for one in find_completions(searcher, "matirx")} == {"spelling"}
     assert texts(searcher, "matirx") == ["The Matrix", "The Matrix Reloaded"]
     assert texts(searcher, "shawshenk rede") == ["The Shawshank Redemption"]
     assert texts(searcher, "the shwash") == ["The Shawshank Redemption"]
-
-
-def test_words_inside_longer_ones_are_completed_in_scripts_without_spaces(searcher):
     assert texts(searcher, "이어폰") == ["무선이어폰"]
     assert texts(searcher, "イヤホン") == ["ワイヤレスイヤホン"]
 
 
-def test_equal_titles_are_suggested_once_with_the_most_popular_item(searcher):
+def test_titles_with_items_are_suggested_once(searcher):
     assert [(one.text, one.items.tolist()) for one in find_completions(searcher, "haml")] == [
         ("Hamlet", [3])
     ]
 
-
-def test_deleted_items_and_values_without_items_are_not_suggested(searcher):
     gone = searcher.without_items([0, 1, 12])
     assert texts(gone, "ho") == ["The Horse Whisperer"]
     assert texts(gone, "sci") == []

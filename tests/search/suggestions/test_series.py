@@ -1,5 +1,3 @@
-"""Series: what the titles of several items begin with."""
-
 from serendip.search.phrases import ENGLISH
 from serendip.search.suggestions.series import find_series
 
@@ -8,23 +6,15 @@ def found(*titles: str) -> dict[str, list[int]]:
     return find_series(titles, ENGLISH)
 
 
-def test_titles_that_go_on_with_a_number_or_a_subtitle_are_a_series() -> None:
+def test_a_series_is_what_titles_go_on_from_with_a_number_subtitle_or_function_word() -> None:
     titles = ("Rim World", "Rim World 2", "The Sea", "Rim World III", "Rim World: Home")
     assert found(*titles) == {"Rim World": [0, 1, 3, 4]}
-
-
-def test_a_name_that_goes_on_with_a_function_word_is_a_series() -> None:
     titles = [f"Tom Berry and the {thing}" for thing in ("Stone", "Cup", "Key")]
     assert found(*titles) == {"Tom Berry": [0, 1, 2]}
-
-
-def test_a_common_beginning_is_no_series() -> None:
     assert found("The Man Who Ran", "The Man in White", "The Man", "The Man from Rome") == {}
     assert found("Red Sea", "Red River", "Red Dust", "Red") == {}
     assert found("10 Pack Pens", "10 Pack Cups", "10 Pack Caps") == {}
 
-
-def test_of_a_series_within_another_the_shorter_one_is_kept() -> None:
     titles = ("Star Road: Part 1", "Star Road: Part 2", "Star Road: Part 3", "Star Road: Home")
     assert list(found(*titles)) == ["Star Road"]
     titles = ("Quest: High Seas", "Quest: High Seas 2", "Quest: High Seas 3")

@@ -20,7 +20,6 @@ def candidate(text, items, kind="rule", users=0):
 
 
 def verify(searcher, candidates, unsafe_words=()):
-    """The texts that pass, their results, and what was dropped."""
     dropped = Counter()
     passed, results = verify_candidates(candidates, searcher, unsafe_words, dropped)
     return [one.text for one in passed], results, dropped
@@ -31,9 +30,6 @@ def test_a_query_must_find_what_it_was_made_from(searcher):
     texts, results, dropped = verify(searcher, [candidate("Action", [0, 1]), wrong])
     assert texts == ["Action"] and dropped == {"not answered": 1}
     assert set(results[0].tolist()) == {0, 1, -1}
-
-
-def test_a_written_query_must_have_its_own_item_among_the_first_ten(searcher):
     right = candidate("shawshank prison", [11], "written")
     assert verify(searcher, [right, candidate("horse", [0], "written")])[0] == [right.text]
 
@@ -45,21 +41,17 @@ def test_what_people_searched_passes_by_a_choice_or_by_its_words(searcher):
     texts, _, _ = verify(searcher, [chosen, worded, neither])
     assert set(texts) == {"shawshank", "action sci fi"}
 
-
-def test_what_people_searched_passes_as_such_whatever_else_it_was_made_from(searcher):
     few_found = [0, *range(2, 12)]  # of these, "Action" finds the first alone
     for users, passed in ((0, []), (3, ["Action"])):
         searched = candidate("Action", few_found, "attribute", users=users)
         assert verify(searcher, [searched])[0] == passed
 
 
-def test_of_queries_that_find_the_same_one_is_kept_the_one_that_people_searched(searcher):
+def test_of_queries_that_find_or_say_the_same_one_is_kept(searcher, tmp_path):
     twins = [candidate("Action", [0, 1]), candidate("Sci-Fi", [0, 1], "attribute", users=4)]
     texts, _, dropped = verify(searcher, twins)
     assert texts == ["Sci-Fi"] and dropped == {"same results": 1}
 
-
-def test_of_the_same_words_in_another_order_one_is_kept(tmp_path):
     items = Catalogue(Item(f"i{n}", f"Red Shoe {n}") for n in range(30))
     searcher = Searcher.build(items, np.zeros(30, np.float32), tmp_path / "index")
     pair = [candidate("red shoes", range(30)), candidate("Shoe red", range(30))]
@@ -67,13 +59,10 @@ def test_of_the_same_words_in_another_order_one_is_kept(tmp_path):
     assert normal_form("Red Shoes") == normal_form("shoe red") != normal_form("red boot")
 
 
-def test_unsafe_words_are_dropped_as_words_and_settings_add_more():
+def test_unsafe_words_never_pass_and_settings_add_more(searcher):
     unsafe = Blocklist.of(["Gambling Tips"])
     assert not unsafe.allows("free PORN") and not unsafe.allows("best gambling-tips")
     assert unsafe.allows("grapes of wrath") and unsafe.allows("Therapist") and unsafe.allows("tips")
     assert not unsafe.allows("  ")
-
-
-def test_an_unsafe_candidate_never_passes(searcher):
     texts, _, dropped = verify(searcher, [candidate("Action", [0, 1])], unsafe_words=("action",))
     assert texts == [] and dropped == {"unsafe": 1}

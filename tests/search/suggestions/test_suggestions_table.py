@@ -39,23 +39,27 @@ def column(features, name):
     return features[:, FEATURES.index(name)].tolist()
 
 
-def test_the_category_is_the_attribute_that_is_shared_the_most(table):
+def test_completions_begin_at_any_word_and_the_category_is_the_most_shared(table):
     assert table.categories.name == "genre"
     assert table.shares[0].tolist() == [1.0, 0.0]
     assert table.entropy[0] == 0.0 and table.entropy[1] == pytest.approx(0.918, abs=1e-3)
-
-
-def test_completions_begin_at_any_word(table):
     assert table.completions("war").tolist() == [0, 1]
     assert table.completions("star").tolist() == [0]
     assert table.completions("tories").tolist() == []
 
 
-def test_sums_and_counts_of_the_items_of_each_query(table):
+def test_sums_and_focus_are_of_the_items_of_each_query(table):
     assert table.sums(np.array([1, 10, 100, 1000, 10000])).tolist() == [101, 1011, 10000]
     assert table.sums(np.array([1, 10])).tolist() == [1, 11, 0]  # of new items nothing is known
     assert table.count(np.array([0, 2, 2, 4, 99])).tolist() == [3, 1, 1]
     assert table.num_choices.tolist() == [8, 4, 0]
+
+    made = [("all a", [0, 2, 4]), ("half", [0, 1]), ("all", [0, 1, 2, 3, 4, 5])]
+    rows = [Candidate(text, "phrase", "rules", np.array(i, np.int32)) for text, i in made]
+    focus = QueryTable.of(rows, ITEMS, Categories.of(ITEMS)).find_focus(ITEMS)
+    assert focus[0] > 0 and focus[1:] == pytest.approx(0, abs=1e-6)
+    assert len(table.focus) == len(QueryTable.of(rows, ITEMS, Categories()).focus) == 0
+    assert len(QueryTable.of(rows, ITEMS, Categories()).find_focus(ITEMS)) == 0
 
 
 def who(*history, **facts):
@@ -105,12 +109,3 @@ def test_weights_leave_the_prior_as_far_as_the_evidence_goes():
         learned[count] = weight(ranker, "entropy")
         assert weight(ranker, "users") == PRIOR["users"] and ranker.learned_from == 1
     assert 0 < learned[20] < learned[4_000] and learned[4_000] == pytest.approx(2.0, abs=0.2)
-
-
-def test_focus_is_high_where_items_keep_to_a_category(table):
-    made = [("all a", [0, 2, 4]), ("half", [0, 1]), ("all", [0, 1, 2, 3, 4, 5])]
-    rows = [Candidate(text, "phrase", "rules", np.array(i, np.int32)) for text, i in made]
-    focus = QueryTable.of(rows, ITEMS, Categories.of(ITEMS)).find_focus(ITEMS)
-    assert focus[0] > 0 and focus[1:] == pytest.approx(0, abs=1e-6)
-    assert len(table.focus) == len(QueryTable.of(rows, ITEMS, Categories()).focus) == 0
-    assert len(QueryTable.of(rows, ITEMS, Categories()).find_focus(ITEMS)) == 0

@@ -1,5 +1,3 @@
-"""A varied list: shares of the kinds, words that repeat, the same order for any length."""
-
 from collections import Counter
 from itertools import islice
 
@@ -19,22 +17,19 @@ MANY = [
 ]
 
 
-def test_no_kind_takes_more_than_its_share() -> None:
+def test_no_kind_takes_more_than_its_share_unless_it_is_alone() -> None:
     ten = order(MANY, 10)
     kinds = Counter(option.group for text in ten for option in MANY if option.text == text)
     assert kinds == {"attribute": 1, "rule": 3, "series": 2, "phrase": 2, "written": 2}
     assert ten[:2] == ["value0", "first0 second0"]
-
-
-def test_the_order_does_not_depend_on_how_many_are_wanted() -> None:
     assert order(MANY, 20)[:7] == order(MANY, 7)
     assert len(order(MANY)) == 100
-
-
-def test_kinds_without_others_fill_the_list_and_bare_values_come_last() -> None:
     options = [option for option in MANY if option.group in ("attribute", "rule")]
     assert Counter(text[:5] for text in order(options, 31)) == {"first": 27, "value": 4}
     assert len(order(options[:30])) == 30
+    options = [Option(f"saga{n}", "series", 9.0 - n) for n in range(3)]
+    assert list(select_varied(options, lambda option: option != options[0])) == options[1:]
+    assert order([]) == []
 
 
 def test_a_word_that_was_shown_counts_against_the_next_one() -> None:
@@ -46,9 +41,3 @@ def test_a_word_that_was_shown_counts_against_the_next_one() -> None:
     assert order(options) == ["90s horror", "space opera", "80s horror"]
     narrow = [options[0], Option("80s horror", "query", 3.0), options[2]]
     assert order(narrow)[:2] == ["80s horror", "space opera"]
-
-
-def test_what_is_not_accepted_takes_no_place() -> None:
-    options = [Option(f"saga{n}", "series", 9.0 - n) for n in range(3)]
-    assert list(select_varied(options, lambda option: option != options[0])) == options[1:]
-    assert order([]) == []

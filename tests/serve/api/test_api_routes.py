@@ -1,7 +1,3 @@
-"""Every route of the API over a small engine: what it answers when all is well."""
-
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest
@@ -102,13 +98,6 @@ def test_a_file_that_cannot_be_used_is_named_and_its_item_stored(client):
     files = client.get("/v1/items/n").json()["files"]
     assert files == {"image": {"state": "left out", "problem": problem}}
     assert ids(client.get("/v1/search", params={"q": "zanzibar"})) == ["n"]
-
-
-@pytest.mark.parametrize("path", ["/v1/items/none", "/v1/items/none/similar"])
-def test_an_unknown_item_is_404_with_its_id(client, path):
-    response = client.get(path)
-    assert response.status_code == 404
-    assert "'none'" in error_of(response)["message"]
 
 
 def test_an_unknown_route_is_404_and_a_wrong_method_405_that_names_the_right_ones(client):

@@ -1,7 +1,3 @@
-"""``/openapi.json`` declares what the service answers: every route, against real answers."""
-
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 
@@ -94,7 +90,6 @@ def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]
 
 
 def schema_of(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema itself where another one refers to it."""
     if "$ref" not in schema:
         return schema
     name = schema["$ref"].rpartition("/")[2]

@@ -1,7 +1,3 @@
-"""The page as HTML: what it shows, that it escapes, that it works without any script."""
-
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -263,14 +259,11 @@ def told(understood: SearchFeedback, path: str) -> str:
     return WireClient(Telling()).get(path).text
 
 
-def test_a_corrected_search_says_so_and_leads_back_to_what_was_typed():
+def test_corrections_are_told_and_doubtful_ones_offered_as_links():
     page = told(SearchFeedback("drama", True), "/search?q=darma&user=u")
     assert "This is what “drama” finds." in page
     assert '<a href="/search?q=darma&amp;user=u&amp;literal=1">darma</a>' in page
     assert "This is what" not in told(SearchFeedback("drama", True), "/search?q=darma&literal=1")
-
-
-def test_a_doubtful_correction_is_offered_as_a_link():
     page = told(SearchFeedback("darma", did_you_mean="dra<b>ma"), "/search?q=darma&user=u")
     assert "Did you mean “" in page
     assert '<a href="/search?q=dra%3Cb%3Ema&amp;user=u">dra&lt;b&gt;ma</a>' in page
@@ -301,15 +294,13 @@ def test_a_page_is_asked_in_the_language_of_the_visitor(path):
     assert [request.language for request in engine.asked] == ["ko-KR,ko;q=0.9"] * 2 + [""] * 2
 
 
-def test_a_search_that_finds_nothing_is_told_what_to_search_instead():
+def test_a_search_that_finds_nothing_is_told_so_in_plain_words_and_what_to_search_instead():
     engine = Told()
     page = WireClient(engine).get("/search?q=zzz&user=u").text
     suggested = [one for one in engine.asked if one.surface != "search"]
     assert [(one.text, one.after) for one in suggested] == [("zzz", "zzz"), ("", "zzz")]
     assert 'data-query="Comedy"' in page
 
-
-def test_words_that_nothing_has_are_named_in_plain_words():
     page = told(SearchFeedback("drama q", unknown=("q",)), "/search?q=drama+q")
     assert "Nothing here has “q”; the other words were searched." in page
     page = told(SearchFeedback("q", unknown=("q",), by_meaning=True), "/search?q=q")
@@ -323,7 +314,6 @@ def test_other_texts_are_links_and_no_chip_says_one_of_them_again():
     )
     page = told(SearchFeedback("drama q", rewrites=rewrites), "/search?q=drama+q&user=u")
     links = re.search(r"Try instead: (.*?)</p>", page)
-    assert links is not None
     assert links[1] == (
         '<a href="/search?q=dra%3Cb%3Ema&amp;user=u">dra&lt;b&gt;ma</a>, '
         '<a href="/search?q=comedy&amp;user=u">comedy</a>'

@@ -1,7 +1,3 @@
-"""Cards with the item's own picture or a cover, and the policy of the page."""
-
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any
@@ -22,7 +18,6 @@ REMOTE = "https://cdn.example.com/f4.jpg?a=1&b=2"
 
 @pytest.fixture
 def client(tmp_path: Path) -> WireClient:
-    """Films whose posters are a file, missing, none, of an allowed host and of another one."""
     (tmp_path / "f0.png").write_bytes(png(20, 30))
     (tmp_path / "evil.png").write_bytes(SVG)
     posters = ["f0.png", "missing.png", "", "evil.png", REMOTE, "https://other.example.com/f5.jpg"]
@@ -94,7 +89,6 @@ def test_pages_allow_pictures_of_the_configured_hosts_alone(client: WireClient) 
 
 
 codes = st.lists(st.integers(0, 100_000), max_size=4).map(tuple)
-INK = (0x23, 0x27, 0x2B)
 
 
 @given(st.text(max_size=9), codes)

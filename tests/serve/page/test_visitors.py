@@ -1,7 +1,3 @@
-"""The page of a service with keys: a visitor sees themselves, a key with the scope sees others."""
-
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Iterator
@@ -64,7 +60,7 @@ def test_a_cookie_that_the_service_did_not_sign_is_nobody(service, visitor):
         assert "set-cookie" in response.headers
 
 
-def test_a_visitors_like_counts_for_themselves_whatever_the_form_says(service):
+def test_what_a_visitor_does_counts_for_themselves_alone(service):
     cookies = service.visit()
     own = cookies["serendip_visitor"].partition(".")[0]
     form = {"user": "alice@example.com", "item_id": "f5"}
@@ -72,8 +68,6 @@ def test_a_visitors_like_counts_for_themselves_whatever_the_form_says(service):
     assert [event.item_id for event in service.engine.history(own)] == ["f5"]
     assert service.engine.history("alice@example.com") == [SECRET_EVENT]
 
-
-def test_clicks_of_the_page_count_for_the_visitor(service):
     cookies = service.visit()
     own = cookies["serendip_visitor"].partition(".")[0]
     event = {"user_id": own, "item_id": "f7", "action": "click"}
@@ -109,7 +103,7 @@ def test_numbers_of_the_ranking_are_for_those_who_sign_in(service, is_fragment):
         assert ("The numbers" in html or "The stages" in html) == expected
 
 
-def test_the_session_is_a_cookie_for_half_a_day_that_no_script_reads(service):
+def test_the_report_is_for_a_key_with_the_scope_admin_in_a_session_of_half_a_day(service):
     key = service.issue(["read:users"])
     response = service.post("/sign-in", data={"key": f" {key.text} "})
     assert (response.status_code, response.headers["location"]) == (303, "/")
@@ -117,6 +111,11 @@ def test_the_session_is_a_cookie_for_half_a_day_that_no_script_reads(service):
     for part in ("HttpOnly", "SameSite=lax", "Max-Age=43200"):
         assert part in header
     assert key.text not in header
+
+    assert service.get("/report").status_code == 401
+    headers = as_cookie(service.sign_in("admin"))
+    assert service.get("/report", headers=headers).status_code == 404  # there is none
+    assert "Whose feed" not in service.get("/", headers=headers).text
 
 
 def test_a_session_ends_with_its_key_and_by_signing_out(service):
@@ -147,10 +146,3 @@ def test_other_keys_do_not_sign_in(service, scope, status):
     assert response.status_code == status
     assert "set-cookie" not in response.headers
     assert text not in response.text
-
-
-def test_the_report_is_for_a_key_with_the_scope_admin(service):
-    assert service.get("/report").status_code == 401
-    headers = as_cookie(service.sign_in("admin"))
-    assert service.get("/report", headers=headers).status_code == 404  # there is none
-    assert "Whose feed" not in service.get("/", headers=headers).text

@@ -1,7 +1,3 @@
-"""What the service writes: one form, the id of the request, and nothing that a client sent."""
-
-from __future__ import annotations
-
 import io
 import json
 import logging
@@ -22,13 +18,11 @@ CANARIES = ("canary.mail", "canaryquery", "canary-user")
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """What is written, as JSON lines."""
     yield from written("json")
 
 
 @pytest.fixture
 def text_log() -> Iterator[io.StringIO]:
-    """What is written, as text."""
     yield from written("text")
 
 

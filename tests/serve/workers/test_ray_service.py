@@ -1,7 +1,3 @@
-"""`serendip serve --engine ray`, as a process; only where the extra ``ray-serve`` is installed."""
-
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -30,7 +26,6 @@ OFTEN = 30
 
 
 def find_replicas() -> list[int]:
-    """Running processes of the replicas of this test's service."""
     found = []
     for process in list_processes(os.getpid())[1:]:
         with suppress(OSError):  # it has ended in between
@@ -42,7 +37,6 @@ def find_replicas() -> list[int]:
 
 @contextmanager
 def ray_service(shop: Path, port: int, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """A service that is ready."""
     words = ["-w", os.fspath(shop), "--port", str(port), "--engine", "ray", *options]
     command = [sys.executable, "-m", "serendip", "serve", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -56,7 +50,6 @@ def ray_service(shop: Path, port: int, *options: str) -> Iterator[subprocess.Pop
 
 
 def call(port: int, method: str, path: str, body: object = None) -> tuple[int, Any]:
-    """Status and answer on a connection of its own."""
     with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         return Client(connection).ask(method, path, body)
 

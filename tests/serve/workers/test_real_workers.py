@@ -1,7 +1,3 @@
-"""Two workers over a real workspace: what one acknowledged is in the next answer of the other."""
-
-from __future__ import annotations
-
 import os
 import random
 import signal
@@ -23,8 +19,6 @@ MANY = 20_000
 
 
 class Worker(Client):
-    """One connection to one worker of a service."""
-
     def post(self, item_id: str, title: str) -> None:
         assert self.write("POST", "/v1/items", {"item_id": item_id, "title": title})["new"] == 1
 
@@ -40,12 +34,10 @@ class Pair:
 
     @contextmanager
     def workers(self) -> Iterator[list[Worker]]:
-        """A connection to each worker."""
         with connection_each(self.process.pid, self.port) as each:
             yield [Worker(connection) for connection in each.values()]
 
     def connect(self) -> Worker:
-        """A connection to either worker."""
         return Worker(HTTPConnection("127.0.0.1", self.port, timeout=30))
 
     def end(self) -> int:
@@ -177,8 +169,6 @@ def test_a_worker_killed_while_it_writes_loses_nothing_acknowledged(shop: Path) 
 
 
 def wait_for(service: Pair, is_so: Callable[[Any], bool]) -> None:
-    """Ask for the state of the service, over new connections, until it is as wanted."""
-
     def is_reached() -> bool:
         worker = service.connect()
         try:

@@ -1,7 +1,3 @@
-"""Several workers over the tiny engine: start, crash, replacement, end, and one state for all."""
-
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -37,8 +33,6 @@ MANY = 20_000
 
 
 class Running(TinyService):
-    """A service with workers."""
-
     def __init__(self, folder: Path, workers: int = 2, load_s: float = 0.0) -> None:
         self.switch, self._log = folder / "switch", folder / "log"
         options = ("--workers", str(workers), "--switch", str(self.switch))
@@ -114,7 +108,6 @@ def test_it_is_ready_once_every_worker_is(tmp_path: Path) -> None:
 
 
 def searches_of(text: str) -> float:
-    """Number of searches in the metrics."""
     pattern = r'^serendip_request_seconds_count\{route="/v1/search"\} (\S+)'
     return sum(map(float, re.findall(pattern, text, re.MULTILINE)))
 

@@ -1,7 +1,3 @@
-"""The number of the last commit changes with every commit of any connection, and only then."""
-
-from __future__ import annotations
-
 from contextlib import closing
 from pathlib import Path
 

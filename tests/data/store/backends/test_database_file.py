@@ -1,7 +1,3 @@
-"""What becomes of the database's file: missing, deleted, replaced, full, read-only, locked."""
-
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess
@@ -35,12 +31,17 @@ def path(tmp_path: Path) -> Path:
     return filled(tmp_path / "serendip.db")
 
 
-def test_a_missing_database_is_an_error_with_the_next_step_and_is_not_made(tmp_path: Path) -> None:
+def test_what_is_no_database_of_ours_is_an_error_and_not_made(tmp_path: Path) -> None:
     path = tmp_path / "serendip.db"
     with pytest.raises(StorageError, match=r"serendip\.db does not exist.*backup.*import") as told:
         Store.open(path)
     assert str(tmp_path) not in str(told.value)
     assert list(tmp_path.iterdir()) == []
+
+    path = tmp_path / "serendip.db"
+    path.touch()
+    with pytest.raises(StorageError, match="has no tables"):
+        Store.open(path)
 
 
 def test_the_files_of_a_new_database_are_for_their_owner_alone(tmp_path: Path) -> None:
@@ -50,13 +51,6 @@ def test_the_files_of_a_new_database_are_for_their_owner_alone(tmp_path: Path) -
         files = sorted(tmp_path.iterdir())
         assert [file.name for file in files] == [path.name, f"{path.name}-shm", f"{path.name}-wal"]
         assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
-
-
-def test_an_empty_file_is_no_database_of_ours(tmp_path: Path) -> None:
-    path = tmp_path / "serendip.db"
-    path.touch()
-    with pytest.raises(StorageError, match="has no tables"):
-        Store.open(path)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +218,6 @@ def test_it_starts_on_a_read_only_disk_and_writes_again_when_it_may(
 
 
 def counted_elsewhere(path: Path) -> int:
-    """Number of events that another process reads."""
     code = "import sys; from serendip.data.store.store import Store; s = Store.open(sys.argv[1]); "
     command = [sys.executable, "-c", f"{code}print(s.log.count())", os.fspath(path)]
     return int(subprocess.run(command, check=True, capture_output=True).stdout)

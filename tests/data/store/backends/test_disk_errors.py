@@ -1,7 +1,3 @@
-"""A disk that is full, and one that does not keep what it was told to keep."""
-
-from __future__ import annotations
-
 from contextlib import closing
 from pathlib import Path
 

@@ -1,7 +1,3 @@
-"""What only a server can show: its schema, its order of texts, its locks and its refusals."""
-
-from __future__ import annotations
-
 import shutil
 import socket
 import tempfile

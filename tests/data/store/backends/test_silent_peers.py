@@ -1,7 +1,3 @@
-"""A machine or a process that falls silent is given up, and nothing of it is acknowledged."""
-
-from __future__ import annotations
-
 import os
 import signal
 import socket
@@ -54,14 +50,12 @@ def url(postgres_server: PostgresServer) -> str:
 
 
 def show(database: Database, *names: str) -> list[str]:
-    """Settings of the session that a read has."""
     with database.read() as connection:
         return [connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in names]
 
 
 @contextmanager
 def connections_to(port: int) -> Iterator[list[socket.socket]]:
-    """All connections of this process to a port."""
     found = []
     for name in os.listdir("/proc/self/fd"):
         with suppress(OSError):
@@ -140,7 +134,6 @@ def test_a_process_that_stops_inside_a_write_loses_its_lock_and_acknowledges_not
             text=True,
         ) as writer,
     ):
-        assert writer.stdout is not None
         assert writer.stdout.readline() == "inside\n"
         writer.send_signal(signal.SIGSTOP)
         try:
@@ -164,7 +157,6 @@ def silent_server(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 def count_arrivals(listener: socket.socket) -> int:
-    """Number of connections that came to a listener since it was asked."""
     count = 0
     with suppress(BlockingIOError):
         while True:
@@ -173,9 +165,7 @@ def count_arrivals(listener: socket.socket) -> int:
     return count
 
 
-def test_of_a_silent_server_only_the_first_of_many_waits(
-    silent_server: socket.socket,
-) -> None:
+def test_of_a_silent_server_only_the_first_of_many_waits(silent_server: socket.socket) -> None:
     port = silent_server.getsockname()[1]
     place = f"postgresql+psycopg://me@127.0.0.1:{port}/shop?connect_timeout=2"
     with closing(open_database(place)) as database:

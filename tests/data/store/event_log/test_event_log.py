@@ -1,7 +1,3 @@
-"""Packs and tail are one log, in whatever order events come, are moved and are erased."""
-
-from __future__ import annotations
-
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -82,7 +78,6 @@ class PlainLog:
 
     @property
     def events(self) -> list[Event]:
-        """In order of time, ties in order of arrival."""
         return sorted((event for _, event in self.rows), key=lambda event: event.timestamp)
 
 
@@ -152,7 +147,6 @@ def require_one_log(place: StorePlace, steps: list[tuple[str, object]]) -> None:
 
 
 def rows_of(store: Store) -> list[tuple[object, ...]]:
-    """What snapshots and checks see."""
     log = LogColumns.of_table(store.log.rows())
     values = [None if np.isnan(value) else value for value in log.values.tolist()]
     texts = (log.users, log.items, log.actions, log.countries or (np.zeros(len(log), int), [""]))

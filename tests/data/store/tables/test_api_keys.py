@@ -1,7 +1,3 @@
-"""The keys of a workspace: what is stored of them, and for how long they are accepted."""
-
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import closing
 

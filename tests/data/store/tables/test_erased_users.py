@@ -1,7 +1,3 @@
-"""Who was erased stays erased: late events, files, compactions and imports under way."""
-
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -238,7 +234,6 @@ def canary(number: int) -> str:
 
 
 def found(folder: Path, numbers: Sequence[int]) -> list[int]:
-    """Those whose names are in the file of the database or its write-ahead log."""
     content = b"".join(path.read_bytes() for path in sorted(folder.glob("s.db*")))
     return [number for number in numbers if canary(number).encode() in content]
 
@@ -301,7 +296,7 @@ def test_no_byte_of_erased_items_is_left(file_store: Store, tmp_path: Path) -> N
     assert not file_store.has_remains()
 
 
-def test_an_erased_item_that_was_never_stored_is_not_imported(store: Store) -> None:
+def test_what_is_erased_before_or_while_it_comes_is_left_out(store: Store) -> None:
     assert not store.erase_item("i")
     store.import_all([Item("i", "text"), Item("j", "text")], [])
     assert (store.item("i"), store.erased_items()) == (None, ["i"])
@@ -309,8 +304,6 @@ def test_an_erased_item_that_was_never_stored_is_not_imported(store: Store) -> N
     store.put_items([Item("i", "text")])
     assert store.item("i") is not None
 
-
-def test_texts_written_about_an_item_that_was_erased_meanwhile_are_left_out(store: Store) -> None:
     store.put_items([Item("i", "text"), Item("j", "text")])
     store.erase_item("i")
     texts = [Generated("text", name, "keywords", "llm", "words", "m", "p", "d") for name in "ij"]

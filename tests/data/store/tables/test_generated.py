@@ -1,7 +1,3 @@
-"""What was written about items stands beside the catalogue; only active, fresh rows are used."""
-
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,5 +1,3 @@
-"""The parts of the context that a ranker reads are chosen on the newest requests."""
-
 from dataclasses import replace
 
 import numpy as np
@@ -76,9 +74,6 @@ def test_the_part_that_decides_is_kept_and_the_others_are_left_out() -> None:
     assert country.without == device.without == age.without
     assert country.without is not None and 0.3 < country.without < 0.7
     assert country.n == 150
-
-
-def test_nothing_is_kept_where_no_part_decides() -> None:
     assert kept(sample("transitions")) == []
 
 

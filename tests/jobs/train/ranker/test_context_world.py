@@ -1,5 +1,3 @@
-"""A made world where the country of a request decides: the engine finds it."""
-
 import csv
 from dataclasses import replace
 from pathlib import Path
@@ -145,7 +143,6 @@ def test_the_training_finds_that_the_country_decides(fitted, plain, few_are_enou
     state, _ = fit_engine(fitter, split.train, "past", context.options)
     assert "country" in state.context.present
     assert "device" not in state.context.present
-    assert state.ranker is not None
     assert state.ranker.feature_names == state.feature_names
     assert not {"device fit", "hour fit"} & {*state.feature_names}
     state = fitter.append_new_items(state, split)

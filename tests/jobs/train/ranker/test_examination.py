@@ -1,5 +1,3 @@
-"""Choices weigh by how likely their position was looked at, as the log itself tells."""
-
 import numpy as np
 import pytest
 

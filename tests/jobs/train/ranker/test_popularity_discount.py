@@ -1,5 +1,3 @@
-"""What the newest requests say of the popularity that an order can do without."""
-
 import numpy as np
 import pytest
 
@@ -57,11 +55,8 @@ def test_a_loss_of_a_few_requests_is_accepted() -> None:
     assert learn_discount(*joined) == max(POWERS)
 
 
-def test_few_requests_say_nothing() -> None:
+def test_few_requests_and_those_without_a_choice_say_nothing() -> None:
     assert learn_discount(*requests([0.9, 0.8], [5, 500], 0, MIN_REQUESTS - 1)) == 0.0
-
-
-def test_requests_without_a_chosen_item_do_not_count() -> None:
     values, counts, chosen, group = requests([0.9, 0.8], [5, 500], 0)
     chosen[group == 0] = False
     assert learn_discount(values, counts, chosen, group) == 0.0

@@ -31,14 +31,8 @@ from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker import requests as ranker_requests
 from serendip.jobs.train.ranker import rows as ranker_rows
 from serendip.jobs.train.ranker.labels import require_actions
-from serendip.jobs.train.ranker.requests import (
-    build_requests,
-    label_judged,
-    label_logged_requests,
-)
-from serendip.jobs.train.ranker.rows import (
-    label_candidates,
-)
+from serendip.jobs.train.ranker.requests import build_requests, label_judged, label_logged_requests
+from serendip.jobs.train.ranker.rows import label_candidates
 from serendip.jobs.train.ranker.train import train_ranker_on_requests
 from serendip.jobs.train.train import train_workspace
 from serendip.models.ranker.config import RankerConfig, SearchesConfig
@@ -76,7 +70,6 @@ EVENTS = [
 
 
 def build_rows(labelled, surface, state, settings, first_group, rng):
-    """The rows of a batch of requests, as a training makes them."""
     found = label_candidates(labelled, surface, state, settings, first_group)
     return found.sample(labelled, rng)
 
@@ -102,7 +95,6 @@ def ids(split: Split, numbers: np.ndarray) -> list[str]:
 
 
 def label(split: Split, settings: Settings, repeats: Repeats = Repeats()):  # noqa: B008
-    """The logged requests, whose texts all have the same vector."""
     return label_logged_requests(split, settings, repeats, lambda texts: np.ones((len(texts), 3)))
 
 
@@ -202,7 +194,6 @@ def test_without_impressions_refused_candidates_are_drawn(fitted: Fitted) -> Non
 def test_logged_words_are_learned_up_to_the_cut(fitted: Fitted) -> None:
     fitter, split, _ = fitted
     queries = prepare(fitter, split.train).queries
-    assert queries is not None
     texts, items = queries.texts, queries.items
     place = list(texts).index("early words")
     assert split.train.catalogue.vocabulary.id(int(items[place])) == "i2"
@@ -221,7 +212,6 @@ def quick(settings: Settings) -> Settings:
 def order_of(state: EngineState, split: Split, written, labelled, settings: Settings):
     """Train a ranker; it, and its decision about the order of search."""
     found = train_ranker_on_requests(state, split, written, labelled, settings, TrainOptions())
-    assert found is not None
     return found.ranker, next(one for one in found.decisions if one.name == "search order")
 
 
@@ -349,7 +339,6 @@ def test_a_shop_with_purchases_trains_three_heads_and_answers_name_them(tmp_path
     train_workspace(JobContext(workspace))
     with Engine.open(tmp_path) as engine:
         ranker = engine.state.ranker
-        assert ranker is not None
         assert ranker.config.actions == ("interact", "like", "purchase")
         answer = engine.recommend(Request("home", "u0", k=20))
         for one in answer.items:

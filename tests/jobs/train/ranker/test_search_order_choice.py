@@ -1,5 +1,3 @@
-"""The rule that says whether the ranker orders search, on made rows."""
-
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -16,12 +14,7 @@ from serendip.errors import DataError
 from serendip.evaluate.decision import FEWEST, Decision
 from serendip.jobs.llm.judged_queries import with_gain
 from serendip.jobs.surface_quality.requests import LabelledQuery
-from serendip.jobs.train.ranker.choices import (
-    OTHERS,
-    choose_search_order,
-    deal_folds,
-    even_share,
-)
+from serendip.jobs.train.ranker.choices import OTHERS, choose_search_order, deal_folds, even_share
 from serendip.jobs.train.ranker.requests import (
     label_judged,
     read_judged_files,
@@ -63,14 +56,7 @@ def search(number: int, source: SearchSource = "logged", user: str = "", text: s
 
 
 def world(requests: list[LabelledQuery], told: float, by_fusion: float, seed: int = 0) -> World:
-    """Searches with one chosen item of 30: the feature ``told`` and fusion tell it so well.
-
-    Args:
-        requests: home requests and searches.
-        told: mean of the feature for chosen items; 0 for others, with deviation 1.
-        by_fusion: the same of the values of rank fusion.
-        seed: of the draws.
-    """
+    """Searches with one chosen item of 30: the feature ``told`` and fusion tell it so well."""
     rng, count = np.random.default_rng(seed), len(requests) * CANDIDATES
     chosen = np.zeros((len(requests), CANDIDATES), np.bool_)
     chosen[np.arange(len(requests)), rng.integers(CANDIDATES, size=len(requests))] = True
@@ -184,7 +170,6 @@ def test_without_time_nothing_is_compared(settings: Settings):
 
 
 def never_ready(settings: Settings) -> Settings:
-    """Rankers that train for as long as they may."""
     endless = {"epochs": 10_000, "patience": 10_000}
     return settings.model_copy(update={"ranker": settings.ranker.model_copy(update=endless)})
 
