@@ -142,11 +142,9 @@ class ContentSimilarity(Recommender):
         if count <= EXACT_UP_TO:
             return to_csr((count, count))
         numbers, steps = np.arange(count, dtype=np.int32), math.ceil(count / _ROWS_PER_BLOCK)
-        if count**2 <= EXACT_COSINES:
-            rows = options.progress.track(self._compare_all(numbers), "Comparing items", steps)
-        else:
-            rows = options.progress.track(self._compare_near(numbers), "Comparing items", count)
-        return stack_rows(rows, count)
+        is_exact = count**2 <= EXACT_COSINES
+        rows = self._compare_all(numbers) if is_exact else self._compare_near(numbers)
+        return stack_rows(options.progress.track(rows, "Comparing items", steps), count)
 
     def _compare_all(self, numbers: IntArray) -> Iterator[Sparse]:
         """Rows (R, N0) of the trained items that are most alike to M items, above the floor."""
@@ -164,25 +162,31 @@ class ContentSimilarity(Recommender):
             yield keep_top_entries(to_csr(scores), self.config.num_neighbours)
 
     def _compare_near(self, numbers: IntArray) -> Iterator[Sparse]:
-        """Rows (1, N0) of the most alike of the items that are near by vector or share terms."""
+        """Rows (R, N0) of the most alike of the items that are near by vector or share terms."""
         terms, most = self._terms.whole(), self.config.num_neighbours
         owners = np.bincount(terms.indices, minlength=terms.shape[1])
         terms.data[owners[terms.indices] > _MOST_SHARED] = 0.0
         terms.eliminate_zeros()
         near = find_content_neighbours(self._content, numbers, self._content, most)
         near = to_csr(near + multiply_top(terms, to_csr(terms.T), most))
-        for number in numbers.tolist():
-            items = near.indices[near.indptr[number] : near.indptr[number + 1]]
-            yield self._compare(number, items)
+        for begin in range(0, len(numbers), _ROWS_PER_BLOCK):
+            block = slice(begin, begin + _ROWS_PER_BLOCK)
+            yield self._compare(numbers[block], to_csr(near[block]))
 
-    def _compare(self, number: int, items: IntArray) -> Sparse:
-        """Row (1, N0) of the likeness to an item of those of items (C,) that are most like it."""
-        items = distinct(items[items != number])
-        context = np.array([number], np.int32), np.ones(1, np.float32)
-        vectors, terms = self._encode([context])
-        scores = np.maximum(self._score(vectors[0], terms[0], items), 0.0)
-        row = to_csr((scores, items, np.array([0, len(items)])), (1, self._num_trained))
-        return keep_top_entries(row, self.config.num_neighbours)
+    def _compare(self, numbers: IntArray, near: Sparse) -> Sparse:
+        """Likeness (R, N0) to items (R,) of the most alike ones among the entries of ``near``."""
+        content, terms = self._vectors_of(numbers), self._terms.take(numbers)  # (R, E), (R, V)
+        rows, items = _rows_of(near), near.indices  # (C,) each
+        scores = np.empty(len(items), np.float32)
+        for vector, begin, end in zip(content, near.indptr[:-1], near.indptr[1:], strict=True):
+            of_row = slice(begin, end)
+            scores[of_row] = dot_items(self._content, items[of_row], vector) - self._mean @ vector
+        scores /= self._norms[items]
+        scores += terms[rows].multiply(self._terms.take(items)).sum(1)
+        scores /= _self_likeness(content, terms)[rows]
+        scores[items == numbers[rows]] = 0.0
+        found = (np.round(np.maximum(scores, 0.0), _DECIMALS), items, near.indptr)
+        return keep_top_entries(to_csr(found, near.shape), self.config.num_neighbours)
 
     @property
     def _num_trained(self) -> int:
@@ -277,9 +281,10 @@ class ContentSimilarity(Recommender):
         count = self._num_trained
         if features.near is None:
             return stack_rows(self._compare_all(numbers), count)
-        near = (items[(items >= 0) & (items < count)] for items in features.near)
-        rows = (self._compare(*one) for one in zip(numbers.tolist(), near, strict=True))
-        return stack_rows(rows, count)
+        near = [distinct(items[(items >= 0) & (items < count)]) for items in features.near]
+        items, starts = np.concatenate([NO_ITEMS, *near]), np.cumsum([0, *map(len, near)])
+        cells = np.ones(len(items), np.float32), items, starts
+        return self._compare(numbers, to_csr(cells, (len(near), count)))
 
     def _stored(self) -> dict[str, Any]:
         return {**super()._stored(), "_content": PackedRows.of(self._content)}
