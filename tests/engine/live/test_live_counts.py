@@ -62,6 +62,20 @@ def test_items_of_another_engine_are_followed_once_they_are_committed(shop: Path
         assert second.item_version == first.item_version
 
 
+def test_events_without_an_item_take_no_place_of_those_of_an_item_that_is_posted_later(
+    shop: Path,
+) -> None:
+    with closing(Engine.open(shop)) as engine:
+        engine.add_events(events("soon", 2))
+        chip = Event("visitor0", "", START, "impression", query="tale", surface="suggest")
+        engine.add_events([chip] * 10_000)
+        engine.catch_up()
+        engine.add_items([Item("soon", "A new tale", attributes={"genre": "horror"})])
+        engine.add_events(events("i3", 1))
+        engine.catch_up()
+        assert count_of(engine, "soon") == 2
+
+
 def test_live_counts_are_those_of_a_training_on_the_whole_log(shop: Path) -> None:
     with closing(Engine.open(shop)) as engine:
         for item in ("i1", "i2", "i1"):

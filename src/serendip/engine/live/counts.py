@@ -93,7 +93,7 @@ class LiveCounts:
         is_shown = (action == IMPRESSION for action in events.actions)
         kinds = feedback.interest.tolist(), is_shown, (feedback.exclusions >= 0).tolist()
         new = zip(events.item_ids, events.timestamps.tolist(), *kinds, strict=True)
-        counted = [*self._early, *(one for one in new if any(one[2:]))]
+        counted = [*self._early, *(one for one in new if one[0] and any(one[2:]))]
         item_nums = state.catalogue.vocabulary.numbers(one[0] for one in counted)
         unknown = np.flatnonzero(item_nums < 0)[-_MOST_EARLY:].tolist()
         self._early = [counted[row] for row in unknown]
