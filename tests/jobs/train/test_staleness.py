@@ -89,12 +89,15 @@ def test_items_are_counted_by_what_happened_to_them(stand: Path) -> None:
 
 
 def test_other_learned_settings_make_it_stale_and_others_do_not(stand: Path) -> None:
-    add_settings(stand, "[surfaces.home]\npopularity_discount = 0.1")
+    add_settings(stand, "[gate]\nmargin = 0.1\n[train.stale]\nnew_share = 0.5\n")
     assert not age_of(stand).is_stale
     path = stand / "serendip.toml"
     path.write_text(path.read_text().replace("max_len = 10", "max_len = 9"))
     age = age_of(stand)
     assert age.reasons == ("the setting models.retriever.max_len has changed",)
+    path.write_text(path.read_text().replace("max_len = 9", "max_len = 10"))
+    add_settings(stand, "[surfaces.home]\npopularity_discount = 0.1\n")
+    assert age_of(stand).is_stale  # the ranker learns from what surfaces show
 
 
 def test_an_import_and_an_erasure_make_it_stale(stand: Path) -> None:
