@@ -80,7 +80,7 @@ def publish(
             hand_over,
             taken,
         )
-        with suppress(StorageError):  # It is in force; the next publication removes them.
+        with suppress(StorageError, OSError):  # It is in force; the next publication removes them.
             _remove_old(generations, generation)
     return generation
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from serendip.engine.artefacts.training_record import (
 from serendip.engine.engine import Engine
 from serendip.engine.state_parts import MODELS
 from serendip.engine.workspace import REPORT_JSON
-from serendip.errors import GateError, SerendipError
+from serendip.errors import GateError, SerendipError, StorageError
 from serendip.jobs.context import JobContext
 from serendip.jobs.lists.gate import LISTS_FILE, check_rejected, record_lists
 from serendip.jobs.lists.survey import ListSurvey
@@ -95,30 +95,41 @@ def train_workspace(
         exclusive_lock(folder),
         context.workspace.exclusive("training") as require_held,
         written_status(folder / TRAINING_STATUS_FILE) as status,
-        _recorded_failure(folder, reasons),
     ):
-        shown = _show_in(context, status)
-        require_training()
-        with scratch_folder(folder) as scratch:
-            current = open_in_force(context.workspace.generations)
-            with context.workspace.open_store() as store:
-                store.pack()
-            plans = plan_training(shown, rebuild, only, current)
-            if current is not None and not any(plan.reason for plan in plans.values()):
-                TrainingRecord(PUBLISHED, current.name, reasons=reasons).write(folder)
-                return current
-            if plans[RANKER_PART.name].reason:
-                require_learnable(shown)
-            inputs = PartInputs(shown, scratch, current, warm)
-            draft = run_gates(shown, build_parts(PARTS, plans, inputs))
-            if not force:
-                require_passed(draft.decisions)
-            generation = publish_draft(shown, draft, require_held)
-        for gate in failed_gates(draft.decisions):
-            told = (generation.name, gate.name, gate.reason)
-            _log.warning("%s is published by force: it fails the gate %r (%s)", *told)
+        with _recorded_failure(folder, reasons):
+            shown = _show_in(context, status)
+            generation = _train(shown, require_held, warm, force, rebuild, only)
         TrainingRecord(PUBLISHED, generation.name, reasons=reasons).write(folder)
     remove_remains(str(context.workspace.folder))
+    return generation
+
+
+def _train(
+    context: JobContext,
+    require_held: Callable[[], None],
+    warm: bool,
+    force: bool,
+    rebuild: bool,
+    only: str,
+) -> Version:
+    require_training()
+    with scratch_folder(context.workspace.training) as scratch:
+        current = open_in_force(context.workspace.generations)
+        with context.workspace.open_store() as store:
+            store.pack()
+        plans = plan_training(context, rebuild, only, current)
+        if current is not None and not any(plan.reason for plan in plans.values()):
+            return current
+        if plans[RANKER_PART.name].reason:
+            require_learnable(context)
+        inputs = PartInputs(context, scratch, current, warm)
+        draft = run_gates(context, build_parts(PARTS, plans, inputs))
+        if not force:
+            require_passed(draft.decisions)
+        generation = publish_draft(context, draft, require_held)
+    for gate in failed_gates(draft.decisions):
+        told = (generation.name, gate.name, gate.reason)
+        _log.warning("%s is published by force: it fails the gate %r (%s)", *told)
     return generation
 
 
@@ -154,7 +165,8 @@ def _recorded_failure(folder: Path, reasons: Sequence[str]) -> Iterator[None]:
         result: Result = REFUSED if isinstance(error, GateError) else FAILED
         is_ours = isinstance(error, SerendipError)
         message = str(error) if is_ours else f"{type(error).__name__}: {error}"
-        TrainingRecord(result, message=message, reasons=reasons).write(folder)
+        with suppress(StorageError):  # the first error says more than that of a full disk
+            TrainingRecord(result, message=message, reasons=reasons).write(folder)
         raise
 
 
@@ -191,8 +203,11 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
             draft = replace(draft, lists=record_lists(measured))
             gates += check_rejected(measured)
             gates += check_regression(
-                *(draft.lists, current, settings.gate.list_margin),
-                *(LISTS_FILE, "list_margin"),
+                draft.lists,
+                current,
+                settings.gate.list_margin,
+                file=LISTS_FILE,
+                setting="list_margin",
             )
     return draft.with_facts(fingerprint=digest).with_decisions("gates", gates)
 
