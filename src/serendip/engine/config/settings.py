@@ -135,7 +135,7 @@ class Settings(Config):
     """The users file."""
 
     store: StoreConfig = StoreConfig()
-    """The database of items, users, keys and the newest events."""
+    """The database of items, users, keys and events."""
 
     actions: ActionRules = ActionRules()
     """Classes of events: ignored, likes, negative."""
@@ -186,7 +186,7 @@ class Settings(Config):
     """The page for people: pictures of items."""
 
     storage: StorageConfig = StorageConfig()
-    """Where generations and the event log lie that several machines share."""
+    """Where generations lie that several machines share."""
 
     serve: ServeConfig = ServeConfig()
     """Who may reach the service, and how often. `serendip serve` reads it when it starts."""

@@ -70,7 +70,8 @@ class SurfaceConfig(Config):
     task: Task
     """The task that the models predict; several surfaces may share one. ``cart`` and ``thank_you``
     are those of a basket: what else is in it, and what is in the next one. Where too few baskets
-    are known to learn from, they are answered as ``similar``."""
+    are known to learn from, they are answered as the task ``similar``, which the surface ``next``
+    shows."""
 
     context: tuple[RequestPart, ...] = REQUEST_PARTS
     """Parts of a request that are read; a surface without "user" answers everybody the same."""
