@@ -64,7 +64,7 @@ class LiveCounts:
         """Whether the log has not been read for ``FOLLOW_S`` seconds, or the clock was set back."""
         return not 0 <= self._clock() - self._followed_at < FOLLOW_S
 
-    def follow(self, state: EngineState) -> EngineState:
+    def count_new_events(self, state: EngineState) -> EngineState:
         """The state with the events that were appended since the last call.
 
         At first that of the generation, later what the last call returned, with items added since.
