@@ -40,9 +40,13 @@ def build_ranker(inputs: PartInputs, draft: Draft | None) -> Draft:
     previous, warm_start = choose_start(context, current, inputs.warm)
     fitter = Fitter(context, inputs.scratch)
     ranker = fit_ranker(
-        *(fitter, dataset, draft.content, "all-older", context.options),
-        previous,
-        partial(record_quality, context),
+        fitter,
+        dataset,
+        draft.content,
+        "all-older",
+        context.options,
+        previous=previous,
+        measure=partial(record_quality, context),
     )
     facts = {
         "warm_start": warm_start,
