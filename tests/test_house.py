@@ -74,6 +74,31 @@ def test_modules_import_one_another_in_one_direction() -> None:
         pytest.fail(" -> ".join(reversed(error.args[1])))
 
 
+def _is_in_the_package(name: str) -> bool:
+    """Whether a file is there, or a module with the names behind it."""
+    if name.endswith(".py"):
+        return any(path.as_posix().endswith(f"/{name}") for path in FILES)
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        place = SOURCE.joinpath(*parts[:end])
+        for file in (place.with_suffix(".py"), place / "__init__.py"):
+            if file.exists():
+                return {*parts[end:]} <= {*re.findall(r"\w+", file.read_text())}
+    return False
+
+
+def test_files_and_modules_that_docstrings_name_exist() -> None:
+    folders = {path.relative_to(SOURCE).parts[0] for path in FILES}
+    found, missing = 0, []
+    for path in FILES:
+        for name in re.findall(r"``(?:serendip\.)?([\w/.]+)``", path.read_text()):
+            is_module = name.partition(".")[0] in folders and not name.endswith(".lock")
+            if name.endswith(".py") or ("." in name and is_module):
+                found += 1
+                missing += [] if _is_in_the_package(name) else [(_module(path), name)]
+    assert (found > 50, missing) == (True, [])
+
+
 def _reachable(roots: set[str]) -> set[str]:
     reached, left = set(), list(roots)
     while left:

@@ -20,6 +20,7 @@
       UnauthenticatedError  a request has no valid key                   exit 1, HTTP 401
       ForbiddenError     a key or a visitor may not do this              exit 1, HTTP 403
       RateLimitError     too many requests                               exit 1, HTTP 429
+      TooLargeError      the body of a request is too large              exit 1, HTTP 413
       OverloadError      more is asked for than can be computed          exit 1, HTTP 429
       LateError          an answer takes too long                        exit 1, HTTP 503
       ClientGoneError    the client hung up before its answer            exit 1, HTTP 499

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -67,6 +69,26 @@ def test_a_training_runs_while_its_lock_is_held(stand: Path) -> None:
     assert status_of(stand).last.result == "published"  # a refused start is no failure
     train(stand)
     assert not (workspace.training / "status.json").exists()
+
+
+def test_a_published_training_whose_record_cannot_be_written_has_not_failed(
+    stand: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, failed = os.fsync, []
+
+    def fail_once(handle: int) -> None:
+        if not failed and os.readlink(f"/proc/self/fd/{handle}").endswith("last.json.part"):
+            failed.append(handle)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", fail_once)
+    with pytest.raises(StorageError, match=r"last\.json cannot be written: No space left"):
+        train(stand)
+    assert open_current(stand / "generations").name == "gen-2"
+    assert status_of(stand).last.result == "published"
+    train_workspace(JobContext.open(stand), rebuild=False)  # the command, again
+    assert status_of(stand).last.generation == "gen-2"
 
 
 def test_a_refusal_of_a_gate_and_another_failure_are_recorded(stand: Path) -> None:

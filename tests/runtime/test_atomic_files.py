@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from serendip.errors import ConfigError, StorageError
+from serendip.errors import StorageError
 from serendip.runtime.atomic_files import exclusive_lock, write_text
 
 
@@ -53,5 +53,5 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match=r"file/a\.txt cannot be written: "):
+    with pytest.raises(StorageError, match=r"file/a\.txt cannot be written: "):
         write_text(tmp_path / "file" / "a.txt", "text")

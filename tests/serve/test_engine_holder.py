@@ -107,7 +107,7 @@ def test_a_store_that_cannot_be_read_fails_no_read_and_is_read_later(caplog):
                 raise StorageError("the store is busy.")
             super().catch_up()
 
-        def follow_items(self) -> None:
+        def read_items(self) -> None:
             looks.release()
             self.catch_up()
 
@@ -123,9 +123,9 @@ def test_a_store_that_cannot_be_read_fails_no_read_and_is_read_later(caplog):
         for _ in range(20):
             assert looks.acquire(timeout=10)
     told = [record.message for record in caplog.records if "read" in record.message]
-    assert sum("store-watch" in message for message in told) == 1
+    assert sum("item-watch" in message for message in told) == 1
     engine.is_broken = False
-    holder.follow(Reading.catch_up)  # type: ignore[arg-type]
+    holder.with_engine(Reading.catch_up)  # type: ignore[arg-type]
     assert read_items(pool, "f1") == [None]
 
 
@@ -324,7 +324,7 @@ def test_a_pointer_that_takes_long_delays_no_foreign_write() -> None:
     asked, answer, looked = threading.Event(), threading.Event(), threading.Event()
 
     class Watched(TinyEngine):
-        def follow_items(self) -> None:
+        def read_items(self) -> None:
             looked.set()
 
     def current() -> str:
@@ -340,7 +340,7 @@ def test_a_pointer_that_takes_long_delays_no_foreign_write() -> None:
         assert looked.wait(10)
         answer.set()
     names = {thread.name for thread in threading.enumerate()}
-    assert not names & {"generation-watch", "store-watch"}
+    assert not names & {"workspace-watch", "item-watch"}
 
 
 def test_what_was_opened_is_closed_where_the_rest_cannot_be_opened() -> None:

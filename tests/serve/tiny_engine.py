@@ -221,7 +221,7 @@ class TinyEngine:
     def work_beside(self) -> None:
         """Nothing is to be done."""
 
-    def follow_items(self) -> None:
+    def read_items(self) -> None:
         self.catch_up()
 
     @property

@@ -206,7 +206,7 @@ def _open_engine(workspace: Path, still_at: float) -> Engine:
         def catch_up(self) -> None:
             """Count nothing: the events of other users were posted only to be asked about."""
 
-        def follow_items(self) -> None:
+        def read_items(self) -> None:
             """Nobody else writes any."""
 
     return StillEngine.open(workspace, lambda: still_at)

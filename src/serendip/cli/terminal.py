@@ -144,16 +144,14 @@ class Terminal:
         budget: str | None = None,
         on_engine: bool = False,
     ) -> Iterator[JobContext]:
-        """Context of a job that is shown while the ``with`` block runs, as are its stages with
-        their costs.
-
-        Its stages are shown, too, and printed with their costs.
+        """Context of a job that is shown while the ``with`` block runs, as are its stages; these
+        are also printed, with their costs.
 
         Args:
             name: of the job.
             workspace: its folder.
             seed: root of all randomness.
-            device: of the training.
+            device: of the encoders.
             budget: time of the training, such as ``10m``; None = that of the settings.
             on_engine: whether it runs where ``[engine]`` says, and not in this process.
         """

@@ -160,7 +160,7 @@ class Dataset:
         cut: Unix seconds; contains no later event. None = no cut.
         validation: targets for early stopping; None = a model holds out events of its own.
         alignment: projection of content towards behaviour, once learned.
-        quality: (N, Q) float32 query-independent item quality, see ``data.item_quality``.
+        quality: (N, Q) float32 query-independent item quality, see ``data.items.quality``.
         requests: the newest logged requests, in order of time.
         countries: of the users, if known.
         negatives: negative events; never targets of next-item prediction.

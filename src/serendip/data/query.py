@@ -123,7 +123,7 @@ class UserPast:
 
     Args:
         country: of the user; empty = not known.
-        groups: attribute -> value of the user, see ``data.user_groups``.
+        groups: attribute -> value of the user, see ``data.users.groups``.
     """
 
     history: History = field(default_factory=History)
@@ -169,7 +169,7 @@ class Query:
         country: of the request, spelt as in the items' attribute; empty = unknown.
         device: of the request; empty = unknown.
         session: ``session_code`` of the visit; 0 = unknown.
-        user_groups: attribute -> value of the user, see ``data.user_groups``.
+        user_groups: attribute -> value of the user, see ``data.users.groups``.
         filters: tests that every item of the answer passes.
         derived: what models compute from this query alone, for one another.
     """

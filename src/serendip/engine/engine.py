@@ -207,15 +207,15 @@ class Engine(AbstractContextManager["Engine"]):
 
     def work_beside(self) -> None:
         """Remove what was erased, and encode files of posted items, in processes of their own."""
-        self._remover.follow(self._eraser.has_remains)
+        self._remover.begin_if_due(self._eraser.has_remains)
         if self.settings.content.media:
-            self._encoding.follow(
+            self._encoding.begin_if_due(
                 lambda: may_encode(self._media, self._manifest, self.item_version)
             )
 
-    def follow_items(self) -> None:
+    def read_items(self) -> None:
         """Apply the items that other engines wrote since; cheap if nothing was committed."""
-        self._live.follow_items()
+        self._live.read_items()
 
     @property
     def item_version(self) -> int:

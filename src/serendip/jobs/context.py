@@ -54,6 +54,7 @@ class JobContext:
     All steps therefore see items and events as they were at the first read; ``query_log`` and what
     a gate asks are read when they are needed.
 
+    Args:
         clock: measures the stages.
         budget: time of the job, from its beginning.
     """

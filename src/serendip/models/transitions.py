@@ -3,7 +3,7 @@
 ``M[i, j]`` is the sum of 1 / gap over all events with j that follow an event with i ``gap``
 positions later in a history, times the strength of that event (``[actions] strengths``), plus half
 of that for the other direction, divided by sqrt(row sum + 1) and sqrt(column sum + 1), which
-reduces popularity bias; only the ``max_steps`` largest entries of a row are kept. The score is
+reduces popularity bias; only the ``_MAX_STEPS`` largest entries of a row are kept. The score is
 ``h (M + w P M)``: ``h`` the decayed history and ``P`` the weights of the nearest items by content,
 through which an item with few transitions uses those of similar items. Items without incoming
 transitions get the weighted scores of their content neighbours, ``w P``, in the same way.

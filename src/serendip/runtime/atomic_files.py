@@ -1,6 +1,6 @@
 """Files that a crash cannot halve, their digests, and folders that one process at a time changes.
 
-``write_text``, ``write_json`` and ``parquet_file`` (row group by row group) are the way to write a
+``write_text``, ``write_json`` and ``open_parquet`` (row group by row group) are the way to write a
 file that outlives the process: it appears whole or not at all. Files of a version need none of
 this, because its whole folder appears at once (``versions``).
 """
@@ -143,7 +143,7 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write strict JSON (no NaN), indented by 1, as ``write_text`` does.
 
     Raises:
-        ConfigError: the file cannot be written.
+        StorageError: the file cannot be written.
     """
     write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
 
@@ -152,16 +152,14 @@ def write_text(path: Path, text: str) -> None:
     """Replace a file in one step: write aside, flush, rename, flush its folder, which is made.
 
     Raises:
-        ConfigError: the file cannot be written.
+        StorageError: the file cannot be written.
     """
     part = path.with_name(path.name + ".part")
-    try:
+    with storage_errors(path):
         make_folder(path.parent)
         write_synced(part, text)
         part.replace(path)
         flush_folder(path.parent)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error}.", "Choose another file.") from None
 
 
 def require_writable(out: Path) -> None:

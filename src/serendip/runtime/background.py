@@ -91,7 +91,7 @@ class RecurringWork:
         self._lock = threading.Lock()
         self._process: BackgroundProcess[str] | None = None
 
-    def follow(self, has_work: Callable[[], bool]) -> None:
+    def begin_if_due(self, has_work: Callable[[], bool]) -> None:
         """Go on with what was begun or interrupted, here or elsewhere; cheap between two looks."""
         now = time.monotonic()
         if now >= self._looks_at:

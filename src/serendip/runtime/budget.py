@@ -93,8 +93,8 @@ class Allowance:
         return done if spent < _LEAST_SPENT else max(done, spent)
 
     def from_now(self, share: float, part: str = "") -> Allowance:
-        """A share of the time that is left, from now on.
-        ``part`` of the training, or the whole of it, may take the share in (0, 1].
+        """A share in (0, 1] of the time that is left from now on, for a ``part`` of the training or
+        the whole of it.
         """
         now = self.clock()
         left = max(0.0, self.seconds - (now - self.start))

@@ -78,7 +78,7 @@ def connect(config: ExecutorConfig) -> None:
 def start_nodes(cores: Sequence[int]) -> Cluster:
     """Start a cluster on this machine that ends with this process: a node for each entry.
 
-    It has no dashboard and listens on the loopback interface (``engines.secure_ray``).
+    It has no dashboard and listens on the loopback interface (``executor_factory.secure_ray``).
 
     Tasks do not heed what cores there really are.
 

@@ -125,9 +125,9 @@ class EngineHolder:
                     self._failures.write(f"the {name} could not read what is stored yet", error)
 
         for name, look, pause_s in (
-            ("store-watch", lambda: self.follow(lambda engine: engine.follow_items()), every_s),
+            ("item-watch", lambda: self.with_engine(lambda engine: engine.read_items()), every_s),
             ("key-watch", follow_keys, LOOKS * every_s),
-            ("generation-watch", lambda: self.check(time.monotonic()), LOOKS * every_s),
+            ("workspace-watch", lambda: self.check(time.monotonic()), LOOKS * every_s),
         ):
             arguments = (look, pause_s)
             thread = threading.Thread(target=watch, args=arguments, name=name, daemon=True)
@@ -147,11 +147,11 @@ class EngineHolder:
 
         The first time an error says why no generation can be opened.
         """
-        self._follow_pointer(now)
+        self._open_published(now)
         self.check_storage()
         self.last_training = self._published.last_training()
-        self.follow(lambda engine: engine.catch_up())
-        self.follow(lambda engine: engine.work_beside())
+        self.with_engine(lambda engine: engine.catch_up())
+        self.with_engine(lambda engine: engine.work_beside())
 
     def check_storage(self) -> None:
         """Update ``storage_problem`` from the engine and log changes."""
@@ -163,14 +163,14 @@ class EngineHolder:
                 _log.info("writes are accepted again")
             self.storage_problem = problem
 
-    def follow(self, read: Callable[[Engine], None]) -> None:
+    def with_engine(self, read: Callable[[Engine], None]) -> None:
         """Let the current engine read what others wrote; nothing before one is loaded."""
         with suppress(NotTrainedError), self.lease() as engine:
             read(engine)
             # What one worker shows, no worker hides again.
             self.shared.acknowledge(engine.item_version)
 
-    def catch_up(self, engine: Engine) -> None:
+    def read_acknowledged(self, engine: Engine) -> None:
         """Let a leased engine read the items that were acknowledged elsewhere.
 
         A read does not fail because of another's write: it and those of the next second go without.
@@ -182,7 +182,7 @@ class EngineHolder:
                 self._reread_at = time.monotonic() + _REREAD_S
                 self._failures.write("acknowledged writes could not be read yet", error)
 
-    def _follow_pointer(self, now: float) -> None:
+    def _open_published(self, now: float) -> None:
         name = UNREADABLE
         try:
             name = self._published.current()

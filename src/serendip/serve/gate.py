@@ -329,7 +329,7 @@ class EngineGate:
 
         def compute() -> ResultT:
             with time_limit(time.monotonic(), end), self.holder.lease() as engine:
-                self.holder.catch_up(engine)
+                self.holder.read_acknowledged(engine)
                 return call(engine)
 
         waiting = WaitingCall(compute, current_request.get().is_gone)

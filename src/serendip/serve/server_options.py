@@ -30,7 +30,7 @@ class ServerOptions:
     """Where a service listens, and for whom; by default for this machine alone."""
 
     host: str = "127.0.0.1"
-    port: int = 8000  # 0 = any free one
+    port: int = 8080  # 0 = any free one
     config: ServeConfig = field(default_factory=ServeConfig)
     open_keys: Callable[[], ApiKeys] | None = None  # those of the workspace
     secret_file: Path | None = None  # see ``Access``

@@ -229,7 +229,7 @@ def test_a_removal_that_met_a_lock_is_gone_on_with_by_a_service_and_an_import(fr
                 remover.begin()
                 settle()
             assert eraser.has_remains()
-        remover_of(fresh).follow(eraser.has_remains)
+        remover_of(fresh).begin_if_due(eraser.has_remains)
         settle()
         assert not eraser.has_remains()
         eraser.erase_user("u2")

@@ -46,18 +46,32 @@ def test_a_restart_and_another_engine_count_the_same(shop: Path) -> None:
 
 def test_items_of_another_engine_are_followed_once_they_are_committed(shop: Path) -> None:
     with closing(Engine.open(shop)) as first, closing(Engine.open(shop)) as second:
-        second.follow_items()
+        second.read_items()
         first.add_items([Item("new", "A new tale", attributes={"genre": "horror"})])
-        second.follow_items()
+        second.read_items()
         assert second.item("new") is not None
         state = second.state
-        second.follow_items()
+        second.read_items()
         assert second.state is state
         first.delete_item("new")
         first.delete_item("i3")
-        second.follow_items()
+        second.read_items()
         assert (second.item("new"), second.item("i3")) == (None, None)
         assert second.item_version == first.item_version
+
+
+def test_events_without_an_item_take_no_place_of_those_of_an_item_that_is_posted_later(
+    shop: Path,
+) -> None:
+    with closing(Engine.open(shop)) as engine:
+        engine.add_events(events("soon", 2))
+        chip = Event("visitor0", "", START, "impression", query="tale", surface="suggest")
+        engine.add_events([chip] * 10_000)
+        engine.catch_up()
+        engine.add_items([Item("soon", "A new tale", attributes={"genre": "horror"})])
+        engine.add_events(events("i3", 1))
+        engine.catch_up()
+        assert count_of(engine, "soon") == 2
 
 
 def test_live_counts_are_those_of_a_training_on_the_whole_log(shop: Path) -> None:
@@ -80,12 +94,12 @@ def test_the_log_is_read_at_most_every_half_second(engine: Engine) -> None:
     now = [100.0]
     counts = LiveCounts(engine._store.log, engine.settings.actions, 0, lambda: now[0])
     assert counts.is_due
-    counts.follow(engine.state)
+    counts.count_new_events(engine.state)
     now[0] += FOLLOW_S / 2
     assert not counts.is_due
     now[0] += FOLLOW_S
     assert counts.is_due
-    counts.follow(engine.state)
+    counts.count_new_events(engine.state)
     now[0] -= 3_600.0  # set back
     assert counts.is_due
 

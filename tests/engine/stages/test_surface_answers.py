@@ -138,6 +138,35 @@ def test_pages_of_a_surface_with_every_rule_are_parts_of_one_list(opened: Opener
         assert [replace(item, reason="") for item in pages] == told
 
 
+UNLEARNED = """
+[surfaces.home]
+action_weights = {interact = 1.0, like = 1.0, purchase = 9.0}
+
+[surfaces.bought]
+task = "home"
+action_weights = {purchase = 1.0}
+
+[surfaces.ads]
+sponsored = {action = "purchase", positions = [0], floor = 0.0}
+"""
+
+
+def test_an_action_that_the_served_ranker_has_not_learned_counts_for_nothing(
+    shop: Path, opened: Opener
+) -> None:
+    """As after a rollback to a generation from before the action was named."""
+    before = opened("").recommend(Request("home", "u0")).items
+    path = shop / "serendip.toml"
+    actions = '[ranker]\nactions = ["interact", "like", "purchase"]\n'
+    path.write_text(path.read_text().replace("[ranker]\n", actions))
+    engine = opened(UNLEARNED)
+    assert engine.recommend(Request("home", "u0")).items == before
+    assert "P(interact)" in before[0].parts  # as the ranker has ordered them
+    assert "P(interact)" not in engine.recommend(Request("bought", "u0")).items[0].parts
+    give(engine, i9={"bid": 3.0})
+    assert engine.recommend(Request("ads")).items[0].sponsored
+
+
 def test_a_bought_position_has_the_score_bid_times_probability(opened: Opener) -> None:
     engine = opened("[surfaces.ads]\nsponsored = {positions = [0], floor = 0.0}\n")
     organic = {item.item_id: item.score for item in engine.recommend(Request("ads", k=100)).items}

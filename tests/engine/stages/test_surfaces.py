@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -129,13 +130,13 @@ def test_each_part_of_the_context_is_read_alone() -> None:
     assert (whole.user_id, whole.text, whole.country, whole.time) == ("u1", "tale", "KR", 5.0)
 
 
-def test_built_in_surfaces_weigh_only_predicted_actions() -> None:
-    table = {"ranker": {"actions": ["interact", "purchase"]}}
-    surfaces = validate(Settings, table, "serendip.toml").all_surfaces()
-    assert surfaces["home"].action_weights == {"interact": 1.0}
-    table["surfaces"] = {"home": {"action_weights": {"purchase": 3.0}}}
-    home = validate(Settings, table, "serendip.toml").all_surfaces()["home"]
-    assert home.action_weights == {"purchase": 3.0}
+def test_a_surface_need_not_weigh_what_the_ranker_predicts_and_may_weigh_nothing_else() -> None:
+    table: dict[str, Any] = {"ranker": {"actions": ["interact", "purchase"]}}
+    for home in ({"popularity_discount": 0.3}, {"action_weights": {"purchase": 3.0}}):
+        validate(Settings, {**table, "surfaces": {"home": home}}, "serendip.toml")
+    table["surfaces"] = {"home": {"action_weights": {"cart": 3.0}}}
+    with pytest.raises(ConfigError, match="use one of interact, purchase"):
+        validate(Settings, table, "serendip.toml")
 
 
 @pytest.mark.parametrize(

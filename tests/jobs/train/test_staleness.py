@@ -86,14 +86,19 @@ def test_items_are_counted_by_what_happened_to_them(stand: Path) -> None:
     assert age_of(stand).reasons == ("6 new items, 10% of those it learned from",)
 
 
-def test_settings_that_are_learned_and_imports_make_it_stale(stand: Path) -> None:
-    add_settings(stand, "[surfaces.home]\npopularity_discount = 0.1")
+def test_settings_that_are_learned_make_it_stale(stand: Path) -> None:
+    add_settings(stand, "[gate]\nmargin = 0.1\n[train.stale]\nnew_share = 0.5\n")
     assert not age_of(stand).is_stale
     path = stand / "serendip.toml"
     path.write_text(path.read_text().replace("max_len = 10", "max_len = 9"))
     age = age_of(stand)
     assert age.reasons == ("the setting models.retriever.max_len has changed",)
+    path.write_text(path.read_text().replace("max_len = 9", "max_len = 10"))
+    add_settings(stand, "[surfaces.home]\npopularity_discount = 0.1\n")
+    assert age_of(stand).is_stale  # the ranker learns from what surfaces show
 
+
+def test_an_import_makes_it_stale(stand: Path) -> None:
     import_files(Workspace.open(stand))
     age = age_of(stand)
     assert age.events is None

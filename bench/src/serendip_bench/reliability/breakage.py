@@ -100,14 +100,14 @@ def acknowledge_before_commit() -> AbstractContextManager[None]:
 
 def close_before_opening() -> AbstractContextManager[None]:
     """A service closes its generation before it opens the next one."""
-    follow_pointer = EngineHolder._follow_pointer
+    open_published = EngineHolder._open_published
 
     def close_first(self: EngineHolder, now: float) -> None:
         if self._published.current() not in ("", self.generation):
             self.swap(None)
-        follow_pointer(self, now)
+        open_published(self, now)
 
-    return _replaced(EngineHolder, "_follow_pointer", close_first)
+    return _replaced(EngineHolder, "_open_published", close_first)
 
 
 @contextmanager

@@ -124,7 +124,7 @@ class TextEncoderConfig(Config):
     """Text encoder and the item fields that it encodes."""
 
     name: str = "universal-sentence-encoder"
-    """One of ``encoder_names()``."""
+    """`universal-sentence-encoder`, `hashing`, `minilm` or `sentence-transformers:<name>`."""
 
     fields: tuple[str, ...] = Field(default=("title", "year", "genres"), min_length=1)
     """Item fields, the first 160 characters of each, joined by ". "; empty ones are skipped."""

@@ -17,7 +17,7 @@ DatabasePlace: TypeAlias = str | Path  # SQLite file, or secret URL of a Postgre
 
 
 class StoreConfig(Config):
-    """``[store]``: where items, users, keys and the newest events are."""
+    """``[store]``: where items, users, keys and events are."""
 
     url: str = Field(default="", repr=False)
     """Of a PostgreSQL database, 15 or later: `postgresql+psycopg://user:password@host/database`.

@@ -174,7 +174,9 @@ _CONTENT = ("title", "description", "attributes", "available_from")
 EVENT_NAMES = tuple(name for name in EVENTS.c.keys() if name != "seq")  # filled by ``event_row``
 _EVENT_VALUES = attrgetter(*EVENT_NAMES)
 
-FROM_FILES = sa.select(ITEMS.c.item_id).where(sa.not_(ITEMS.c.deleted), ITEMS.c.origin == FROM_FILE)
+IMPORTED_ITEM_IDS = sa.select(ITEMS.c.item_id).where(
+    sa.not_(ITEMS.c.deleted), ITEMS.c.origin == FROM_FILE
+)
 BLANK_ITEMS = sa.select(ITEMS.c.item_id).where(
     *(ITEMS.c.deleted, ITEMS.c.origin == FROM_API, ITEMS.c.title == ""),
     *(ITEMS.c.description == "", ITEMS.c.attributes == "{}"),

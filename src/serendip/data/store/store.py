@@ -37,8 +37,8 @@ from serendip.data.store.schema import (
     EVENTS,
     FROM_API,
     FROM_FILE,
-    FROM_FILES,
     GENERATED,
+    IMPORTED_ITEM_IDS,
     ITEMS,
     PACK_ROWS,
     PACKS,
@@ -133,7 +133,7 @@ class Store(AbstractContextManager["Store"]):
         self.backups = Copies(database, "backup")
         self.exports = Copies(database, "export")
         self.generated = GeneratedTable(database)
-        self._upsert_items = upsert_items(database.dialect, "api")
+        self._upsert_items = upsert_items(database.dialect, FROM_API)
         self._insert_events = insert_events(database.dialect)
 
     @staticmethod
@@ -167,7 +167,7 @@ class Store(AbstractContextManager["Store"]):
         If one is invalid, a ``DataError``, none is stored.
         """
         unique = {item.item_id: item for item in require_valid(items, item_problem, "an item")}
-        rows = [item_row(item, "api") for item in unique.values()]
+        rows = [item_row(item, FROM_API) for item in unique.values()]
         with self.database.write() as connection:
             version = _max_version(connection)
             _upsert(connection, self._upsert_items, rows, version)
@@ -271,7 +271,7 @@ class Store(AbstractContextManager["Store"]):
         def bring(connection: Connection) -> tuple[int, int]:
             insert = upsert_items(self.database.dialect, FROM_FILE)
             _upsert(connection, insert, changed, _max_version(connection))
-            left = set(connection.scalars(FROM_FILES)) - ids
+            left = set(connection.scalars(IMPORTED_ITEM_IDS)) - ids
             left_out = _delete(connection, sorted(left), FROM_FILE)
             erasures = read_erasures(connection)
             kept = [user for user in users if erasures.find(user.user_id) is None]
@@ -363,7 +363,7 @@ class Store(AbstractContextManager["Store"]):
 
     def imported_item_ids(self) -> frozenset[str]:
         """Ids of the items of the last import that are not deleted."""
-        return frozenset(row[0] for row in self.database.rows(FROM_FILES))
+        return frozenset(row[0] for row in self.database.rows(IMPORTED_ITEM_IDS))
 
     def erasure(self, user_id: str) -> UserErasure | None:
         """The last erasure of a user; None if they never were erased."""

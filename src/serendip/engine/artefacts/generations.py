@@ -80,7 +80,7 @@ def publish(
             hand_over,
             taken,
         )
-        with suppress(StorageError):  # It is in force; the next publication removes them.
+        with suppress(StorageError, OSError):  # It is in force; the next publication removes them.
             _remove_old(generations, generation)
     return generation
 
@@ -136,7 +136,7 @@ def _fetch_all(generations: Place) -> dict[str, str]:
     if not isinstance(generations, SharedFolder):
         return {}
     with suppress(ArtefactError):  # what is damaged there is passed over
-        _follow(generations)
+        _fetch_in_force(generations)
     stored = {str(one["name"]): folder for folder, one in generations.manifests().items()}
     for folder in stored.values():
         with suppress(ArtefactError):
@@ -154,7 +154,7 @@ def open_current(generations: Place, verify: bool = True) -> Version:
         ArtefactError: the manifest is unreadable or newer than this code, or a file is missing,
             altered, not listed, or has a value that is no number.
     """
-    versions = _follow(generations)
+    versions = _fetch_in_force(generations)
     try:
         current = versions.current(verify)
     except ArtefactError:
@@ -223,7 +223,7 @@ def open_earlier(generations: Place) -> Version:
 
 def current_name(generations: Place) -> str:
     """Name of the published generation, which is here then; empty = none is published."""
-    return _follow(generations).current_name()
+    return _fetch_in_force(generations).current_name()
 
 
 def set_current(folder: Path, name: str) -> None:
@@ -236,7 +236,7 @@ def _versions(generations: Place) -> Versions:
     return Versions(local_folder(generations), repair, "gen-", "CURRENT", 4)
 
 
-def _follow(generations: Place) -> Versions:
+def _fetch_in_force(generations: Place) -> Versions:
     """The generations here, after what a storage has in force has been fetched.
 
     Raises:

@@ -26,7 +26,13 @@ from serendip.engine.config.serve import Duration, OptionalDuration, ServeConfig
 from serendip.engine.item_pictures import PageConfig
 from serendip.engine.listing import AVAILABLE_FROM
 from serendip.engine.stages.sources import OWN_SOURCES
-from serendip.engine.stages.surfaces import DEFAULT_SURFACES, RANKER, SurfaceConfig, complete_tables
+from serendip.engine.stages.surfaces import (
+    DEFAULT_SURFACES,
+    DEFAULT_WEIGHTS,
+    RANKER,
+    SurfaceConfig,
+    complete_tables,
+)
 from serendip.files.config import EventsConfig, ItemsConfig, UsersConfig
 from serendip.files.names import sounds_private, split_words
 from serendip.llm.config import LlmConfig
@@ -129,7 +135,7 @@ class Settings(Config):
     """The users file."""
 
     store: StoreConfig = StoreConfig()
-    """The database of items, users, keys and the newest events."""
+    """The database of items, users, keys and events."""
 
     actions: ActionRules = ActionRules()
     """Classes of events: ignored, likes, negative."""
@@ -180,7 +186,7 @@ class Settings(Config):
     """The page for people: pictures of items."""
 
     storage: StorageConfig = StorageConfig()
-    """Where generations and the event log lie that several machines share."""
+    """Where generations lie that several machines share."""
 
     serve: ServeConfig = ServeConfig()
     """Who may reach the service, and how often. `serendip serve` reads it when it starts."""
@@ -213,7 +219,8 @@ class Settings(Config):
         for name, surface in surfaces.items():
             _require_known(f"{name}.sources", surface.sources, (*models, *OWN_SOURCES))
             _require_known(f"{name}.scorer", [surface.scorer], (RANKER, *models))
-            _require_known(f"{name}.action_weights", surface.action_weights, ranker.actions)
+            weighed = [action for action in surface.action_weights if action not in DEFAULT_WEIGHTS]
+            _require_known(f"{name}.action_weights", weighed, ranker.actions)
             valued = surface.item_value.actions if surface.item_value else ()
             _require_known(f"{name}.item_value.actions", valued, ranker.actions)
             paid_actions = [surface.sponsored.action] if surface.sponsored else []
@@ -252,15 +259,8 @@ class Settings(Config):
         return TokenReader(self.content.fields, self.models.retriever.attributes)
 
     def all_surfaces(self) -> dict[str, SurfaceConfig]:
-        """Name -> surface, the built-in ones included.
-
-        Built-in surfaces weigh only the actions that the ranker predicts.
-        """
-        actions = self.ranker.actions
-        defaults = {
-            name: surface.with_actions(actions) for name, surface in DEFAULT_SURFACES.items()
-        }
-        surfaces = {**defaults, **self.surfaces}
+        """Name -> surface, the built-in ones included."""
+        surfaces = {**DEFAULT_SURFACES, **self.surfaces}
         return {name: surface.with_name(name) for name, surface in surfaces.items()}
 
 

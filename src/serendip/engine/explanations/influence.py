@@ -21,6 +21,7 @@ from serendip.data import BoolArray, FloatArray, IntArray, ItemList, Query
 from serendip.data.items.semantic_ids import common_prefix
 from serendip.engine.feature_names import relative_name
 from serendip.engine.stages.base import FIRST
+from serendip.engine.stages.features import CODE_HISTORY
 from serendip.engine.stages.scoring import may_order, predict_actions, weigh_actions
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import RANKER
@@ -30,7 +31,6 @@ from serendip.models.context import compute_context_weights, compute_growth_with
 
 NOTICED = 0.85  # share of the value from which on its loss is noticed in full
 NEWEST = 8  # distinct items of a history that are left out in turn
-_CODE_HISTORY = 20  # items whose semantic IDs are features
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -222,7 +222,7 @@ class _FeaturesWithout:
             self.table[1, :, self._places["last item cosine"]] = cosines
 
     def change_codes(self) -> None:
-        codes, newest = self._state.features.codes, self._query.history.item_nums[-_CODE_HISTORY:]
+        codes, newest = self._state.features.codes, self._query.history.item_nums[-CODE_HISTORY:]
         shared = common_prefix(codes[self._items][:, None], codes[newest][None])  # (C, H)
         kept = self._left_out[:, None] != newest[None]  # (T, H)
         best = np.where(kept[:, None], shared[None], 0).max(2)  # (T, C)

@@ -64,7 +64,7 @@ class LiveCounts:
         """Whether the log has not been read for ``FOLLOW_S`` seconds, or the clock was set back."""
         return not 0 <= self._clock() - self._followed_at < FOLLOW_S
 
-    def follow(self, state: EngineState) -> EngineState:
+    def count_new_events(self, state: EngineState) -> EngineState:
         """The state with the events that were appended since the last call.
 
         At first that of the generation, later what the last call returned, with items added since.
@@ -93,7 +93,7 @@ class LiveCounts:
         is_shown = (action == IMPRESSION for action in events.actions)
         kinds = feedback.interest.tolist(), is_shown, (feedback.exclusions >= 0).tolist()
         new = zip(events.item_ids, events.timestamps.tolist(), *kinds, strict=True)
-        counted = [*self._early, *(one for one in new if any(one[2:]))]
+        counted = [*self._early, *(one for one in new if one[0] and any(one[2:]))]
         item_nums = state.catalogue.vocabulary.numbers(one[0] for one in counted)
         unknown = np.flatnonzero(item_nums < 0)[-_MOST_EARLY:].tolist()
         self._early = [counted[row] for row in unknown]

@@ -106,9 +106,9 @@ class LiveState:
     def at(self, now: float) -> EngineState:
         """The state at a time in Unix seconds: items that are not available yet are hidden.
 
-        Counts new events of the log first, see ``LiveCounts.follow``.
+        Counts new events of the log first, see ``LiveCounts.count_new_events``.
         """
-        self._follow_counts()
+        self._count_new_events()
         base, (known, begin, end, available) = self._current, self._period
         if known is not base or not begin <= now < end:
             waiting, begin, end = base.catalogue.availability(now)
@@ -132,9 +132,9 @@ class LiveState:
         with self._writing:
             self._catch_up(with_imports)
             # Last, so that events of new items find them.
-            self._current = self._counts.follow(self._current)
+            self._current = self._counts.count_new_events(self._current)
 
-    def follow_items(self) -> None:
+    def read_items(self) -> None:
         """Apply the changes of items in the store, if anything was committed since the last call.
 
         Takes microseconds if nothing was, on SQLite. Where a look takes longer, as it asks a server
@@ -152,12 +152,12 @@ class LiveState:
                 self._catch_up(with_imports=False)
             self._seen_commit = commit
 
-    def _follow_counts(self) -> None:
+    def _count_new_events(self) -> None:
         # Not while another thread is writing.
         if self._counts.is_due and self._writing.acquire(blocking=False):
             try:
                 with suppress(StorageError):  # The request is answered with the counts as they are.
-                    self._current = self._counts.follow(self._current)
+                    self._current = self._counts.count_new_events(self._current)
             finally:
                 self._writing.release()
 

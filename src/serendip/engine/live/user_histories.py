@@ -98,7 +98,7 @@ class UserHistories:
         # silent keeps whoever asks it waiting.
         commit = self._log.database.commit_number()
         with self._lock:
-            self._follow(commit)
+            self._mark_stale(commit)
             history = self._cache.get(user_id)
             if history is None or not history.is_valid(vocabulary):
                 events = self._log.past(user_id, self._rules.ignore)
@@ -135,7 +135,7 @@ class UserHistories:
         """Number of cached events."""
         return sum(history.size - _OVERHEAD for history in self._cache.values())
 
-    def _follow(self, commit: int | None) -> None:
+    def _mark_stale(self, commit: int | None) -> None:
         if commit is not None and commit == self._commit:
             return
         changes = self._users.changes()

@@ -27,7 +27,7 @@ from serendip.engine.stages.context_features import context_columns
 from serendip.engine.state import EngineState
 from serendip.models.popularity import RECENT
 
-_CODE_HISTORY = 20  # newest items whose semantic IDs are compared
+CODE_HISTORY = 20  # newest items whose semantic IDs are compared
 
 
 def feature_matrix(batch: Batch, candidates: Candidates) -> FloatArray:
@@ -100,7 +100,7 @@ def _word_columns(hits: ItemList, items: IntArray) -> Columns:
 
 
 def _code_columns(state: EngineState, query: Query, items: IntArray) -> Columns:
-    anchors = _find_anchors(query)[-_CODE_HISTORY:]
+    anchors = _find_anchors(query)[-CODE_HISTORY:]
     if len(anchors):
         own, recent = state.features.codes[items], state.features.codes[anchors]  # (C, L), (H, L)
         shared = common_prefix(own[:, None], recent[None])  # (C, H)

@@ -142,7 +142,7 @@ def _keep_all(tests: Iterable[AttributeTest], catalogue: Catalogue) -> BoolArray
 
 
 # An item that is not available yet is hidden as well: removed first, it does not count as deleted.
-REQUEST_FILTERS: tuple[Filter, ...] = (*(Available(), NotDeleted(), NotInContext(), Requested()),)
+REQUEST_FILTERS: tuple[Filter, ...] = (Available(), NotDeleted(), NotInContext(), Requested())
 
 
 def filters_of(surface: SurfaceConfig) -> tuple[Filter, ...]:

@@ -158,20 +158,23 @@ def _predict_paid(
     batch: Batch, features: FloatArray, known: Mapping[str, FloatArray], organic: FloatArray
 ) -> FloatArray:
     """(R,) P(action that is paid for), on a surface that sells places; the organic values if
-    nothing predicts actions.
+    nothing predicts it.
     """
     ranker, sponsored = batch.state.ranker, batch.surface.sponsored
     if sponsored is None or ranker is None or not len(features):
         return organic
     if sponsored.action in known:
         return known[sponsored.action]
+    if sponsored.action not in ranker.config.actions:
+        return organic
     predicted = predict_actions(ranker, batch.surface.task, features)
     return action_value(predicted, {sponsored.action: 1.0}, ranker.config.actions)
 
 
 def may_order(ranker: Ranker, surface: SurfaceConfig) -> bool:
-    """Whether the ranker may order a surface, as it has learned its task."""
-    return ranker.number_of(surface.task) in ranker.ordered_tasks
+    """Whether the ranker may order a surface: it has learned its task, and an action of value."""
+    is_learned = ranker.number_of(surface.task) in ranker.ordered_tasks
+    return is_learned and not surface.action_weights.keys().isdisjoint(ranker.config.actions)
 
 
 def predict_actions(ranker: Ranker, task: Task, features: FloatArray) -> FloatArray:

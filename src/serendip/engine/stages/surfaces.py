@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
@@ -48,6 +48,7 @@ RANKER = "ranker"  # the default scorer
 LEARNED: Literal["learned"] = "learned"  # the popularity discount of the training
 RETRIEVER = "retriever"  # compares items with and without interactions
 NOT_A_SURFACE = "suggest"  # queries, not items; events may name it
+DEFAULT_WEIGHTS = {"interact": 1.0, "like": 1.0}  # of the actions; what no ranker predicts is 0
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 
 
@@ -69,7 +70,8 @@ class SurfaceConfig(Config):
     task: Task
     """The task that the models predict; several surfaces may share one. ``cart`` and ``thank_you``
     are those of a basket: what else is in it, and what is in the next one. Where too few baskets
-    are known to learn from, they are answered as ``similar``."""
+    are known to learn from, they are answered as the task ``similar``, which the surface ``next``
+    shows."""
 
     context: tuple[RequestPart, ...] = REQUEST_PARTS
     """Parts of a request that are read; a surface without "user" answers everybody the same."""
@@ -87,9 +89,10 @@ class SurfaceConfig(Config):
     scorer: str = RANKER
     """What orders the candidates: the ranker, or a model by its own scores, such as ``sasrec``."""
 
-    action_weights: dict[str, float] = Field(default={"interact": 1.0, "like": 1.0})
+    action_weights: dict[str, float] = Field(default=DEFAULT_WEIGHTS)
     """Value of a candidate = sum over actions of weight x P(action), if the ranker orders the
-    task; otherwise sources are fused by rank, and neither this nor the discount is read."""
+    task and has learned one of the actions; otherwise sources are fused by rank, and neither this
+    nor the discount is read."""
 
     item_value: ItemValueConfig | None = None
     """Number of an item by which its actions are worth more, such as its price; none without the
@@ -147,11 +150,6 @@ class SurfaceConfig(Config):
     def attribute_tests(self) -> list[AttributeTest]:
         """The tests of attributes among the filters."""
         return [AttributeTest.parse(one) for one in self.filters if one != SEEN]
-
-    def with_actions(self, actions: Collection[str]) -> SurfaceConfig:
-        """A copy without the weights of other actions."""
-        weights = {name: weight for name, weight in self.action_weights.items() if name in actions}
-        return self.model_copy(update={"action_weights": weights})
 
     def labels_of(self, name: str) -> str:
         """Surface whose labels are about the lists of this one, by its name."""

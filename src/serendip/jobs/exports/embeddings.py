@@ -2,9 +2,9 @@
 
 They are the retriever's vectors in the vector space of the generation: the dot product of a user's
 or query's vector with an item's vector is the retriever's score. Users also have what a vector
-leaves out: their activity and the attribute values they prefer (``data.user_profile``).
+leaves out: their activity and the attribute values they prefer (``data.users.profile``).
 
-Users and queries are encoded in tasks of the executor (``engine_tasks``).
+Users and queries are encoded in tasks of the executor (``jobs.exports.engine_tasks``).
 """
 
 from __future__ import annotations

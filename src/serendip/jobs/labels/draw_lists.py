@@ -149,7 +149,8 @@ def draw_lists(
         number of lists and of pairs, and the file.
 
     Raises:
-        ConfigError: a number is below 1, or the file cannot be written.
+        ConfigError: a number is below 1.
+        StorageError: the file cannot be written.
         DataError: no user has a past that may be told, or no text was logged.
         NotTrainedError: nothing is published.
         UnsupportedError: the surface is not configured, or answers requests that name items.

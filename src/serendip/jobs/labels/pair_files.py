@@ -89,7 +89,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[objec
     """Write a CSV file that appears whole or not at all.
 
     Raises:
-        ConfigError: the file cannot be written.
+        StorageError: the file cannot be written.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -191,7 +191,7 @@ def write_lists(
     The titles, and the empty column of labels, are for people who fill it in.
 
     Raises:
-        ConfigError: the file cannot be written.
+        StorageError: the file cannot be written.
     """
     rows = (
         (

@@ -77,7 +77,8 @@ def export_chats(workspace: Workspace, labels: Path, out: Path, prompt: str) -> 
     conversations.
 
     Raises:
-        ConfigError: the prompt is unknown, or the file cannot be written.
+        ConfigError: the prompt is unknown.
+        StorageError: the file cannot be written.
         DataError: the labels are damaged.
         UnknownItemError: a labelled item is not in the workspace.
     """

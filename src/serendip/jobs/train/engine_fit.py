@@ -89,12 +89,18 @@ def fit_ranker(
     with fitter.clock.stage("train ranker"):
         written = fitter.written_searches(split.catalogue, counts, fusion, NUM_SEARCH)
         logged = label_logged_requests(
-            *(split, fitter.settings, state.repeats),
+            split,
+            fitter.settings,
+            state.repeats,
             lambda texts: fitter.encode_texts(texts, fusion),
         )
         labelled = fitter.labelled_searches(split.catalogue.vocabulary, fusion)
         found = train_ranker_on_requests(
-            *(state, split, written, [*logged, ("search", labelled)], fitter.settings),
+            state,
+            split,
+            written,
+            [*logged, ("search", labelled)],
+            fitter.settings,
             fitter.with_time(options, "ranker"),
         )
     ranker, decisions = (None, ()) if found is None else (found.ranker, found.decisions)

@@ -1,7 +1,7 @@
 """The vector space that exports are in, continued from the published generation.
 
-It is continued by a rotation if the trainings agree well enough. It is stored beside the models and
-read by exports only; requests are answered on the axes of the training itself.
+It is continued by a rotation if the trainings agree well enough. It is stored in ``models/_space``
+and read by exports only; requests are answered on the axes of the training itself.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ was killed before, does not count.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -29,12 +29,6 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import NotTrainedError
 from serendip.runtime.budget import parse_duration
 from serendip.runtime.versions import Version
-
-LEARNED_TABLES = (
-    *("actions", "repeats", "content", "semantic_ids", "models", "unified", "ranker"),
-    *("search", "queries", "context", "quality"),
-)
-"""Tables of settings that a generation holds; the others are read by the service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +78,8 @@ def measure_age(workspace: Workspace, now: float | None = None) -> GenerationAge
     newest = _open_newest(workspace)
     if newest is None:
         return GenerationAge(reasons=("no generation is published",), wait_until=wait_until)
-    settings = compare_settings(
-        newest.manifest["settings"], workspace.settings.learned_from(), LEARNED_TABLES
-    )
+    learned = workspace.settings.learned_from()
+    settings = compare_settings(newest.manifest["settings"], learned, learned)
     with workspace.open_store() as store:
         items = store.count_item_changes(int(newest.manifest[ITEM_VERSION]))
         position = store.log.position()
@@ -119,9 +112,9 @@ def _created(version: Version) -> float:
 
 
 def compare_settings(
-    before: Mapping[str, Any], now: Mapping[str, Any], tables: Sequence[str]
+    before: Mapping[str, Any], now: Mapping[str, Any], tables: Iterable[str]
 ) -> tuple[str, ...]:
-    """Keys, such as ``models.retriever.epochs``, that differ between tables of settings."""
+    """Keys, such as `models.retriever.epochs`, that differ between tables of settings."""
     old = dict(_flatten({name: before.get(name) for name in tables}))
     new = dict(_flatten({name: now.get(name) for name in tables}))
     return tuple(key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from serendip.engine.artefacts.training_record import (
 from serendip.engine.engine import Engine
 from serendip.engine.state_parts import open_state
 from serendip.engine.workspace import REPORT_JSON
-from serendip.errors import GateError, SerendipError
+from serendip.errors import GateError, SerendipError, StorageError
 from serendip.evaluate.decision import DECISIONS, Decision, write_decisions
 from serendip.jobs.context import JobContext
 from serendip.jobs.lists.gate import LISTS_FILE, check_rejected, record_lists
@@ -107,34 +107,41 @@ def train_workspace(
         exclusive_lock(folder),
         context.workspace.exclusive("training") as require_held,
         written_status(folder / TRAINING_STATUS_FILE) as status,
-        _recorded_failure(folder, reasons),
     ):
-        shown = _show_in(context, status)
-        require_training()
-        with scratch_folder(folder) as scratch:
-            current = open_in_force(context.workspace.generations)
-            with context.workspace.open_store() as store:
-                store.pack()
-            inputs = PartInputs(shown, current, distilled, scratch, warm)
-            plans = plan_training(inputs, rebuild, only)
-            if current is not None and not any(plan.reason for plan in plans.values()):
-                TrainingRecord(PUBLISHED, current.name, reasons=reasons).write(folder)
-                return current
-            if plans[RANKER_PART.name].reason:
-                require_learnable(shown)
-            facts = build_parts(PARTS, plans, inputs)
-            facts |= {"fingerprint": compute_fingerprint(context.workspace, context.options.seed)}
-            gates = run_gates(shown, inputs.folder, facts)
-            if not force:
-                require_passed(gates)
-            facts[DECISIONS]["gates"] = write_decisions(gates)
-            with shown.clock.stage("publish"):
-                generation = publish_draft(shown, inputs.folder, facts, require_held)
-        for gate in failed_gates(gates):
-            told = (generation.name, gate.name, gate.reason)
-            _log.warning("%s is published by force: it fails the gate %r (%s)", *told)
+        with _recorded_failure(folder, reasons):
+            shown = _show_in(context, status)
+            with scratch_folder(folder) as scratch:
+                inputs = PartInputs(shown, None, distilled, scratch, warm)
+                generation = _train(inputs, require_held, force, rebuild, only)
         TrainingRecord(PUBLISHED, generation.name, reasons=reasons).write(folder)
     remove_remains(str(context.workspace.folder))
+    return generation
+
+
+def _train(
+    inputs: PartInputs, require_held: Callable[[], None], force: bool, rebuild: bool, only: str
+) -> Version:
+    context, workspace = inputs.context, inputs.context.workspace
+    require_training()
+    inputs = replace(inputs, current=open_in_force(workspace.generations))
+    with workspace.open_store() as store:
+        store.pack()
+    plans = plan_training(inputs, rebuild, only)
+    if inputs.current is not None and not any(plan.reason for plan in plans.values()):
+        return inputs.current
+    if plans[RANKER_PART.name].reason:
+        require_learnable(context)
+    facts = build_parts(PARTS, plans, inputs)
+    facts |= {"fingerprint": compute_fingerprint(workspace, context.options.seed)}
+    gates = run_gates(context, inputs.folder, facts)
+    if not force:
+        require_passed(gates)
+    facts[DECISIONS]["gates"] = write_decisions(gates)
+    with context.clock.stage("publish"):
+        generation = publish_draft(context, inputs.folder, facts, require_held)
+    for gate in failed_gates(gates):
+        told = (generation.name, gate.name, gate.reason)
+        _log.warning("%s is published by force: it fails the gate %r (%s)", *told)
     return generation
 
 
@@ -168,7 +175,8 @@ def _recorded_failure(folder: Path, reasons: Sequence[str]) -> Iterator[None]:
         result: Result = REFUSED if isinstance(error, GateError) else FAILED
         is_ours = isinstance(error, SerendipError)
         message = str(error) if is_ours else f"{type(error).__name__}: {error}"
-        TrainingRecord(result, message=message, reasons=reasons).write(folder)
+        with suppress(StorageError):  # the first error says more than that of a full disk
+            TrainingRecord(result, message=message, reasons=reasons).write(folder)
         raise
 
 
@@ -203,7 +211,9 @@ def run_gates(context: JobContext, folder: Path, facts: Mapping[str, Any]) -> li
             lists, margin = record_lists(measured), settings.gate.list_margin
             save_record(lists, folder / LISTS_FILE)
             gates += check_rejected(measured)
-            gates += check_regression(lists, current, margin, LISTS_FILE, "list_margin")
+            gates += check_regression(
+                lists, current, margin, file=LISTS_FILE, setting="list_margin"
+            )
     return gates
 
 

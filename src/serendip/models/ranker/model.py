@@ -20,12 +20,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import FloatArray
 from serendip.data.artefact import Artefact
 from serendip.data.query import NEAREST_TASK, TASKS, Task
-from serendip.errors import (
-    ArtefactError,
-    ConfigError,
-    DataError,
-    NotTrainedError,
-)
+from serendip.errors import ArtefactError, DataError, NotTrainedError
 from serendip.models.onnx import open_session
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.runtime.progress import TrainOptions
@@ -39,18 +34,9 @@ def action_value(
 ) -> FloatArray:
     """Sum the action probabilities (R, A) of candidates, weighted: their value (R,) float32.
 
-    Actions that are not named have weight 0.
-
-    Raises:
-        ConfigError: a weight names an action that the ranker does not predict.
+    Actions that are not named have weight 0. Weights of other actions count for nothing: settings
+    may name an action that the ranker of an earlier training has not learned.
     """
-    unknown = sorted(set(action_weights) - set(actions))
-    if unknown:
-        known = ", ".join(actions)
-        raise ConfigError(
-            f"the ranker does not predict the action {unknown[0]!r}; it predicts {known}.",
-            "Name one of these in action_weights, or add the action to [ranker] actions and train.",
-        )
     weights = np.array([action_weights.get(action, 0.0) for action in actions], np.float32)  # (A,)
     value: FloatArray = (probabilities * weights).sum(1)  # (R,)
     return value
@@ -148,10 +134,6 @@ class Ranker(Artefact):
             }
             probabilities[block] = self._session.run(None, feed)[0]
         return probabilities
-
-    def value(self, probabilities: FloatArray, action_weights: Mapping[str, float]) -> FloatArray:
-        """Values (R,) of candidates: ``action_value`` with this ranker's actions."""
-        return action_value(probabilities, action_weights, self.config.actions)
 
     def stored(self) -> dict[str, Any]:
         """Config, names of the features and the network."""

@@ -68,7 +68,7 @@ class UserOut(TypedDict):
     """Their id."""
 
     num_events: int
-    """Number of their events, impressions not counted."""
+    """Number of their events of all actions."""
 
 
 class UsersOut(TypedDict):

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from serendip.data.store.item_rows import read_attributes, write_attributes
 from serendip.data.store.schema import (
+    FROM_API,
     FROM_FILE,
     USER_TABLE,
     count_meta,
@@ -61,12 +62,12 @@ class Users:
         if problem := user_problem(user):
             raise DataError(f"a user cannot be stored: {problem}.")
         with self._database.write() as connection:
-            upsert(connection, USER_TABLE, [_row(user, "api")])
+            upsert(connection, USER_TABLE, [_row(user, FROM_API)])
             count_meta(connection, _CHANGES_KEY)
 
     def replace_imported(self, connection: Connection, users: Iterable[User]) -> int:
         """Replace what earlier imports wrote, within a write transaction; returns their number."""
-        rows = list({user.user_id: _row(user, "file") for user in users}.values())
+        rows = list({user.user_id: _row(user, FROM_FILE) for user in users}.values())
         of_files = USER_TABLE.delete().where(USER_TABLE.c.origin == FROM_FILE)
         removed = connection.execute(of_files).rowcount
         insert = insert_into(connection.dialect.name, USER_TABLE, USER_TABLE.c.keys())

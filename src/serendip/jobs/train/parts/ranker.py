@@ -41,8 +41,8 @@ def build_ranker(inputs: PartInputs) -> Mapping[str, Any]:
         inputs.content,
         "all-older",
         context.options,
-        previous,
-        partial(record_quality, context),
+        previous=previous,
+        measure=partial(record_quality, context),
     )
     save_ranker(fit.ranker, inputs.folder)
     if fit.older is not None:

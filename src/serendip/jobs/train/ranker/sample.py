@@ -55,9 +55,7 @@ def ranker_values(ranker: Ranker, rows: RankerRows, settings: Settings) -> Float
     values = np.empty(len(rows), np.float32)
     for number in np.unique(rows.task).tolist():
         of_task = rows.task == number
-        weights = (
-            surfaces[surface_of_task(surfaces, TASKS[number])].with_actions(actions).action_weights
-        )
+        weights = surfaces[surface_of_task(surfaces, TASKS[number])].action_weights
         values[of_task] = action_value(probabilities[of_task], weights, actions)
     return values
 

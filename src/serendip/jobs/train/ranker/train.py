@@ -11,7 +11,6 @@ from serendip.data import QueryExamples
 from serendip.data.query import TASKS
 from serendip.data.splits import Split
 from serendip.engine.config.settings import Settings
-from serendip.engine.feature_names import context_parts
 from serendip.engine.stages.surfaces import surface_of_task
 from serendip.engine.state import EngineState
 from serendip.evaluate.decision import Decision
@@ -32,7 +31,6 @@ from serendip.jobs.train.ranker.requests import (
     mix_batches,
 )
 from serendip.jobs.train.ranker.rows import make_rows
-from serendip.models.context_counts import ContextCounts
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.progress import TrainOptions
 
@@ -42,10 +40,9 @@ _BASKETS = 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RankerFit:
-    """A ranker, the context whose features it has, and decisions about what it reads and orders."""
+    """A ranker, and decisions about what it reads and orders."""
 
     ranker: Ranker
-    context: ContextCounts
     decisions: Sequence[Decision]
 
 
@@ -96,5 +93,4 @@ def train_ranker_on_requests(
     ranker = Ranker(with_room(settings.ranker, ordered))
     ranker.train(rows, names, options, sorted(ordered))
     ranker.discounts = learn_discounts(ranker, rows, settings)
-    context = state.context.with_parts(context_parts(names), state.num_items)
-    return RankerFit(ranker, context, [*of_context, by_ranker, *baskets.values()])
+    return RankerFit(ranker, [*of_context, by_ranker, *baskets.values()])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-revision = "2"
+revision = "2"  # "1" had other tables and was never released
 down_revision = None
 
 

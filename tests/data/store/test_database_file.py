@@ -156,7 +156,7 @@ def test_a_damaged_page_is_found_by_the_integrity_check(path: Path) -> None:
 CRASHED = """
 import os, sys
 from pathlib import Path
-sys.path[:0] = [sys.argv[2], os.path.dirname(sys.argv[2])]
+sys.path.insert(0, sys.argv[2])
 from test_database_file import filled
 from serendip.data.store.store import Store
 store = Store.create(sys.argv[1])
