@@ -19,7 +19,6 @@ def invoke(*arguments: str) -> tuple[int, dict[str, Any]]:
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     document = json.loads(done.stdout)
-    assert isinstance(document, dict)
     return done.exit_code, document
 
 

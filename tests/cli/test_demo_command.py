@@ -34,7 +34,6 @@ def demo(folder: Path) -> Iterator[tuple[HTTPConnection, subprocess.Popen[str], 
     with subprocess.Popen(
         [*command, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        assert process.stderr is not None
         said = [""]
         while not said[-1].startswith("Ready:"):
             said.append(process.stderr.readline())
@@ -114,7 +113,6 @@ def test_ctrl_c_ends_the_measurement_with_the_service(shop: Path) -> None:
 def test_a_failed_measurement_is_said_and_the_page_stays(tmp_path: Path) -> None:
     folder = write_small_demo(tmp_path / "demo", num_users=5)
     with demo(folder) as (connection, process, said):
-        assert process.stderr is not None
         while "could not be measured" not in said[-1]:
             said.append(process.stderr.readline())
             assert said[-1], "".join(said)

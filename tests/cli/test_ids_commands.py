@@ -19,15 +19,11 @@ def ids(shop: Path, *arguments: str) -> dict[str, Any]:
     return document
 
 
-def put(shop: Path, *items: Item) -> None:
-    with closing(Workspace.open(shop).open_store()) as store:
-        store.put_items(items)
-
-
 @pytest.fixture
 def changed(stand: Path) -> Path:
     """A stand with an item whose id looks like a prefix of codes."""
-    put(stand, Item("0", "The horror tale"))
+    with closing(Workspace.open(stand).open_store()) as store:
+        store.put_items([Item("0", "The horror tale")])
     train(stand)
     return stand
 

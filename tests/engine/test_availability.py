@@ -77,13 +77,14 @@ def test_items_become_available_one_by_one_despite_posts_in_between(
     assert seen == [none, first, first, both, none]
 
 
-def test_a_deleted_item_never_becomes_available_and_waiting_ones_do_not_count_as_deleted(
-    engine: Engine, clock: Clock
-) -> None:
+def test_a_deleted_item_never_becomes_available(engine: Engine, clock: Clock) -> None:
     assert engine.delete_item("soon")
     clock.now = OPENING
     assert engine.item("soon") is None
     assert TITLE not in suggested(engine, "zanz")
+
+
+def test_unavailable_items_are_not_counted_as_deleted(engine: Engine) -> None:
     engine.delete_item("i3")
     trace = engine.explain(Request("home"), "i1").trace
     assert (trace["catalogue"], trace["after available"], trace["after deleted"]) == (61, 60, 59)

@@ -228,8 +228,7 @@ def ask_in_time(engine: Engine, path: str, deadlines: float) -> dict[str, Any]:
     ).get(path)
     seconds = time.monotonic() - begin
     assert deadlines * DEADLINE_S <= seconds < deadlines * DEADLINE_S + MARGIN_S
-    body: dict[str, Any] = answer.json()
-    return body
+    return answer.json()
 
 
 LESS = ["personal"]

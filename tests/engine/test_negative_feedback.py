@@ -85,12 +85,14 @@ def test_a_later_like_undoes_a_rejection_and_a_click_does_not(rated: Engine) -> 
     assert around[0] not in shown(rated, "similar", ("i4",))
 
 
-def test_search_finds_disliked_items_but_neither_hidden_nor_returned_ones(rated: Engine) -> None:
+def test_search_finds_disliked_items_but_not_hidden_ones(rated: Engine) -> None:
     text = "The comedy tale number 7"
     for action, is_shown in (("dislike", True), ("return", True), ("hide", False)):
         rated.add_events([did(action, "i7")])
         assert ("i7" in shown(rated, "search", text=text)) is is_shown
 
+
+def test_returned_items_are_left_out_by_the_filter_seen(rated: Engine) -> None:
     rated.add_events([did("return", "i7"), did("skip", "i16")])
     assert "i7" not in shown(rated, "home")
     assert "i16" in shown(rated, "home")

@@ -16,15 +16,11 @@ GENRES = ("horror", "comedy", "western")
 POSTED = [f"{genre}{number}" for genre in GENRES for number in (100, 101)]
 
 
-def clock() -> float:
-    return NOW
-
-
 @pytest.fixture
 def opened(shop: Path) -> Iterator[Engine]:
     """Posted tales differ from those of the shop by number alone: none is more to a taste."""
     add_settings(shop, "\n[surfaces.home.exploration]\nmin_taste = -3\n")
-    with closing(Engine.open(shop, clock)) as engine:
+    with closing(Engine.open(shop, lambda: NOW)) as engine:
         engine.add_items(
             [
                 Item(f"{genre}{number}", f"The {genre} tale number {number}")

@@ -76,11 +76,11 @@ def test_nonsense_is_answered_by_nothing_and_a_sentence_by_what_it_asks_for(read
     assert ids(reader, "?") == ids(reader, "!!") == []
 
 
-def test_the_only_item_with_the_word_comes_first_and_one_without_a_title_last(
-    stock: Engine, engine: Engine
-) -> None:
+def test_the_only_item_with_the_word_comes_first(stock: Engine) -> None:
     assert ids(stock, "fence")[0] == "w5"
 
+
+def test_an_item_without_a_title_is_the_last_of_its_level(engine: Engine) -> None:
     engine.add_items([Item("9917", "9917", "quux"), Item("q", "A thing", "with a quux and more")])
     state = engine.state
     assert state.variants[-2:].tolist() == [UNTITLED, state.num_items - 1]

@@ -44,6 +44,7 @@ def test_sound_data_passes_every_check():
 
 
 BAD = [
+    ("catalogue", [], [], "FAIL", 0),
     ("catalogue", FILMS[:1], [event()], "WARN", 1),
     ("users", FILMS, [event()], "WARN", 1),
     ("duplicate item ids", [*FILMS, Item("a", "again")], [], "WARN", 1),

@@ -56,6 +56,14 @@ def test_the_report_of_the_same_settings_and_files_tells_the_quality(stand: Path
     assert status_of(stand).in_force.quality == {}
 
 
+def test_a_damaged_one_is_told_as_such(stand: Path) -> None:
+    manifest = stand / "generations" / "gen-1" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"seed"', '"sead"'))
+    status = status_of(stand)
+    assert status.in_force is None
+    assert "not readable" in status.damage
+
+
 def test_a_training_runs_while_its_lock_is_held(stand: Path) -> None:
     workspace = Workspace.open(stand)
     assert running_training(workspace) is None

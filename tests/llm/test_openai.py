@@ -73,13 +73,11 @@ def test_a_question_is_sent_with_its_schema_and_answered(monkeypatch: pytest.Mon
 )
 def test_every_failure_has_a_name(reply: Reply, kind: str) -> None:
     found = asked(lambda body, number: reply)
-    assert isinstance(found, LlmFailure)
     assert found.kind == kind
 
 
 def test_a_server_that_says_nothing_is_given_up() -> None:
     found = asked(lambda body, number: Reply(hangs=True), timeout_s=0.2)
-    assert isinstance(found, LlmFailure)
     assert found.kind == "timeout"
 
 
@@ -101,14 +99,12 @@ def test_how_long_the_server_wants_to_be_left_alone(
 ) -> None:
     headers = () if header is None else (("Retry-After", header),)
     found = asked(lambda body, number: error(429, "rate_limit_exceeded", *headers))
-    assert isinstance(found, LlmFailure)
     assert found.retry_after == seconds
 
 
 @pytest.mark.parametrize("usage", [None, (None, 3), ("many", "few"), (-1, 2), (10**30, 2)])
 def test_tokens_that_the_server_does_not_count_are_not_known(usage: object) -> None:
     found = asked(lambda body, number: completion("{}", usage=usage))
-    assert isinstance(found, LlmAnswer)
     assert found.sent is None or found.answered is None
 
 
@@ -118,7 +114,6 @@ def test_half_a_letter_is_no_end_of_everything() -> None:
         '[{"finish_reason": "stop", "message": {"role": "assistant", "content": "cut \\ud83d"}}]',
     )
     found = asked(lambda body, number: Reply(cut.encode()))
-    assert isinstance(found, LlmAnswer)
     assert found.text == "cut ?"
 
 

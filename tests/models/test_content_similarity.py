@@ -84,8 +84,7 @@ def films(items: list[Item], vectors: FloatArray | None = None) -> Dataset:
 
 
 def likeness(model: ContentSimilarity, item: int) -> FloatArray:
-    scores: FloatArray = model.score_all([Query(source_items=np.array([item], np.int32))])[0]
-    return scores
+    return model.score_all([Query(source_items=np.array([item], np.int32))])[0]
 
 
 def test_words_values_and_vectors_add_up() -> None:
@@ -132,8 +131,7 @@ def large(count: int, seed: int = 1) -> Dataset:
 def nearest(model: ContentSimilarity, item: int, k: int = 10) -> IntArray:
     scores = likeness(model, item).copy()
     scores[item] = -1
-    found: IntArray = np.argsort(-scores, kind="stable")[:k].astype(np.int32)
-    return found
+    return np.argsort(-scores, kind="stable")[:k].astype(np.int32)
 
 
 @pytest.fixture(scope="module")
@@ -148,8 +146,7 @@ def propose(model: ContentSimilarity, item: int, shown: AllowedItems | None = No
     (found,) = model.query_scores([Query("similar", source_items=source)]).top(10, [allowed])
     expected = likeness(model, item)[found.item_nums]
     np.testing.assert_allclose(found.scores, expected, rtol=1e-3, atol=1e-4)
-    numbers: list[int] = found.item_nums.tolist()
-    return numbers
+    return found.item_nums.tolist()
 
 
 def test_the_nearest_are_proposed_and_of_a_small_set_all_compared(model: ContentSimilarity) -> None:

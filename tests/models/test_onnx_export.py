@@ -21,8 +21,7 @@ class Scaled(nn.Module):
         self.layer = nn.Linear(3, 2)
 
     def forward(self, gate: Tensor) -> Tensor:
-        result: Tensor = self.layer(gate * self.gate) * self.scale
-        return result
+        return self.layer(gate * self.gate) * self.scale
 
 
 class Undecided(Scaled):

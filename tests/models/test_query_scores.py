@@ -57,8 +57,7 @@ class MeanVector(Recommender):
         return means
 
     def vectors_of(self, items: NDArray[np.integer]) -> FloatArray:
-        vectors: FloatArray = self._vectors[items]
-        return vectors
+        return self._vectors[items]
 
     def typical_queries(self, contexts: Sequence[IntArray]) -> list[Query]:
         return [Query(history=History.of_items(context)) for context in contexts]
@@ -75,8 +74,7 @@ def clustered(count: int, seed: int) -> FloatArray:
     centres = np.random.default_rng(0).normal(size=(40, 16))
     rng = np.random.default_rng(seed)
     vectors = centres[rng.integers(0, 40, count)] + 0.5 * rng.normal(size=(count, 16))
-    unit: FloatArray = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    return unit
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 def features(count: int, seed: int) -> ItemFeatures:

@@ -86,13 +86,16 @@ def test_a_surface_names_models_that_there_are(surface: dict[str, object], messa
         read({}, surfaces={"home": surface})
 
 
-def test_a_model_of_another_package_can_be_configured_and_replaces_none(tmp_path: Path) -> None:
+def test_a_model_of_another_package_can_be_configured(tmp_path: Path) -> None:
     with added_package(tmp_path):
         assert "alphabet" in model_names()
         table = read({"a-to-z": {"class": "alphabet", "backwards": True}}).models.tables["a-to-z"]
         assert type(table.build()) is model_class("alphabet")
         with pytest.raises(ConfigError, match=r"`models.alphabet.back`\. Valid keys: backwards\."):
             read({"alphabet": {"back": True}})
+
+
+def test_a_package_cannot_replace_a_model(tmp_path: Path) -> None:
     own = model_class("ease")
     with added_package(tmp_path, "ease = my_package.alphabet:Alphabet"):
         assert model_class("ease") is own

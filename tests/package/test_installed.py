@@ -194,7 +194,6 @@ def _serve(programs: Path, folder: Path, *options: str) -> Iterator[HTTPConnecti
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder,
         env=environment,
     ) as process:  # fmt: skip
-        assert process.stdout is not None
         lines: list[str] = []
         while not lines or not lines[-1].startswith("Ready:"):
             lines.append(process.stdout.readline())

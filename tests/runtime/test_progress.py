@@ -43,7 +43,7 @@ def test_progress_yields_what_it_follows_and_leaves_stdout_alone(
     assert capsys.readouterr().out == ""
 
 
-def test_a_long_loop_writes_one_line_per_ten_seconds_and_a_short_one_nothing(lines: Lines) -> None:
+def test_a_long_loop_writes_one_line_per_ten_seconds(lines: Lines) -> None:
     for _ in lines.progress.track(range(6), "epochs", 6, lambda: "loss 0.5"):
         lines.now += 4.0
     assert lines.written == [
@@ -51,6 +51,8 @@ def test_a_long_loop_writes_one_line_per_ten_seconds_and_a_short_one_nothing(lin
         (16.0, "epochs: 4 of 6, 0:16 so far loss 0.5"),
     ]
 
+
+def test_short_work_writes_nothing_and_a_later_step_its_name(lines: Lines) -> None:
     with lines.progress.step("reading"):
         lines.now += 3.0
     assert lines.written == []

@@ -41,10 +41,6 @@ def read_items(pool: EngineGate, *item_ids: str) -> list[Item | None]:
     return asyncio.run(pool.read(lambda engine: [engine.item(item_id) for item_id in item_ids]))
 
 
-def delete_1(engine: TinyEngine) -> object:
-    return engine.delete_item("f1")
-
-
 def add_99(engine: TinyEngine) -> object:
     return engine.add_items([film(99)])
 
@@ -68,7 +64,7 @@ def test_writes_through_a_replaced_engine_are_in_the_next_answer_of_the_current_
         holder.swap(new)
         assert engine is old
         assert not old.is_closed
-        delete_1(engine)
+        engine.delete_item("f1")
         add_99(engine)
 
     write(pool, swap_and_write)

@@ -40,7 +40,6 @@ def ray_service(shop: Path, port: int, *options: str) -> Iterator[subprocess.Pop
     words = ["-w", os.fspath(shop), "--port", str(port), "--engine", "ray", *options]
     command = [sys.executable, "-m", "serendip", "serve", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
         try:
             is_ready = any(line.startswith("Ready:") for line in process.stdout)
             assert is_ready, "the service ended before it was ready"

@@ -83,10 +83,6 @@ def put_damaged(generations: Path, name: str, harm: Callable[[Path], None]) -> N
     temporary.replace(generations / "CURRENT")
 
 
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-7])
-
-
 def put_nan(folder: Path) -> None:
     """Put a value that is no number into an array, with the right checksums."""
     path = folder / COUNTS
@@ -97,8 +93,8 @@ def put_nan(folder: Path) -> None:
     (folder / MANIFEST).write_text(seal(manifest | {"files": compute_checksums(folder)}))
 
 
-HARMS: tuple[Callable[[Path], None], ...] = (  # all kinds of damage: see test_generations.py
-    lambda folder: cut(folder / COUNTS),
+HARMS: tuple[Callable[[Path], object], ...] = (  # all kinds of damage: see test_generations.py
+    lambda folder: (folder / COUNTS).write_bytes((folder / COUNTS).read_bytes()[:-7]),
     lambda folder: (folder / MANIFEST).unlink(),
     put_nan,
 )

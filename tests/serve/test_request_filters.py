@@ -37,13 +37,7 @@ def ask(client: WireClient, path: str, **parameters: Any) -> dict[str, Any]:
     response = client.get(path, params=parameters)
     assert response.status_code == 200, response.text
     assert client.post(path, json=parameters).json()["items"] == response.json()["items"]
-    body: dict[str, Any] = response.json()
-    return body
-
-
-def genres(engine: Engine, body: dict[str, Any]) -> set[Any]:
-    found = [engine.item(item["item_id"]) for item in body["items"]]
-    return {item.attributes["genre"] for item in found if item is not None}
+    return response.json()
 
 
 @pytest.mark.parametrize(
@@ -59,10 +53,10 @@ def test_every_item_passes_the_filters_and_the_list_is_not_cut_short(
 ) -> None:
     body = ask(client, path, k=10, filter=["genre=western|horror", "price>=60"], **parameters)
     assert len(body["items"]) == 10
-    assert genres(engine, body) <= {"western", "horror"}
     for item in body["items"]:
         found = engine.item(item["item_id"])
-        assert float(str(found.attributes["price"])) >= 60
+        assert found.attributes["genre"] in ("western", "horror")
+        assert found.attributes["price"] >= 60
 
 
 def test_an_order_is_of_all_items_with_the_words_and_of_no_others(shop: Path) -> None:

@@ -50,8 +50,7 @@ def error_of(response: httpx.Response) -> dict[str, str]:
     assert set(body) == {"error"}
     assert set(body["error"]) == {"type", "message", "hint", "request_id"}
     assert body["error"]["request_id"] == response.headers["x-request-id"]
-    error: dict[str, str] = body["error"]
-    return error
+    return body["error"]
 
 
 def open_keys(folder: Path) -> ApiKeys:

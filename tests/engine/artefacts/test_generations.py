@@ -37,13 +37,17 @@ def names(generations: Path) -> list[str]:
     return sorted(path.name for path in generations.glob("gen-*"))
 
 
-def test_rollback_returns_to_the_one_that_was_current_before_which_is_kept(tmp_path: Path) -> None:
+def test_rollback_returns_to_the_one_that_was_current_before_not_to_the_next_number(
+    tmp_path: Path,
+) -> None:
     publish(tmp_path, write("a"), {})
     publish(tmp_path, write("b"), {})
     assert rollback(tmp_path).name == "gen-1"
     assert publish(tmp_path, write("c"), {}).manifest["previous"] == "gen-1"
     assert rollback(tmp_path).name == "gen-1" == current_name(tmp_path)
 
+
+def test_only_the_newest_generations_are_kept(tmp_path: Path) -> None:
     for text in "abcdef":
         publish(tmp_path, write(text), {})
     assert names(tmp_path) == ["gen-4", "gen-5", "gen-6"]

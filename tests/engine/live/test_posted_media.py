@@ -36,7 +36,6 @@ def forget_vectors(folder: Path) -> None:
 
 def like(engine: Engine, item_id: str, name: str) -> Item:
     item = engine.item(item_id)
-    assert item is not None
     return replace(item, item_id=name)
 
 

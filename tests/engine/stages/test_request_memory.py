@@ -70,7 +70,6 @@ def count_contexts(world: Dataset, codes: IntArray) -> ContextCounts:
 def state(tmp_path_factory: pytest.TempPathFactory) -> EngineState:
     """Many items, of which the first 300 have events, titles and words."""
     world = build_small_world(NUM_TRAINED, num_users=40, num_events=4_000)
-    assert world.features is not None
     rng, count = np.random.default_rng(0), NUM_ITEMS - NUM_TRAINED
     codes = rng.integers(0, NUM_CODES, (count, 2)).astype(np.int32)
     later = ItemFeatures(draw_unit_vectors(rng, count), codes, NUM_CODES)

@@ -111,17 +111,20 @@ class Inverted(NamedEvidence):
         return self._own.take_away(asked, taken)
 
 
+def require_faithful(engine: Engine, requests: list[Request], evidence: NamedEvidence) -> None:
+    """What is named costs more places than something else, and not the other way round."""
+    surface = engine.settings.all_surfaces()[requests[0].surface]
+    found = [
+        measure_faithfulness(engine.queries(requests), surface, engine.state, evidence=[one])
+        for one in (evidence, Inverted(evidence))
+    ]
+    assert [passes(figures) for figures in found] == [True, False]
+
+
 def test_a_word_that_an_item_has_costs_more_places_than_one_that_it_has_not(reader: Engine) -> None:
     texts = ["horror western", "comedy horror", "western comedy tale", "number horror western"]
     requests = [Request("search", f"u{n}", texts[n % len(texts)]) for n in range(20)]
-    words, surface = TypedWords(read_with(reader)), reader.settings.all_surfaces()["search"]
-
-    def measure_with(evidence: NamedEvidence) -> FaithfulnessFigures:
-        queries = reader.queries(requests)
-        return measure_faithfulness(queries, surface, reader.state, evidence=[evidence])
-
-    assert passes(measure_with(words))
-    assert not passes(measure_with(Inverted(words)))
+    require_faithful(reader, requests, TypedWords(read_with(reader)))
 
 
 def test_words_that_an_item_has_are_named_in_any_form_and_the_others_are_not(
@@ -163,11 +166,4 @@ def updater_of(engine: Engine) -> ItemUpdater:
 
 def test_a_value_that_is_named_costs_more_places_than_another_one(coloured: Engine) -> None:
     requests = [Request("similar", f"u{n}", item_ids=(f"c{n}",)) for n in range(20)]
-    values, surface = SourceValue(updater_of(coloured)), coloured.settings.all_surfaces()["similar"]
-
-    def measure_with(evidence: NamedEvidence) -> FaithfulnessFigures:
-        queries = coloured.queries(requests)
-        return measure_faithfulness(queries, surface, coloured.state, evidence=[evidence])
-
-    assert passes(measure_with(values))
-    assert not passes(measure_with(Inverted(values)))
+    require_faithful(coloured, requests, SourceValue(updater_of(coloured)))

@@ -42,11 +42,6 @@ def turn_space(shop: Path) -> None:
     space = VectorSpace.open(folder / SPACE_FOLDER)
     shutil.rmtree(folder / SPACE_FOLDER)
     replace(space, rotation=turned.astype(np.float32)).save(folder / SPACE_FOLDER)
-    accept_changes(folder)
-
-
-def accept_changes(folder: Path) -> None:
-    """Make a generation that was changed by hand a whole one again."""
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"] = compute_checksums(folder)
     (folder / "manifest.json").write_text(seal(manifest))

@@ -18,9 +18,7 @@ def init(folder: Path, items: str, events: str | None = None, *more: str) -> dic
     command += [] if events is None else ["--events", events]
     done = serendip_here(*command, "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
-    assert isinstance(document, dict)
-    return document
+    return json.loads(done.stdout)
 
 
 def stored(folder: Path) -> list[Item]:

@@ -90,7 +90,7 @@ def test_lists_have_a_prompt_of_their_own(shop: Path) -> None:
     assert ask_labels(context, shop / "pairs.csv", files[1]).task.prompt.name == "judge-1"
 
 
-def test_a_job_runs_once_and_its_settings_are_no_part_of_the_fingerprint(shop: Path) -> None:
+def test_two_runs_of_a_job_do_not_pay_twice(shop: Path) -> None:
     configure(shop, "http://127.0.0.1:9/v1")
     name = hashlib.sha256(b"labels.csv").hexdigest()[:16]
     with (
@@ -98,6 +98,9 @@ def test_a_job_runs_once_and_its_settings_are_no_part_of_the_fingerprint(shop: P
         pytest.raises(StorageError, match="another process"),
     ):
         run(shop, "--budget", "1")
+
+
+def test_llm_settings_do_not_change_the_fingerprint(shop: Path) -> None:
     before = compute_fingerprint(Workspace.open(shop), 0)
     configure(shop, "http://127.0.0.1:9/v1")
     assert compute_fingerprint(Workspace.open(shop), 0) == before

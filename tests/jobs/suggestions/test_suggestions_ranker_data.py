@@ -76,15 +76,26 @@ def test_kinds_that_are_searched_and_chosen_from_rise(searcher: Searcher) -> Non
     assert weight(ranker, "taste") == weight(prior, "taste")
 
 
+def click_chips(
+    kind: str, propensity: float = 1.0, name: str = "u"
+) -> tuple[list[SuggestedQuery], list[float]]:
+    """Each user sees a rule and a chip of a kind, and clicks the latter; the times of that."""
+    times = [1_000.0 + 5_000.0 * user for user in range(NUM_USERS)]
+    chips = [
+        SuggestedQuery(f"{name}{user}", time, "r", f"{shown} {user % 20}", *more)
+        for user, time in enumerate(times)
+        for shown, *more in (("rule", 1.0, False), (kind, propensity, True))
+    ]
+    return chips, times
+
+
 def test_a_chip_counts_where_its_click_led_to_a_choice(searcher: Searcher) -> None:
     def chips(led: bool) -> Log:
-        suggested, searches = [], []
-        for user in range(NUM_USERS):
-            at = 1_000.0 * user
-            for key, clicked in ((f"rule {user % 20}", False), (f"phrase {user % 20}", True)):
-                suggested.append(SuggestedQuery(f"u{user}", at, "r", key, 1.0, clicked))
-            chosen = (1,) if led else ()
-            searches.append(search(user, at + 9, f"phrase {user % 20}", chosen))
+        suggested, times = click_chips("phrase")
+        chosen = (1,) if led else ()
+        searches = [
+            search(user, time + 9, f"phrase {user % 20}", chosen) for user, time in enumerate(times)
+        ]
         return Log(dataset(), searches, suggested)
 
     led, not_led = trained(searcher, chips(True)), trained(searcher, chips(False))
@@ -94,16 +105,8 @@ def test_a_chip_counts_where_its_click_led_to_a_choice(searcher: Searcher) -> No
 
 def test_a_drawn_chip_weighs_more_unless_a_visitor_says_so(searcher: Searcher) -> None:
     def learned(user: str, propensity: float) -> float:
-        suggested, similar = [], {}
-        for number in range(NUM_USERS):
-            at, name = 1_000.0 + 5_000.0 * number, f"{user}{number}"
-            for key, clicked in (
-                (f"rule {number % 20}", False),
-                (f"like thing {number % 20}", True),
-            ):
-                chance = propensity if clicked else 1.0
-                suggested.append(SuggestedQuery(name, at, "r", key, chance, clicked))
-            similar[name] = [at + 900]
+        suggested, times = click_chips("like thing", propensity, user)
+        similar = {f"{user}{number}": [time + 900] for number, time in enumerate(times)}
         return weight(trained(searcher, Log(dataset(), [], suggested, similar)), "is like")
 
     assert learned("u", 0.05) > learned("u", 1.0) + 0.1
@@ -114,12 +117,8 @@ def test_a_chip_that_leads_to_what_is_like_an_item_counts_by_choices_there(
     searcher: Searcher,
 ) -> None:
     def chips(later: float) -> Log:
-        suggested, similar = [], {}
-        for user in range(NUM_USERS):
-            at = 1_000.0 + 5_000.0 * user
-            for key, clicked in ((f"rule {user % 20}", False), (f"like thing {user % 20}", True)):
-                suggested.append(SuggestedQuery(f"u{user}", at, "r", key, 1.0, clicked))
-            similar[f"u{user}"] = [at - 60, at + later]
+        suggested, times = click_chips("like thing")
+        similar = {f"u{user}": [time - 60, time + later] for user, time in enumerate(times)}
         return Log(dataset(), [], suggested, similar)
 
     led, too_late = trained(searcher, chips(900)), trained(searcher, chips(1_900))

@@ -129,7 +129,6 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     written = record(np.linspace(0, 1, 5), np.array([np.nan, 1, 0, np.nan, 0.5]))
     save_record(written, tmp_path / "quality.npz")
     read = read_record(tmp_path / "quality.npz")
-    assert read is not None
     for part in ("keys", "users", "slices", "values"):
         np.testing.assert_array_equal(getattr(read["home"], part), getattr(written["home"], part))
     assert read_record(tmp_path / "nothing.npz") is None

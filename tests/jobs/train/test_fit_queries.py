@@ -12,7 +12,7 @@ from small_shop import SETTINGS, import_shop, write_files
 from serendip.content.behaviour_alignment import align
 from serendip.content.encoders.base import TextEncoder
 from serendip.content.fusion import TEXT_ONLY
-from serendip.data import Catalogue, Dataset, FloatArray, Item
+from serendip.data import Catalogue, Dataset, FloatArray
 from serendip.data.dataset import cooccurring_pairs
 from serendip.data.items.features import TokenReader, Tokens
 from serendip.data.snapshot import take_snapshot
@@ -23,15 +23,10 @@ from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.fit import Fitter
-from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 
 FIELDS, ATTRIBUTES = ("title", "genre"), ("location",)
 PLACES = ("Germany / Berlin", "Germany / Bonn", "Korea / Seoul")
-
-
-def placed(item: Item, number: int) -> Item:
-    return replace(item, attributes={**item.attributes, "location": PLACES[number % 3]})
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +46,10 @@ def dataset(fitter: Fitter) -> Dataset:
     folder = fitter.scratch.parent
     with Workspace.open(folder).open_store() as store:
         found = take_snapshot(store, fitter.settings.actions)
-    items = [placed(item, number) for number, item in enumerate(found.catalogue.items)]
+    items = [
+        replace(item, attributes={**item.attributes, "location": PLACES[number % 3]})
+        for number, item in enumerate(found.catalogue.items)
+    ]
     return replace(found, catalogue=Catalogue(items))
 
 
@@ -109,14 +107,8 @@ def snapshot(workspace: Workspace) -> Dataset:
         return take_snapshot(store, workspace.settings.actions)
 
 
-def retriever_of(state: EngineState) -> Retriever:
-    model = state.models["retriever"]
-    assert isinstance(model, Retriever)
-    return model
-
-
 def aligned(state: EngineState) -> FloatArray:
-    vectors = retriever_of(state).item_vectors[:, SIZE:-1]
+    vectors = state.models["retriever"].item_vectors[:, SIZE:-1]
     return vectors[:, : vectors.shape[1] // 2]  # Plain content stands behind it.
 
 
@@ -125,10 +117,6 @@ def moved(state: EngineState, dataset: Dataset) -> FloatArray:
     content, count = np.array(state.features.content), len(dataset.events)
     pairs = cooccurring_pairs(dataset.events.rows(np.arange(count) < 0.9 * count))
     return align(content, pairs, options=TrainOptions(0)).encode(content)
-
-
-def fitter_of(workspace: Workspace, scratch: Path) -> Fitter:
-    return Fitter(JobContext.of(workspace), scratch)
 
 
 def stages(fitter: Fitter) -> list[str]:
@@ -141,7 +129,7 @@ def test_content_is_aligned_on_the_events_of_the_dataset_and_no_others(
     workspace = Workspace.open(trained_folder)
     everything = snapshot(workspace)
     past = temporal(everything, 0.7).train
-    fitter = fitter_of(workspace, tmp_path)
+    fitter = Fitter(JobContext.of(workspace), tmp_path)
     state = fit(fitter, past, "past", TrainOptions(0))
     assert stages(fitter).count(STAGE) == 1
     assert stages(fitter).index(STAGE) < stages(fitter).index("train retriever")

@@ -37,8 +37,7 @@ from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.gates import check_answers, check_budget, check_kept_items, require_passed
 from serendip.jobs.train.ranker.labels import INNER_FRACTION
 from serendip.jobs.train.train import run_gates, train_workspace
-from serendip.models.retriever.model import Retriever
-from serendip.runtime.budget import Allowance, open_budget
+from serendip.runtime.budget import open_budget
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.versions import MANIFEST, compute_checksums, seal
 
@@ -178,12 +177,6 @@ def test_items_that_were_deleted_one_by_one_stop_no_training(stand: Path) -> Non
     assert not gate.on
 
 
-def cut_at(name: str, steps: int, done: float, continues: bool = False) -> Allowance:
-    budget = open_budget(90)
-    budget.from_now(0.5, name).cut(done, continues, steps)
-    return budget
-
-
 @pytest.mark.parametrize(
     ("name", "steps", "done", "continues", "passes"),
     [
@@ -198,7 +191,8 @@ def cut_at(name: str, steps: int, done: float, continues: bool = False) -> Allow
 def test_a_model_that_had_no_time_to_learn_is_not_published(
     name: str, steps: int, done: float, continues: bool, passes: bool
 ) -> None:
-    budget = cut_at(name, steps, done, continues)
+    budget = open_budget(90)
+    budget.from_now(0.5, name).cut(done, continues, steps)
     (gate,) = check_budget(budget, {"retriever": object()})
     assert gate.on is passes
     assert "90 s" in gate.reason and f"{name} at {100 * done:.1f} %" in gate.reason
@@ -232,10 +226,6 @@ def drop_last_row(array: FloatArray) -> FloatArray:
     return array[:-1]
 
 
-def drop_first_column(array: FloatArray) -> FloatArray:
-    return array[:, 1:]
-
-
 COUNTS = "models/_numbers/0-counts.npy"
 
 
@@ -262,7 +252,9 @@ OPENED: dict[str, tuple[Callable[[Path], object], str]] = {
         "values of a vector for",
     ),
     "codes of another length": (
-        lambda folder: change_array(folder, "content/2-features-codes.npy", drop_first_column),
+        lambda folder: change_array(
+            folder, "content/2-features-codes.npy", lambda array: array[:, 1:]
+        ),
         "levels of codes for",
     ),
     "a model of other items": (
@@ -363,11 +355,6 @@ def test_a_word_index_that_finds_nothing_is_refused(shop: Path) -> None:
         require_passed(check_answers(engine))
 
 
-def vectors_of(model: object) -> np.ndarray:
-    assert isinstance(model, Retriever)
-    return model.item_vectors
-
-
 def test_a_fit_continues_from_the_fit_on_the_older_part(tmp_path: Path) -> None:
     settings = import_shop(tmp_path / "shop", num_users=20) / "serendip.toml"
     settings.write_text(settings.read_text() + WITHOUT_SEARCHES)
@@ -382,7 +369,7 @@ def test_a_fit_continues_from_the_fit_on_the_older_part(tmp_path: Path) -> None:
     nothing = fitter.fit_state(dataset, content, "nothing", options)
     names = ("retriever", "item-knn")
     (found, knn), (expected, expected_knn), (afresh, knn_afresh) = (
-        (vectors_of(state.models[names[0]]), state.models[names[1]])
+        (state.models[names[0]].item_vectors, state.models[names[1]])
         for state in (fitted, continued, nothing)
     )
     assert np.array_equal(found, expected)

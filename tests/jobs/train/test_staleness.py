@@ -32,12 +32,6 @@ def put_items(shop: Path, *items: Item) -> None:
         store.put_items(items)
 
 
-def trained_events(shop: Path) -> int:
-    count = open_current(shop / "generations").manifest["counts"]["events"]
-    assert isinstance(count, int)
-    return count
-
-
 def test_a_new_generation_is_not_and_years_change_nothing_while_nothing_is_new(
     fresh: Path, stand: Path
 ) -> None:
@@ -54,7 +48,8 @@ def test_a_new_generation_is_not_and_years_change_nothing_while_nothing_is_new(
 
 
 def test_events_count_from_its_place_in_the_log_and_impressions_do_not(stand: Path) -> None:
-    tenth = -(-trained_events(stand) // 10)
+    trained = open_current(stand / "generations").manifest["counts"]["events"]
+    tenth = -(-trained // 10)
     put_events(stand, ["i1"] * (tenth - 1))
     put_events(stand, ["i1"] * 500, "impression")
     assert (age_of(stand).events, age_of(stand).is_stale) == (tenth - 1, False)

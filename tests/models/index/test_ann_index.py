@@ -25,10 +25,6 @@ def lists() -> ApproximateIndex:
     return ApproximateIndex.build(ITEMS, QUERIES[:30])
 
 
-def only(mask: BoolArray) -> AllowedItems:
-    return AllowedItems(ItemSet(mask))
-
-
 def true_best(
     query: FloatArray, k: int, allowed: np.ndarray, vectors: FloatArray = ITEMS
 ) -> set[int]:
@@ -41,7 +37,7 @@ def hits(index: ApproximateIndex, queries: FloatArray, allowed: BoolArray, k: in
     """Mean number of the k best allowed items that are found; there are always k, if allowed."""
     counts = []
     for query in queries:
-        items, scores = index.search(query, k, only(allowed))
+        items, scores = index.search(query, k, AllowedItems(ItemSet(allowed)))
         assert allowed[items].all()
         assert len(items) == min(k, allowed.sum())
         np.testing.assert_allclose(scores, index.vectors[items] @ query, rtol=1e-4)

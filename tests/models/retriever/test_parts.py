@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from serendip.data import Dataset, FloatArray, History, Query
+from serendip.data import Dataset, History, Query
 from serendip.data.query import RetrievalTask
 from serendip.data.rows.row_array import PackedRows
 from serendip.models.retriever.config import RetrieverConfig
@@ -39,14 +39,10 @@ def requests(dataset: Dataset) -> list[Query]:
     ]
 
 
-def network_part(model: Retriever, dataset: Dataset) -> FloatArray:
-    return model.encode_queries(requests(dataset))[:, :12]
-
-
 def test_search_is_answered_by_both_parts_on_one_scale(
     trained: Retriever, dataset: Dataset
 ) -> None:
-    search, home, similar = network_part(trained, dataset)
+    search, home, similar = trained.encode_queries(requests(dataset))[:, :12]
     assert search.all()
     for one in (home, similar):
         assert one[:8].all()

@@ -25,7 +25,6 @@ def rated_world() -> Dataset:
 
 def test_quality_has_the_largest_weight_that_costs_no_task_more_than_its_bound() -> None:
     world = rated_world()
-    assert world.quality is not None
     training = RetrieverTraining(world, SMALL, 0)
     blocks = {
         task: list(training._scored_requests(TASK_OF[task], None))

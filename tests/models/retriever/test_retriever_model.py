@@ -170,7 +170,6 @@ def test_a_changed_item_forgets_its_id_and_an_unchanged_one_keeps_it(
 
 
 def test_it_finds_the_item_of_a_query(dataset: Dataset) -> None:
-    assert dataset.queries is not None
     queries = replace(
         dataset.queries,
         texts=[""] * dataset.num_items,

@@ -30,7 +30,6 @@ FIELDS = ("title",)
 def worded_world() -> Dataset:
     """The small world, whose items have words."""
     dataset = build_small_world()
-    assert dataset.features is not None
     tokens = TokenReader(FIELDS).read(dataset.catalogue.items)
     return dataset.with_features(replace(dataset.features, tokens=tokens))
 
@@ -108,7 +107,6 @@ def test_words_find_items_that_their_vectors_do_not() -> None:
     texts = [f"number {number}" for number in numbers]
     vector = draw_unit_vectors(np.random.default_rng(0), 1)
     queries = QueryExamples(texts, np.repeat(vector, len(texts), 0), numbers)
-    assert world.features is not None
     content = np.repeat(vector, len(texts), 0)
     features = replace(world.features, content=content)
     world = world.with_features(features).with_queries(queries)

@@ -76,8 +76,7 @@ def client() -> WireClient:
 
 @pytest.fixture(scope="module")
 def document(client) -> dict[str, Any]:
-    document: dict[str, Any] = client.get("/openapi.json").json()
-    return document
+    return client.get("/openapi.json").json()
 
 
 def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
@@ -93,8 +92,7 @@ def schema_of(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any
     if "$ref" not in schema:
         return schema
     name = schema["$ref"].rpartition("/")[2]
-    target: dict[str, Any] = document["components"]["schemas"][name]
-    return target
+    return document["components"]["schemas"][name]
 
 
 def problems(document: dict[str, Any], schema: dict[str, Any], value: Any, place: str) -> list[str]:

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -21,13 +22,11 @@ def client(tmp_path: Path) -> WireClient:
     (tmp_path / "f0.png").write_bytes(png(20, 30))
     (tmp_path / "evil.png").write_bytes(SVG)
     posters = ["f0.png", "missing.png", "", "evil.png", REMOTE, "https://other.example.com/f5.jpg"]
-    items = [_with_poster(film(number), poster) for number, poster in enumerate(posters)]
+    items = [
+        replace(one, attributes={**one.attributes, "poster": poster})
+        for one, poster in zip(map(film, range(6)), posters, strict=True)
+    ]
     return WireClient(TinyEngine(items, pictures=poster_pictures(tmp_path)))
-
-
-def _with_poster(item: Item, poster: str) -> Item:
-    attributes = {**item.attributes, "poster": poster}
-    return Item(item.item_id, item.title, item.description, attributes)
 
 
 def pictures(html: str) -> list[str]:

@@ -125,21 +125,13 @@ def home_ndcg(fitted, state: EngineState) -> float:
     return ndcg(rank(queries, home, state)[1][ENGINE], split.targets.items)
 
 
-def with_features(settings: Settings, use: str, *on: str) -> Settings:
-    parts = dict.fromkeys(on, "on")
-    context = settings.context.model_copy(update={"use": use, "parts": parts})
-    return settings.model_copy(update={"context": context})
-
-
-@pytest.fixture
-def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_training_finds_that_the_country_decides(fitted, plain, monkeypatch, tmp_path):
     monkeypatch.setattr(choices, "MIN_REQUESTS", 30)
     monkeypatch.setattr(sample, "FEWEST", 20)
-
-
-def test_the_training_finds_that_the_country_decides(fitted, plain, few_are_enough, tmp_path):
     context, split, _ = fitted
-    fitter = fitter_with(context, with_features(context.settings, "auto"), tmp_path)
+    chosen = context.settings.context.model_copy(update={"use": "auto", "parts": {}})
+    settings = context.settings.model_copy(update={"context": chosen})
+    fitter = fitter_with(context, settings, tmp_path)
     state, _ = fit_engine(fitter, split.train, "past", context.options)
     assert "country" in state.context.present
     assert "device" not in state.context.present

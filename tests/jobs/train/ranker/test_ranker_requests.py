@@ -9,7 +9,7 @@ from data_world import dataset_of
 from fits import fit, prepare
 from small_shop import add_settings, import_shop, write_files
 
-from serendip.data import Event, FloatArray, Query, QueryExamples
+from serendip.data import Event, Query, QueryExamples
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.events.repeats import Repeats
 from serendip.data.query import TASKS
@@ -209,20 +209,10 @@ def quick(settings: Settings) -> Settings:
     return settings.model_copy(update={"ranker": ranker})
 
 
-def order_of(state: EngineState, split: Split, written, labelled, settings: Settings):
-    """Train a ranker; it, and its decision about the order of search."""
-    found = train_ranker_on_requests(state, split, written, labelled, settings, TrainOptions())
-    return found.ranker, next(one for one in found.decisions if one.name == "search order")
-
-
 WORDS = [
     first + second for first in "bcdfghklmnpr" for second in ("alo", "ive", "une", "ost", "ax")
 ]
 """Sixty words that no item has, so that only "tale" finds anything."""
-
-
-def vectors_of(fitter: Fitter, texts: Sequence[str]) -> FloatArray:
-    return fitter.context.vectors.encode(fitter.context.encoder, texts)
 
 
 def judged_tales(fitter: Fitter, state: EngineState, is_noise: bool) -> JudgedQueries:
@@ -245,11 +235,14 @@ def test_the_ranker_orders_search_where_labels_of_people_are_right_and_not_where
     fitter, split, past = fitted
     state = fitter.append_new_items(past, split)
     judged = judged_tales(fitter, state, is_noise)
-    vectors = vectors_of(fitter, list(judged))
+    vectors = fitter.context.vectors.encode(fitter.context.encoder, list(judged))
     labelled = [("search", label_judged(judged, vectors, {*judged} if by_llm else set()))]
-    ranker, order = order_of(state, split, NO_EXAMPLES, labelled, quick(fitter.settings))
+    trained = train_ranker_on_requests(
+        state, split, NO_EXAMPLES, labelled, quick(fitter.settings), TrainOptions()
+    )
+    order = next(one for one in trained.decisions if one.name == "search order")
     assert order.on is (not is_noise and not by_llm)
-    assert (TASKS.index("search") in ranker.ordered_tasks) is order.on
+    assert (TASKS.index("search") in trained.ranker.ordered_tasks) is order.on
     if by_llm:
         assert order.gain is None and "60 labelled" in order.reason
         assert order.reason.startswith("no search of people")

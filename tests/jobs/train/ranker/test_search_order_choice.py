@@ -95,20 +95,15 @@ def test_sources_stay_fused_where_nothing_tells_or_fusion_tells_more(
     assert found.low is not None and found.low < 0
 
 
-def test_written_queries_decide_nothing(settings: Settings):
-    found = world(ask(150, "written"), 3.0, 0.0).choose(settings)
-    assert (found.on, found.gain) == (False, None)
-    assert "no search of people can be compared on" in found.reason
-
-
 @pytest.mark.parametrize(
     ("requests", "users", "reason"),
     [
         ([search(n, user=f"u{n % (FEWEST - 1)}") for n in range(200)], 29, "fewer than 30"),
         ([search(n, "labelled", text=f"same {n % 29}") for n in range(200)], 29, "fewer than 30"),
         ([search(n, user=f"u{n}", text="Same") for n in range(60)], 0, "the same words"),
+        (ask(150, "written"), 0, "no search of people can be compared on"),
     ],
-    ids=["few users", "few queries", "one query"],
+    ids=["few users", "few queries", "one query", "written queries"],
 )
 def test_with_few_users_or_queries_nothing_is_compared(
     settings: Settings, requests: list[LabelledQuery], users: int, reason: str
