@@ -60,12 +60,12 @@ def test_the_strongest_votes_are_told_first(reader: Engine) -> None:
         ],
     ]
     # All four are comedies; for the second item a vote is nearly as strong, and not told yet.
-    assert [one.text for one in explainer.reasons(nothing, nothing)] == [
+    assert explainer.reasons(nothing, nothing) == [
         "comedy, like 4 of the last 4 you chose",
         "Chosen next after The comedy tale number 10 or its like",
     ]
     in_korean = replace(explainer, language="ko").reasons(nothing, nothing)
-    assert [one.text for one in in_korean] == [
+    assert in_korean == [
         "최근 선택하신 4개 중 4개와 같은 ‘comedy’입니다",
         "‘The comedy tale number 10’이나 비슷한 항목 다음에 선택되었습니다",
     ]

@@ -87,7 +87,7 @@ def test_the_reason_told_is_the_ground_chosen(reader: Engine, language: str) -> 
     influence = find_influence(result, reader.state, page)
     items = page.item_nums
     explainer = Explainer(reader.state, result.query, items, language, influence)  # type: ignore[arg-type]
-    told = [reason.text for reason in explainer.reasons(*words)]
+    told = explainer.reasons(*words)
     assert [item.reason for item in answer.items] == told
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,18 +59,6 @@ _LAST = 0.01  # strength of a ground that is told where there is no other one
 Rows: TypeAlias = NDArray[np.intp]  # positions of some of the items to explain
 
 
-class Reason(NamedTuple):
-    """The reason for an item.
-
-    Args:
-        text: one sentence; empty = no evidence.
-        names: what the sentence names: a title, values, a country, the text that was typed.
-    """
-
-    text: str = ""
-    names: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True, slots=True)
 class Explainer:
     """Collects evidence for the items of one answer, for all items at once.
@@ -103,17 +91,10 @@ class Explainer:
         told = [[self._tell(ground) for ground in order_grounds(found)] for found in rows]
         return [list({one.text: one for one in reversed(found)}.values())[::-1] for found in told]
 
-    def reasons(self, matches: Sequence[float], scores: Sequence[float]) -> list[Reason]:
-        """The reason for each item, with what it names."""
-        return [self._name(ground) for ground in self.chosen(matches, scores)]
-
-    def _name(self, ground: Ground | None) -> Reason:
-        if ground is None:
-            return Reason()
-        told = self._tell(ground)
-        named = (self._title(told.item_id), *map(str, ground.names.values()))
-        names = (name for name in dict.fromkeys(named) if name and name in told.text)
-        return Reason(told.text, tuple(names))
+    def reasons(self, matches: Sequence[float], scores: Sequence[float]) -> list[str]:
+        """The reason for each item, one sentence; empty = no evidence."""
+        chosen = self.chosen(matches, scores)
+        return ["" if ground is None else self._tell(ground).text for ground in chosen]
 
     def _title(self, item_id: str) -> str:
         catalogue = self.state.catalogue

@@ -1,15 +1,13 @@
 """``serendip recommend --batch``: writes recommendations for all users to a Parquet file.
 
-Users are answered in tasks of the executor (``engine_tasks``). An LLM may word the sentences of the
-reasons (``reason_task``): it is told no names and no numbers. A sentence without a wording stays.
+Users are answered in tasks of the executor (``engine_tasks``).
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,12 +27,8 @@ from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surfaces import SurfaceConfig, find_surface
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnsupportedError
-from serendip.jobs.context import JobContext
 from serendip.jobs.exports.engine_tasks import MOST_USERS, EngineTask, map_rows, open_export
-from serendip.jobs.llm.job import LlmJob, Writing, write
 from serendip.jobs.whole_answers import require_whole
-from serendip.llm.reason_task import WordedReason, fill_reason, mask_reason
-from serendip.llm.tasks import Task
 from serendip.runtime.atomic_files import require_writable
 from serendip.runtime.progress import TrainOptions
 
@@ -61,26 +55,12 @@ _WORD_SCORES = ("title match", "bm25")
 _NEEDED = {"query": "a text", "items": "an item"}
 
 
-def ask_wordings(templates: Iterable[str], wordings: dict[str, str]) -> Writing[WordedReason]:
-    """Ask for a wording of every different sentence; ``wordings`` gets those that are accepted."""
-    asked = list(dict.fromkeys(filter(None, templates)))
-
-    def keep(answers: Sequence[WordedReason | None], model: str) -> dict[str, Any]:
-        for template, answer in zip(asked, answers, strict=True):
-            if answer is not None:
-                wordings[template] = " ".join(answer.sentence.split())
-        return {"reasons": len(asked), "worded": len(wordings), "wordings": wordings}
-
-    return Writing(Task.of(WordedReason), [{"sentence": template} for template in asked], keep)
-
-
 def recommend_all(
     workspace: Path,
     request: Request,
     out: Path,
     options: TrainOptions,
     now: float | None = None,
-    job: LlmJob | None = None,
 ) -> dict[str, Any]:
     """Write ``user_id, rank, item_id, score`` for every user with events.
 
@@ -95,12 +75,9 @@ def recommend_all(
         out: Parquet file, written atomically.
         options: progress of the users, and the executor that answers them.
         now: Unix seconds, the time of all requests; None = the present.
-        job: words the reasons by the LLM of ``[llm]``; None = they are made by templates. One that
-            only estimates its cost writes no file.
 
     Returns:
-        numbers of users and rows, number of users by number of items, the generation, and the
-        report of the LLM if it words the reasons.
+        numbers of users and rows, number of users by number of items, and the generation.
 
     Raises:
         DataError: ``k`` is less than 1, or a filter is no test of an attribute that items have.
@@ -127,32 +104,28 @@ def recommend_all(
         name = f"{request.surface} for all users"
         task = replace(task, about=request)
         parts = map_rows(answer_users, task, users, USERS_PER_TASK, name, options)
-        wordings, facts = dict[str, str](), dict[str, Any]()
-        if job is not None:
-            parts = list(parts)
-            templates = (text for part in parts for text in part[REASON].to_pylist())
-            writing = ask_wordings((text for text, _ in map(json.loads, templates)), wordings)
-            facts = {"llm": write(JobContext.of(opened, options), writing, job)}
-        lengths, rows = Counter[int](), 0
-        if job is None or not job.estimate_only:
-            finished = (_finish(part, wordings, lengths) for part in parts)
-            rows = write_tables(_schema(surface, request.reasons), finished)
-            lengths[0] = len(users) - lengths.total()
+        lengths = Counter[int]()
+
+        def counted() -> Iterator[pa.Table]:
+            for part in parts:
+                lengths.update(Counter(part["user_id"].to_pylist()).values())
+                yield part
+
+        rows = write_tables(_schema(surface, request.reasons), counted())
+        lengths[0] = len(users) - lengths.total()
     return {
         "users": len(users),
         "rows": rows,
         "users_by_items": {str(count): lengths[count] for count in sorted(+lengths)},
         "generation": task.generation,
         "out": str(out),
-        **facts,
     }
 
 
 def answer_users(task: EngineTask) -> pa.Table:
     """Rows of the users of a task, in their order; also in a process of an executor.
 
-    The task is about the request of each, but for the user. A reason is a template with what it
-    stands for, as JSON.
+    The task is about the request of each, but for the user.
 
     Raises:
         UnsupportedError: a stage failed in the answer to a user.
@@ -191,19 +164,7 @@ def _tell_reasons(result: Result, best: ItemList, engine: Engine, language: str)
     state, items = engine.state, best.item_nums
     influence = find_influence(result, state, best)
     explainer = Explainer(state, result.query, items, choose_language(language), influence)
-    told = explainer.reasons(*(best.fields[name].tolist() for name in _WORD_SCORES))
-    return [json.dumps(mask_reason(reason.text, reason.names)) for reason in told]
-
-
-def _finish(part: pa.Table, wordings: Mapping[str, str], lengths: Counter[int]) -> pa.Table:
-    """The part with whole sentences as reasons; counts the users by their number of rows."""
-    import pyarrow as pa
-
-    lengths.update(Counter(part["user_id"].to_pylist()).values())
-    masked = (json.loads(text) if text else ("", ()) for text in part[REASON].to_pylist())
-    told = [fill_reason(wordings.get(text, text), names) for text, names in masked]
-    place = part.column_names.index(REASON)
-    return part.set_column(place, REASON, pa.array(told, "string"))
+    return explainer.reasons(*(best.fields[name].tolist() for name in _WORD_SCORES))
 
 
 def _schema(surface: SurfaceConfig, has_reasons: bool) -> pa.Schema:
