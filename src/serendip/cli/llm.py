@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -23,11 +23,11 @@ from serendip.errors import ConfigError
 if TYPE_CHECKING:
     from serendip.data.store.tables.generated import Kind
     from serendip.jobs.context import JobContext
-    from serendip.jobs.llm.improve import StepPlan, StepResult
+    from serendip.jobs.llm.improve import StepResult
     from serendip.jobs.llm.job import Writing
 
 app = build_group(
-    "llm", "Let an LLM write labels, queries, texts, attributes and synonyms; test and revert them."
+    "llm", "Let an LLM write labels, queries, attributes and synonyms; test and revert them."
 )
 
 
@@ -42,49 +42,46 @@ def improve(
     ] = True,
     json: JsonOption = False,
 ) -> None:
-    """Ask for labels, queries, attributes and texts; use what passes its gate. Exit 1 = nothing."""
+    """Ask for labels, queries and attributes; use what passes its gate. Exit 1 = nothing."""
     from serendip.jobs.llm.improve import Improvement
-    from serendip.jobs.llm.improve import improve as improve_workspace
 
     terminal = Terminal(json)
     if json and not (yes or estimate):
         raise ConfigError("--json cannot ask.", "Add --yes, or --estimate.")
-
-    def agree(plan: Sequence[StepPlan]) -> bool:
-        for step in plan:
-            terminal.say(
-                f"  {step.name:<24} {step.questions:8,} questions   about {step.price:.4g}"
-            )
-        total = sum(step.price for step in plan)
-        terminal.say(f"  about {total:.4g} in all, at most {budget:.4g}")
-        return not estimate and (yes or typer.confirm("Go on?", err=True))
-
-    def show(step: StepResult) -> None:
-        terminal.say(
-            f"{step.name}: {step.wrote or 'nothing written'}, cost {step.cost:.4g}",
-            f"  {step.gate.describe()}",
-            *(f"    {line}" for line in step.changes),
-        )
-
-    improvement = Improvement(budget, agree, train, show)
     with terminal.job("improvement by an LLM", workspace, on_engine=True) as context:
-        report = improve_workspace(context, improvement)
-    terminal.result(asdict(report))
-    if not report.steps:
+        improvement = Improvement(context, budget)
+        plan = list(improvement.plan())
+        steps: list[StepResult] = []
+        for asked in plan:
+            terminal.say(
+                f"  {asked.name:<24} {asked.questions:8,} questions   about {asked.price:.4g}"
+            )
+        total = sum(asked.price for asked in plan)
+        terminal.say(f"  about {total:.4g} in all, at most {budget:.4g}")
+        is_agreed = not estimate and (yes or typer.confirm("Go on?", err=True))
+        for step in improvement.run(train) if is_agreed else ():
+            steps.append(step)
+            terminal.say(
+                f"{step.name}: {step.wrote or 'nothing written'}, cost {step.cost:.4g}",
+                f"  {step.gate.describe()}",
+                *(f"    {line}" for line in step.changes),
+            )
+        spent, generation = improvement.spent, improvement.generation
+    facts = {"plan": list(map(asdict, plan)), "steps": list(map(asdict, steps))}
+    terminal.result({**facts, "spent": spent, "generation": generation})
+    if not is_agreed:
         return
-    if report.generation:
-        terminal.say(f"spent {report.spent:.4g}; {report.generation} is published")
-        return
-    terminal.say(f"spent {report.spent:.4g}; what is served is as it was")
-    if not any(step.gate.on for step in report.steps[1:]):
+    what = f"{generation} is published" if generation else "what is served is as it was"
+    terminal.say(f"spent {spent:.4g}; {what}")
+    if not generation and not any(step.gate.on for step in steps[1:]):
         raise typer.Exit(1)
 
 
-RunKind = Literal["labels", "queries", "texts", "attribute", "synonyms"]
-GateKind = Literal["queries", "texts", "attribute"]
+RunKind = Literal["labels", "queries", "attribute", "synonyms"]
+GateKind = Literal["queries", "attribute"]
 """What a gate decides on; the others are reviewed or gated where they are used."""
 
-_ROWS: Mapping[GateKind, Kind] = {"queries": "query", "texts": "text", "attribute": "value"}
+_ROWS: Mapping[GateKind, Kind] = {"queries": "query", "attribute": "value"}
 _AttributeOption = Annotated[
     str | None, typer.Option("--attribute", help="Of `attribute`: its name, of the catalogue.")
 ]
@@ -116,7 +113,7 @@ def run(
     estimate: EstimateOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Let an LLM write labels, queries, texts, an attribute or synonyms. Exit 1 = incomplete.
+    """Let an LLM write labels, queries, an attribute or synonyms. Exit 1 = incomplete.
 
     Queries, texts and attributes are used once their gate passes, synonyms once people accept them.
     """
@@ -159,7 +156,6 @@ def _open_writing(
     from serendip.jobs.llm.labels import ask_labels
     from serendip.jobs.llm.queries import ask_queries
     from serendip.jobs.llm.synonyms import ask_synonyms
-    from serendip.jobs.llm.texts import ask_texts
 
     match kind:
         case "labels":
@@ -171,10 +167,8 @@ def _open_writing(
             return ask_queries(context, most)
         case "synonyms":
             return ask_synonyms(context, most)
-        case "attribute":
-            return ask_values(context, _require_name(attribute))
         case _:
-            return ask_texts(context)
+            return ask_values(context, _require_name(attribute))
 
 
 def _write_freely(kind: RunKind, context: JobContext, attribute: str | None) -> dict[str, Any]:
@@ -203,13 +197,6 @@ def gate(
     floor: Annotated[
         float, typer.Option(help="Of `attribute`: share of values that must be right.")
     ] = 0.9,
-    judgements: Annotated[
-        Path | None,
-        typer.Option(
-            help="Of `texts`: labelled queries: query, item_id, label. Default: held-out queries "
-            "of the log."
-        ),
-    ] = None,
     workspace: WorkspaceOption = Path(),
     json: JsonOption = False,
 ) -> None:
@@ -217,17 +204,14 @@ def gate(
 
     Queries must find their items, texts improve search, values of an attribute be right.
     """
-    from serendip.jobs.llm.gates import gate_queries, gate_texts, gate_values
+    from serendip.jobs.llm.gates import gate_queries, gate_values
 
     terminal = Terminal(json)
     with terminal.job("gate", workspace) as context:
-        match kind:
-            case "queries":
-                result = gate_queries(context)
-            case "attribute":
-                result = gate_values(context, _require_name(attribute), floor)
-            case _:
-                result = gate_texts(context, judgements)
+        if kind == "queries":
+            result = gate_queries(context)
+        else:
+            result = gate_values(context, _require_name(attribute), floor)
     terminal.result(result.to_json())
     terminal.say(f"{result.decision.describe()}; {result.active:,} in use")
     if not result.decision.on:

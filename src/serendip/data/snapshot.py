@@ -20,7 +20,7 @@ from serendip.data.events.rejections import NegativeLog, taken_back_at
 from serendip.data.events.search_log import IMPRESSION, logged_requests
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.store.store import Store
-from serendip.data.store.tables.generated import Generated, with_generated
+from serendip.data.store.tables.generated import with_generated
 from serendip.data.users.groups import group_users
 from serendip.data.vocabulary import MISSING, Vocabulary
 
@@ -64,12 +64,8 @@ def read_snapshot(store: Store, rules: ActionRules) -> StoreSnapshot:
 
 
 def _digest_generated(store: Store) -> str:
-    active = [astuple(row) for row in _active(store)]
+    active = [astuple(row) for row in store.generated.active("value")]
     return hashlib.sha256(json.dumps(active).encode()).hexdigest() if active else ""
-
-
-def _active(store: Store) -> list[Generated]:
-    return [*store.generated.active("text"), *store.generated.active("value")]
 
 
 def take_snapshot(store: Store, rules: ActionRules) -> Dataset:
@@ -83,7 +79,7 @@ def take_snapshot(store: Store, rules: ActionRules) -> Dataset:
 
 
 def _build(store: Store, items: Sequence[Item], columns: LogColumns, rules: ActionRules) -> Dataset:
-    catalogue = Catalogue(with_generated(items, _active(store)))
+    catalogue = Catalogue(with_generated(items, store.generated.active("value")))
     feedback = Feedback.of_actions(*columns.actions, columns.values, rules)
     ignored = ~feedback.interest & (feedback.exclusions < 0)
     codes, item_ids = columns.items

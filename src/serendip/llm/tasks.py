@@ -1,22 +1,14 @@
-"""LLM tasks: a prompt with the schema of its answers, which are validated and never executed.
-
-Enrichments are validated before they are stored. An answer is refused as a whole if a length is
-wrong or a text has an address or unusual characters. A part is dropped if it only repeats the
-title, or if it is an attribute with words that the item does not have. The enrichment gate measures
-whether the rest helps to find the item.
-"""
+"""LLM tasks: a prompt with the schema of its answers, which are validated and never executed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from serendip.data.privacy import holds_address, is_plain
-from serendip.data.text import tokens
 from serendip.llm.client import LlmRequest
 from serendip.llm.prompts import Prompt, data_id
 
@@ -147,68 +139,3 @@ class AttributeValue(TaskAnswer):
         """See ``TaskAnswer``."""
         is_known = not self.value or self.value in data["values"]
         return "" if is_known else "value: not one of those of the data"
-
-
-_MIN_WORDS, _MIN_NEW_WORDS = 5, 3
-"""Words of a description, and those of them that are not in the title."""
-
-Phrase = Annotated[str, Field(min_length=2, max_length=60)]
-
-
-class Enrichment(TaskAnswer):
-    """Texts written for an item."""
-
-    prompt = "enrich-1"
-
-    description: Annotated[str, Field(max_length=400)]
-    """Sentences about the item; may be empty."""
-
-    keywords: Annotated[list[Phrase], Field(max_length=12)]
-    """Names that people use for such an item."""
-
-    attributes: Annotated[list[Phrase], Field(max_length=6)]
-
-    def find_problem(self, data: Mapping[str, Any]) -> str:
-        """See ``TaskAnswer``; all parts must be plain text."""
-        parts = (self.description, *self.keywords, *self.attributes)
-        if any(map(holds_address, parts)):
-            return "it holds an address"
-        return "" if all(map(is_plain, parts)) else "it holds signs that are no text"
-
-    def texts(self, item: Mapping[str, Any]) -> dict[str, str]:
-        """Select the useful texts of an item {"title", "description", "attributes"}: field -> text.
-
-        A description or keyword that only repeats the title is left out, and so is an attribute
-        whose value is not in the item's texts.
-        """
-        title = set(tokens(item.get("title", "")))
-        item_words = set(tokens(" ".join(_list_texts(item))))
-        keywords = [keyword for keyword in self.keywords if set(tokens(keyword)) - title]
-        attributes = [text for text in self.attributes if _is_stated(text, item_words)]
-        fields = {
-            "description": self.description if _adds_words(self.description, title) else "",
-            "keywords": ", ".join(dict.fromkeys(keywords)),
-            "attributes": ", ".join(dict.fromkeys(attributes)),
-        }
-        return {name: " ".join(text.split()) for name, text in fields.items() if text.strip()}
-
-
-def _adds_words(description: str, title: set[str]) -> bool:
-    # Scripts without spaces have no word counts: one new word is enough.
-    words = tokens(description)
-    is_long = len(words) >= _MIN_WORDS and len(set(words) - title) >= _MIN_NEW_WORDS
-    return is_long or (not description.isascii() and bool(set(words) - title))
-
-
-def _is_stated(attribute: str, item_words: set[str]) -> bool:
-    name, _, value = attribute.partition(":")
-    words = set(tokens(value))
-    return bool(name.strip() and words) and words <= item_words
-
-
-def _list_texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _list_texts(inner)

@@ -2,22 +2,17 @@
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from commands import invoke
-from data_world import dataset_of
 from fault_server import Body, Reply, completion, configure, data_of, serving
 
-from serendip.data.events.search_log import SUGGESTED, LoggedRequest
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.engine.workspace import Workspace
-from serendip.errors import DataError
+from serendip.errors import ConfigError, DataError
 from serendip.jobs.context import JobContext
-from serendip.jobs.llm.judged_queries import read_held_out_queries
 from serendip.jobs.llm.queries import select_queries
 from serendip.jobs.suggestions.build import compute_queries, read_written_queries
 from serendip.llm.tasks import WrittenQueries
@@ -104,21 +99,15 @@ def test_an_address_or_odd_signs_never_become_a_suggestion() -> None:
     assert dropped == {"an address or odd signs": len(texts)}
 
 
-def request(text: str, time: float, surface: str = "search") -> LoggedRequest:
-    chosen = np.array([0], np.int32)
-    nothing = np.empty(0, np.int32)
-    return LoggedRequest("a", time, time, surface, text, nothing, chosen, np.zeros(1, np.bool_))
-
-
-def held_out(*requests: LoggedRequest) -> dict[str, dict[int, float]]:
-    found = read_held_out_queries(replace(dataset_of([]), requests=requests), 5.0)
-    return {text: dict(gains) for text, gains in found.items()}
-
-
-def test_what_was_typed_before_the_cut_tests_nothing() -> None:
-    assert held_out(request("Heist", 9.0)) == {"heist": {0: 1.0}}
-    assert held_out(request("Heist", 9.0), request("heist", 1.0)) == {}
-
-
-def test_letters_after_which_a_suggestion_was_taken_are_no_query() -> None:
-    assert held_out(request("sta", 9.0, SUGGESTED)) == {}
+def test_an_llm_is_asked_within_a_budget_alone(shop: Path) -> None:
+    before = sorted(path.name for path in shop.iterdir())
+    for kind in ("labels", "queries", "synonyms"):
+        with pytest.raises(ConfigError, match="an LLM needs a budget"):
+            invoke("llm", "run", kind, "-w", str(shop))
+    with pytest.raises(ConfigError, match="no LLM is configured"):
+        invoke("llm", "run", "queries", "--estimate", "-w", str(shop))
+    with pytest.raises(ConfigError, match="only an LLM writes queries"):
+        invoke("llm", "run", "queries", "--free", "-w", str(shop))
+    with pytest.raises(ConfigError, match="labels need two files"):
+        invoke("llm", "run", "labels", "--budget", "1", "-w", str(shop))
+    assert sorted(path.name for path in shop.iterdir()) == before

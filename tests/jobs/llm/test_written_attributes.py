@@ -25,7 +25,7 @@ from serendip.jobs.llm.attributes import (
     ValuePhrases,
     read_attribute_items,
 )
-from serendip.jobs.llm.texts import read_original
+from serendip.jobs.llm.job import read_original
 from serendip.jobs.train.fingerprint import compute_fingerprint
 
 COLOURS = ("Red", "Blue", "Green", "Black")

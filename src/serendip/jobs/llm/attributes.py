@@ -24,8 +24,7 @@ from serendip.data.store.tables.generated import Generated, lacks, list_values, 
 from serendip.data.text import tokens
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.context import JobContext
-from serendip.jobs.llm.job import Writing, describe_item, put_generated
-from serendip.jobs.llm.texts import read_original
+from serendip.jobs.llm.job import Writing, describe_item, put_generated, read_original
 from serendip.llm.tasks import MAX_VALUE_LENGTH, AttributeValue, Task
 
 MIN_SHARE, MIN_ITEMS = 0.8, 2

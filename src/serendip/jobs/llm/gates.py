@@ -1,10 +1,5 @@
 """Gates: whether what was written about items is used, each by one ``Decision``.
 
-Texts: held-out queries are searched without and with them. They become active if the 95 % interval
-of the difference of nDCG@10 (bootstrap over queries) is above 0; otherwise no text is active. The
-search has no trained parts: BM25 with the weights of the settings and cosines of the text encoder,
-combined by reciprocal rank fusion over all items. Items without a label count as irrelevant.
-
 Values: for items that have a value, which was hidden from the generator, it is compared with the
 generated one. The values of the other items become active if the lower end of the 95 % interval of
 the share that is right is above a floor. That says nothing of items without a value that are of
@@ -18,49 +13,28 @@ Queries: they become active, all of them, if search finds the items of some by t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from serendip.data import Catalogue, Item, ItemList
-from serendip.data.item_list import top_k
 from serendip.data.store.tables.generated import (
     Generated,
     Kind,
     fresh,
     lacks,
     list_values,
-    with_generated,
 )
 from serendip.data.text import normalise
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
-from serendip.evaluate.decision import Decision, choose
+from serendip.evaluate.decision import Decision
 from serendip.evaluate.intervals import estimate
-from serendip.evaluate.metrics import NDCG, grade
-from serendip.evaluate.runs import Values
 from serendip.jobs.context import JobContext
-from serendip.jobs.llm.judged_queries import (
-    JudgedQueries,
-    collect_earlier_queries,
-    cut_time,
-    read_held_out_queries,
-    read_judged_queries,
-    with_gain,
-)
-from serendip.jobs.llm.texts import read_original
+from serendip.jobs.llm.job import read_original
 from serendip.jobs.suggestions.build import compute_queries, to_candidates
-from serendip.runtime.scratch import scratch_folder
-from serendip.search.lexical import LexicalIndex
-from serendip.search.rank_fusion import reciprocal_rank_fusion
 
-METRIC = NDCG(10)
-_DEPTH = 300
-
-MIN_QUERIES = 30
 MIN_COMPARED = 30
 """Minimum number of items with a value of their own and a generated one."""
 
@@ -131,70 +105,6 @@ def _nothing_to_test(what: str, kind: str) -> DataError:
         f"there are no {what} for the current items.",
         f"Run `serendip llm run {kind}` first; it may have found none.",
     )
-
-
-def gate_texts(
-    context: JobContext, judgements: Path | None = None, is_pooled: bool = False
-) -> WritingVerdict:
-    """Test whether search is better with the texts, and activate them, or none.
-
-    Judgements are a file of labelled queries; None = the held-out queries of the log. With
-    ``is_pooled`` items without a label are left out of the lists, instead of counting as
-    irrelevant: where labels are of what search has found without the texts.
-
-    Raises:
-        DataError: there are no texts for the current items, or the file of judgements is broken.
-        StorageError: the database cannot be written.
-    """
-    dataset = read_original(context)
-    items = dataset.catalogue.items
-    with context.workspace.open_store() as store:
-        texts = fresh(items, store.generated.rows("text"))
-    if not texts:
-        raise _nothing_to_test("texts", "texts")
-    cut = cut_time(dataset)
-    if judgements is None:
-        queries = read_held_out_queries(dataset, cut)
-    else:
-        earlier = collect_earlier_queries(dataset, cut)
-        queries = with_gain(read_judged_queries(judgements, dataset.catalogue.vocabulary, earlier))
-    facts: dict[str, Any] = {
-        "texts": len(texts),
-        "items": len({text.item_id for text in texts}),
-        "queries": len(queries),
-    }
-    name = f"search by generated texts ({METRIC.label})"
-    if len(queries) < MIN_QUERIES:
-        reason = f"{len(queries)} held-out queries; {MIN_QUERIES} are needed"
-        return _close(context, ("text", None), (), Decision(name, False, reason=reason), facts)
-    without, with_ = (
-        _search_values(context, variant, queries, is_pooled)
-        for variant in (items, with_generated(items, texts))
-    )
-    facts |= {"without": float(without.mean()), "with": float(with_.mean())}
-    return _close(context, ("text", None), texts, choose(name, without, with_), facts)
-
-
-def _search_values(
-    context: JobContext, items: Sequence[Item], queries: JudgedQueries, is_pooled: bool
-) -> Values:
-    """(Q,) nDCG@10 of the fusion of BM25 and text vectors over all items."""
-    fields, progress = context.settings.content.fields, context.options.progress
-    texts = [item.encoder_text(fields) for item in items]
-    vectors, asked = (  # (N, C), (Q, C)
-        context.vectors.encode(context.encoder, some, progress) for some in (texts, list(queries))
-    )
-    with scratch_folder() as folder:  # open files can be read after deletion
-        names = context.settings.search.fields
-        index = LexicalIndex.build(Catalogue(items), folder / "words", names)
-    values = []
-    for (text, gains), vector in zip(queries.items(), asked, strict=True):
-        near = top_k(np.asarray(vectors @ vector, np.float32), _DEPTH)
-        found: ItemList = reciprocal_rank_fusion((index.search(text, _DEPTH), near), len(items))
-        listed = found.item_nums.tolist()
-        kept = [number for number in listed if number in gains] if is_pooled else listed
-        values.append(METRIC.of_list(grade(kept, dict[Hashable, float](gains.items()))))
-    return np.array(values)
 
 
 def gate_values(context: JobContext, attribute: str, floor: float = FLOOR) -> WritingVerdict:

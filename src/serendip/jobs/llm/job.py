@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from serendip.data.items.catalogue import Item
-from serendip.data.store.tables.generated import Generated, Kind
+from serendip.data import Catalogue, Dataset, Item
+from serendip.data.store.tables.generated import Generated, Kind, without_generated
 from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
 from serendip.llm.config import LlmConfig
@@ -107,6 +107,12 @@ def write(context: JobContext, writing: Writing[AnswerT], job: LlmJob) -> dict[s
         "spent": outcome.spent,
         **writing.keep(outcome.answers, llm.model),
     }
+
+
+def read_original(context: JobContext) -> Dataset:
+    """The dataset without generated values: none is ever the source of another one."""
+    original = without_generated(context.dataset.catalogue.items)
+    return replace(context.dataset, catalogue=Catalogue(original))
 
 
 def open_llm(config: LlmConfig) -> EndpointLlm:
