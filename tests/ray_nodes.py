@@ -64,7 +64,7 @@ def two_nodes(folder: Path) -> Iterator[Nodes]:
         folder: an empty one.
     """
     prepare_ray(folder)
-    from serendip.runtime.executor_config import ExecutorConfig
+    from serendip.runtime.executor import ExecutorConfig
     from serendip.runtime.executor_factory import secure_ray
 
     secure_ray("")

@@ -1,6 +1,6 @@
 """Figures of the deletion test: medians and shares, over all reasons and by kind."""
 
-from serendip.evaluate.faithfulness import Deletion, KindFigures, summarise_deletions
+from serendip.evaluate.lists import Deletion, KindFigures, summarise_deletions
 
 
 def test_figures_are_medians_and_shares() -> None:

@@ -23,9 +23,8 @@ from serendip.errors import ConfigError
 from serendip.llm.client import LlmAnswer, LlmFailure, LlmRequest, ScriptedLlm
 from serendip.llm.config import Prices
 from serendip.llm.ledger import Call, Ledger
-from serendip.llm.prompts import data_key
 from serendip.llm.runner import NO_BUDGET, Outcome, RunOptions, ask_all, compute_wait, estimate_cost
-from serendip.llm.tasks import Judgement, Task
+from serendip.llm.tasks import Judgement, Task, data_key
 from serendip.runtime.progress import Shown, SilentProgress
 
 TASK = Task.of(Judgement)

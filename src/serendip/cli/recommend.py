@@ -1,4 +1,4 @@
-"""``serendip recommend``: recommendations for one user, or for all users into a file."""
+"""``serendip recommend`` and ``embed``: for one user, or for all into a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -89,4 +89,34 @@ def _print_batch(terminal: Terminal, summary: Mapping[str, Any]) -> None:
     terminal.say(f"{summary['rows']:,} rows for {summary['users']:,} users in {summary['out']}")
     for count, users in summary["users_by_items"].items():
         terminal.say(f"  {int(count) or 'no':>4} items: {users:,} users")
+    terminal.result(summary)
+
+
+def embed(
+    kind: Annotated[
+        Literal["items", "users", "queries"], typer.Argument(help="What has a vector each.")
+    ],
+    workspace: WorkspaceOption = Path(),
+    file: Annotated[
+        Path | None,
+        typer.Option(help="Text with one query per line. Default: those of the event log."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Parquet file. Default: embeddings/ of the workspace.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Write the vectors of all items, of the users with events, or of queries to a Parquet file."""
+    from serendip.jobs.exports.embeddings import embed as write_vectors
+
+    if file is not None and kind != "queries":
+        raise ConfigError(f"--file with {kind}.", "Leave it out; it is for queries.")
+    terminal = Terminal(json)
+    with terminal.job("vectors", workspace, on_engine=True) as context:
+        summary = write_vectors(workspace, kind, out, context.options, file)
+    terminal.say(
+        f"{summary['rows']:,} vectors of {summary['dimensions']} numbers in {summary['out']}"
+    )
+    parts = ", ".join(f"{width} {part}" for part, width in summary["parts"].items())
+    terminal.say(f"  {summary['generation']}, space {summary['space']}: {parts}")
     terminal.result(summary)

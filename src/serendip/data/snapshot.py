@@ -15,13 +15,12 @@ from serendip.data.dataset import Dataset, EventLog, UserCountries
 from serendip.data.events.event import ActionRules
 from serendip.data.events.event_table import LogColumns, Texts
 from serendip.data.events.feedback import Feedback
-from serendip.data.events.impression_log import ImpressionLog
-from serendip.data.events.rejections import NegativeLog, taken_back_at
+from serendip.data.events.rejections import ImpressionLog, NegativeLog, taken_back_at
 from serendip.data.events.search_log import IMPRESSION, logged_requests
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.store.store import Store
 from serendip.data.store.tables.generated import with_generated
-from serendip.data.users.groups import group_users
+from serendip.data.users.user import group_users
 from serendip.data.vocabulary import MISSING, Vocabulary
 
 MOST_REQUESTED = 200_000  # newest request events: a ranker learns from a few thousand requests

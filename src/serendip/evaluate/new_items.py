@@ -38,7 +38,7 @@ import numpy as np
 
 from serendip.data import BoolArray, Dataset, IntArray, TimeArray
 from serendip.data.events.search_log import LoggedRequest
-from serendip.data.items.starts import DAY_S, find_starts
+from serendip.data.items.reception import DAY_S, find_starts
 from serendip.data.splits import Split, Targets
 from serendip.evaluate.intervals import Estimate, estimate
 from serendip.evaluate.runs import Values

@@ -28,7 +28,7 @@ from serendip.data import AllowedItems, BoolArray, Catalogue, FloatArray, IntArr
 from serendip.data.item_list import tie_order
 from serendip.data.text import normalise
 from serendip.errors import ArtefactError, require_readable
-from serendip.runtime.scratch import PREFIX
+from serendip.runtime.atomic_files import PREFIX
 from serendip.search.documents import (
     FIELDS,
     GENERATED,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from worlds import home_runs, new_items_world, report_world
 
-from serendip.evaluate.faithfulness import summarise_deletions
+from serendip.evaluate.lists import summarise_deletions
 from serendip.evaluate.new_items import measure_exploration
 from serendip.evaluate.number_format import number
 from serendip.evaluate.report import document as report_module

@@ -17,7 +17,7 @@ from serendip.engine.live.state import ItemUpdater
 from serendip.engine.request import Request
 from serendip.engine.stages.selection import Result
 from serendip.engine.state import EngineState
-from serendip.evaluate.faithfulness import FaithfulnessFigures
+from serendip.evaluate.lists import FaithfulnessFigures
 from serendip.jobs.evaluate.faithfulness import (
     Asked,
     Named,

@@ -11,8 +11,7 @@ from commands import serendip_here
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
 from serendip.files.events import read_events
-from serendip.jobs.init.columns import FileForm, find_time_formats, read_times
-from serendip.jobs.init.encodings import guess_encoding
+from serendip.jobs.init.columns import FileForm, find_time_formats, guess_encoding, read_times
 from serendip.jobs.init.workspace import start_workspace
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC).timestamp()

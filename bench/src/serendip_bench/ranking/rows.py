@@ -28,8 +28,7 @@ from serendip.evaluate.metrics import Gini, shown_items
 from serendip.evaluate.runs import Groups, Values
 from serendip.models import model_class
 from serendip.runtime.atomic_files import hash_files, write_json
-from serendip.runtime.progress import SilentProgress, TrainOptions
-from serendip.runtime.timing import peak_memory_mb
+from serendip.runtime.progress import SilentProgress, TrainOptions, peak_memory_mb
 from serendip_bench.datasets.movielens import (
     FILM_FIELDS,
     FILM_FILES,

@@ -33,7 +33,7 @@ from serendip.llm.config import LlmConfig
 from serendip.models.context_counts import ContextConfig
 from serendip.models.ranker.config import RankerConfig
 from serendip.models.retriever.config import UnifiedConfig
-from serendip.runtime.executor_config import ExecutorConfig
+from serendip.runtime.executor import ExecutorConfig
 from serendip.runtime.sync import Place, SharedFolder, Storage
 from serendip.search.config import SearchConfig
 from serendip.search.suggestions.config import QueriesConfig

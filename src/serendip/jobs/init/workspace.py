@@ -41,10 +41,10 @@ from serendip.jobs.init.columns import (
     FileForm,
     SampledFile,
     guess_columns,
+    guess_encoding,
     guess_form,
     guess_user_columns,
 )
-from serendip.jobs.init.encodings import guess_encoding
 from serendip.runtime.atomic_files import write_text
 
 _MAX_FILES_CHECKED = 20

@@ -19,7 +19,7 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.llm.job import Question, Writing, select_valid
 from serendip.jobs.synonyms import add_proposals, is_minable
 from serendip.llm.tasks import Task, WrittenSynonyms
-from serendip.runtime.scratch import scratch_folder
+from serendip.runtime.atomic_files import scratch_folder
 from serendip.search.lexical import LexicalIndex, word_counts
 from serendip.search.phrases import phrases_of
 from serendip.search.suggestions.candidates import logged_queries

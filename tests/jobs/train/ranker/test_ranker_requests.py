@@ -42,8 +42,7 @@ from serendip.jobs.train.ranker.rows import (
 from serendip.jobs.train.ranker.train import train_ranker_on_requests
 from serendip.jobs.train.train import train_workspace
 from serendip.models.ranker.config import RankerConfig, SearchesConfig
-from serendip.runtime.progress import TrainOptions
-from serendip.runtime.timing import StageClock
+from serendip.runtime.progress import StageClock, TrainOptions
 
 Fitted = tuple[Fitter, Split, EngineState]
 """A shop fitted on the older part of its log, and the split."""
