@@ -97,8 +97,7 @@ def init(
 def _show_guess(terminal: Terminal, table: str, guess: Guess) -> None:
     terminal.say(f"{table}: {guess.path}")
     for name, text in guess.form.settings().items():
-        doubt = f" (a guess: {guess.example})" if name == "encoding" and guess.example else ""
-        terminal.say(f"  {name:<14}    {text}{doubt}")
+        terminal.say(f"  {name:<14}    {text}")
     for name, column in guess.mapping.items():
         terminal.say(f"  {name:<14} <- {column}")
     if guess.roles is not None:

@@ -25,7 +25,7 @@ from serendip.errors import ConfigError, DataError
 from serendip.files.config import EventsConfig, ItemsConfig, require_columns
 from serendip.files.encodings import check_encoding
 from serendip.files.events import read_events
-from serendip.files.names import TableKind, canonical_columns, fold, is_called, names
+from serendip.files.names import TableKind, canonical_columns, fold, names
 from serendip.files.tables import open_table
 from serendip.files.times import check_time_format
 from serendip.jobs.init.attributes import (
@@ -63,7 +63,6 @@ class Guess:
         roles: how the other columns of items are read; None = of another file.
         actions: what the actions of events are taken for; None = of another file, or no column.
         form: how the file is written, where that is not the usual way.
-        example: a text of the file that shows its guessed encoding; empty = UTF-8, or it was given.
     """
 
     path: str
@@ -72,7 +71,6 @@ class Guess:
     roles: AttributeRoles | None = None
     actions: ActionRoles | None = None
     form: FileForm = field(default_factory=FileForm)
-    example: str = ""
 
     def settings(self) -> dict[str, object]:
         """Keys of the table of the file in ``serendip.toml``, as far as they are guessed."""
@@ -179,7 +177,6 @@ def _describe_events(folder: Path, events: Guess) -> dict[str, Any]:
     }
 
 
-_MAX_EXAMPLE = 40
 """Characters of a text that shows a guessed encoding."""
 
 
@@ -231,19 +228,11 @@ def start_workspace(
         raise ConfigError(f"{folder} cannot be made: {error}.", "Choose another folder.") from None
     sample: Sequence[Item] = ()
     if "items" in guesses:
-        currencies = _read_currencies(folder, guesses["items"])
         config = ItemsConfig.model_validate(guesses["items"].settings())
-        sample, roles = read_roles(config, folder, currencies)
+        sample, roles = read_roles(config, folder)
         guesses["items"] = replace(guesses["items"], roles=roles)
     write_text(target, render_settings(folder, guesses, sample))
     return guesses
-
-
-def _read_currencies(folder: Path, guess: Guess) -> frozenset[str]:
-    # All rows: those of one currency may come first.
-    file = SampledFile(folder / guess.path, "items", {}, guess.form.encoding)
-    columns = (name for name in guess.others if is_called(name, "currency"))
-    return frozenset().union(*map(file.values, columns))
 
 
 def _guess_files(
@@ -286,17 +275,8 @@ def _guess_files(
             *(os.path.relpath(path, folder), mappings[kind], others),
             actions=actions,
             form=guess_form(files[kind], mappings[kind], now),
-            example=_find_example(files[kind]) if not given.encoding else "",
         )
     return guesses
-
-
-def _find_example(file: SampledFile) -> str:
-    if not file.encoding:
-        return ""
-    cells = [cell for column in file.cells.values() for cell in column]
-    texts = [text for text in (*cells, *file.columns) if not text.isascii()]
-    return " ".join(texts[0].split())[:_MAX_EXAMPLE] if texts else ""
 
 
 def parse_map_options(
