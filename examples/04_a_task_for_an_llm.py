@@ -10,8 +10,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from serendip.llm.client import LlmRequest, ScriptedLlm
-from serendip.llm.config import Prices
+from serendip.llm.client import LlmRequest, Prices, ScriptedLlm
 from serendip.llm.ledger import Ledger
 from serendip.llm.runner import RunOptions, ask_all, estimate_cost
 from serendip.llm.tasks import Prompt, Task, TaskAnswer

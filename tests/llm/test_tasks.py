@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fault_server import Body, Reply, client, completion, data_of, serving
 
-from serendip.llm.config import Prices
+from serendip.llm.client import Prices
 from serendip.llm.ledger import Ledger
 from serendip.llm.runner import Outcome, RunOptions, ask_all
 from serendip.llm.tasks import (

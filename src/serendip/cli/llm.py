@@ -115,7 +115,7 @@ def run(
 ) -> None:
     """Let an LLM write labels, queries, an attribute or synonyms. Exit 1 = incomplete.
 
-    Queries, texts and attributes are used once their gate passes, synonyms once people accept them.
+    Queries and attributes are used once their gate passes, synonyms once people accept them.
     """
     from serendip.jobs.llm.job import LlmJob, write
 
@@ -154,8 +154,7 @@ def _open_writing(
 ) -> Writing[Any]:
     from serendip.jobs.llm.attributes import ask_values
     from serendip.jobs.llm.labels import ask_labels
-    from serendip.jobs.llm.queries import ask_queries
-    from serendip.jobs.llm.synonyms import ask_synonyms
+    from serendip.jobs.llm.search_words import ask_queries, ask_synonyms
 
     match kind:
         case "labels":
@@ -194,15 +193,12 @@ def _require_name(attribute: str | None) -> str:
 def gate(
     kind: Annotated[GateKind, typer.Argument(help="What to test.")],
     attribute: _AttributeOption = None,
-    floor: Annotated[
-        float, typer.Option(help="Of `attribute`: share of values that must be right.")
-    ] = 0.9,
     workspace: WorkspaceOption = Path(),
     json: JsonOption = False,
 ) -> None:
     """Use what was written if it helps, else leave it out. Exit 1 = it is not used.
 
-    Queries must find their items, texts improve search, values of an attribute be right.
+    Queries must find their items, values of an attribute be right.
     """
     from serendip.jobs.llm.gates import gate_queries, gate_values
 
@@ -211,7 +207,7 @@ def gate(
         if kind == "queries":
             result = gate_queries(context)
         else:
-            result = gate_values(context, _require_name(attribute), floor)
+            result = gate_values(context, _require_name(attribute))
     terminal.result(result.to_json())
     terminal.say(f"{result.decision.describe()}; {result.active:,} in use")
     if not result.decision.on:

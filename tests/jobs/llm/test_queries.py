@@ -13,7 +13,7 @@ from serendip.data.items.catalogue import Catalogue, Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.context import JobContext
-from serendip.jobs.llm.queries import select_queries
+from serendip.jobs.llm.search_words import select_queries
 from serendip.jobs.suggestions.build import compute_queries, read_written_queries
 from serendip.llm.tasks import WrittenQueries
 

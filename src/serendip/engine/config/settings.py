@@ -29,7 +29,7 @@ from serendip.engine.stages.sources import OWN_SOURCES
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, RANKER, SurfaceConfig, complete_tables
 from serendip.files.config import EventsConfig, ItemsConfig, UsersConfig
 from serendip.files.names import sounds_private, split_words
-from serendip.llm.config import LlmConfig
+from serendip.llm.client import LlmConfig
 from serendip.models.context_counts import ContextConfig
 from serendip.models.ranker.config import RankerConfig
 from serendip.models.retriever.config import UnifiedConfig

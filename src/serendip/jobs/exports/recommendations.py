@@ -27,7 +27,7 @@ from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surfaces import SurfaceConfig, find_surface
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnsupportedError
-from serendip.jobs.exports.engine_tasks import MOST_USERS, EngineTask, map_rows, open_export
+from serendip.jobs.exports.export import MOST_USERS, EngineTask, map_rows, open_export
 from serendip.jobs.whole_answers import require_whole
 from serendip.runtime.atomic_files import require_writable
 from serendip.runtime.progress import TrainOptions

@@ -28,7 +28,7 @@ from serendip.data.store.tables.generated import (
 )
 from serendip.data.text import normalise
 from serendip.engine.workspace import Workspace
-from serendip.errors import ConfigError, DataError
+from serendip.errors import DataError
 from serendip.evaluate.decision import Decision
 from serendip.evaluate.intervals import estimate
 from serendip.jobs.context import JobContext
@@ -39,6 +39,8 @@ MIN_COMPARED = 30
 """Minimum number of items with a value of their own and a generated one."""
 
 FLOOR = 0.9
+"""Lowest share of right values."""
+
 _EXAMPLES = 5
 
 
@@ -107,18 +109,13 @@ def _nothing_to_test(what: str, kind: str) -> DataError:
     )
 
 
-def gate_values(context: JobContext, attribute: str, floor: float = FLOOR) -> WritingVerdict:
+def gate_values(context: JobContext, attribute: str) -> WritingVerdict:
     """Test whether values of an attribute are right, and activate them, or none.
 
-    ``floor`` is the lowest share of right values, in (0, 1].
-
     Raises:
-        ConfigError: the floor is no share.
         DataError: there are no values of the attribute for the current items.
         StorageError: the database cannot be written.
     """
-    if not 0 < floor <= 1:
-        raise ConfigError(f"--floor {floor} is no share.", "Use a number up to 1.")
     items = read_original(context).catalogue.items
     by_id = {item.item_id: item for item in items}
     with context.workspace.open_store() as store:
@@ -132,18 +129,17 @@ def gate_values(context: JobContext, attribute: str, floor: float = FLOOR) -> Wr
         for value in values
         if not lacks(by_id[value.item_id], value.name)
     ]
-    facts = {"values": len(missing), "floor": floor}
-    decision = judge_values(attribute, right, floor)
-    return _close(context, ("value", attribute), missing, decision, facts)
+    decision = judge_values(attribute, right)
+    return _close(context, ("value", attribute), missing, decision, {"values": len(missing)})
 
 
-def judge_values(attribute: str, right: Sequence[bool], floor: float = FLOOR) -> Decision:
+def judge_values(attribute: str, right: Sequence[bool]) -> Decision:
     """The decision about values of which it is known whether they are right."""
     name = f"right values of {attribute}"
     if len(right) < MIN_COMPARED:
         reason = f"{len(right)} items to compare; {MIN_COMPARED} are needed"
         return Decision(name, False, reason=reason)
-    return Decision.of(name, estimate(np.array(right, np.float64)), floor, "too many are wrong")
+    return Decision.of(name, estimate(np.array(right, np.float64)), FLOOR, "too many are wrong")
 
 
 def revert_generated(

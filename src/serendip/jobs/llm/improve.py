@@ -35,7 +35,7 @@ from serendip.jobs.llm.attributes import ask_values
 from serendip.jobs.llm.gates import MIN_COMPARED, gate_queries, gate_values
 from serendip.jobs.llm.job import LlmJob, Writing, read_original, write
 from serendip.jobs.llm.labels import ask_labels
-from serendip.jobs.llm.queries import ask_queries
+from serendip.jobs.llm.search_words import ask_queries
 from serendip.jobs.relevance.decisions import filtered_surfaces, reason_against_proof
 from serendip.jobs.relevance.distil import distil
 from serendip.jobs.relevance.versions import model_versions, restore_version

@@ -16,7 +16,7 @@ from serendip.data import Catalogue, Dataset, Item
 from serendip.data.store.tables.generated import Generated, Kind, without_generated
 from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
-from serendip.llm.config import LlmConfig
+from serendip.llm.client import LlmConfig
 from serendip.llm.ledger import Ledger
 from serendip.llm.openai import EndpointLlm
 from serendip.llm.runner import CostEstimate, RunOptions, ask_all, estimate_cost

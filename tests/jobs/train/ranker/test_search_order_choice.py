@@ -15,7 +15,7 @@ from serendip.engine.config.settings import Settings
 from serendip.errors import DataError
 from serendip.evaluate.comparison import MIN_USERS
 from serendip.evaluate.decision import Decision
-from serendip.jobs.llm.judged_queries import with_gain
+from serendip.jobs.labels.pair_files import with_gain
 from serendip.jobs.surface_quality.requests import LabelledQuery
 from serendip.jobs.train.ranker.choices import (
     OTHERS,
