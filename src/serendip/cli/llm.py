@@ -117,7 +117,7 @@ def run(
 
     Queries and attributes are used once their gate passes, synonyms once people accept them.
     """
-    from serendip.jobs.llm.job import LlmJob, write
+    from serendip.jobs.llm.job import write
 
     if budget is None and not (estimate or free):
         raise ConfigError("an LLM needs a budget.", "Add --budget, or --free.")
@@ -128,8 +128,8 @@ def run(
         else:
             writing = _open_writing(kind, context, attribute, (pairs, out), most)
             name = out.name if kind == "labels" and out else kind
-            job = LlmJob(name, budget or 0.0, estimate, terminal.print_estimate)
-            summary = write(context, writing, job)
+            tell = terminal.print_estimate
+            summary = write(context, writing, name, budget or 0.0, estimate, tell)
     terminal.result(summary)
     if estimate:
         return

@@ -151,12 +151,12 @@ def _with_countries(
     given = log_users.numbers(of_users)
     of_attribute = np.full(len(log_users), MISSING, np.int32)
     of_attribute[given[given >= 0]] = countries.numbers(of_users.values())[given >= 0]
-    carried = _carry_forward(user_codes, np.where(heard, codes, MISSING))  # of all events
+    codes = np.where(heard, codes, MISSING)
+    codes = np.where(codes >= 0, codes, of_attribute[user_codes])
+    carried = _carry_forward(user_codes, codes)  # of all events
     last = np.full(len(log_users), MISSING, np.int32)
     last[user_codes] = carried  # of equal users the last write counts
-    own, by_attribute = codes[rows], of_attribute[user_codes[rows]]
-    filled = np.where(by_attribute >= 0, by_attribute, carried[rows])
-    log = replace(dataset.events, countries=np.where(own >= 0, own, filled))
+    log = replace(dataset.events, countries=carried[rows])
     users = log_users.numbers(dataset.users.ids)  # (U,)
     found = np.where(of_attribute >= 0, of_attribute, last)[users]
     of_dataset = UserCountries(tuple(countries.ids), found, of_attribute[users] >= 0)

@@ -172,13 +172,10 @@ class AttributeItems:
     @property
     def hidden(self) -> list[Item]:
         """``asked`` without their own value."""
-        return [hide_attribute(item, self.attribute) for item in self.asked]
-
-
-def hide_attribute(item: Item, attribute: str) -> Item:
-    """The item without one of its attributes."""
-    kept = {name: value for name, value in item.attributes.items() if name != attribute}
-    return replace(item, attributes=kept)
+        own = [dict(item.attributes) for item in self.asked]
+        for attributes in own:
+            attributes.pop(self.attribute, None)
+        return [replace(item, attributes=kept) for item, kept in zip(self.asked, own, strict=True)]
 
 
 def read_attribute_items(

@@ -33,7 +33,7 @@ from serendip.jobs.labels.draw_lists import draw_typed_lists, make_controls
 from serendip.jobs.labels.pair_files import read_labels, write_lists, write_rows
 from serendip.jobs.llm.attributes import ask_values
 from serendip.jobs.llm.gates import MIN_COMPARED, gate_queries, gate_values
-from serendip.jobs.llm.job import LlmJob, Writing, read_original, write
+from serendip.jobs.llm.job import Writing, read_original, write
 from serendip.jobs.llm.labels import ask_labels
 from serendip.jobs.llm.search_words import ask_queries
 from serendip.jobs.relevance.decisions import filtered_surfaces, reason_against_proof
@@ -162,7 +162,7 @@ class Improvement:
 
     def _write(self, writing: Writing[Any], estimate_only: bool = False) -> Done:
         budget = self._spent_before + self._budget  # of all runs, as the ledger counts
-        return write(self._context, writing, LlmJob(JOB, budget, estimate_only))
+        return write(self._context, writing, JOB, budget, estimate_only)
 
     @cached_property
     def _folder(self) -> Path:
