@@ -28,7 +28,7 @@ MOST_REQUESTED = 200_000  # newest request events: a ranker learns from a few th
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoreSnapshot:
-    """Items and log at one moment; requests, users and generated texts just after it.
+    """Items and log at one moment; requests, users and generated values just after it.
 
     Args:
         item_version: of the newest change of an item, or an earlier one.
@@ -36,7 +36,7 @@ class StoreSnapshot:
         event_removals: number of times that events were removed from the log before.
         last_erasure: the same number when the last user was erased; 0 = none was.
         last_item_erasure: version at which the last item was erased that is not in the snapshot.
-        generated: digest of the generated texts and values in use, or of earlier ones.
+        generated: digest of the generated values in use, or of earlier ones.
     """
 
     dataset: Dataset
@@ -72,7 +72,7 @@ def take_snapshot(store: Store, rules: ActionRules) -> Dataset:
 
     Items are in order of first insertion, users in order of their first event, events in order of
     time and then of arrival. Negative events are kept in a log of their own. Items carry their
-    active generated texts and values.
+    active generated values.
     """
     return read_snapshot(store, rules).dataset
 

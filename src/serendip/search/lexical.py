@@ -337,7 +337,7 @@ def _open_index(folder: Path) -> tuple[Any, Any]:
 
     Tantivy creates a lock file next to the index, so it is opened through a folder of links; the
     memory maps stay valid when the links are gone. Where a thread of the library still writes that
-    file, the folder is left to ``runtime.scratch``.
+    file, the folder is left to ``runtime.atomic_files``.
     """
     with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as links:
         for file in folder.resolve().iterdir():

@@ -4,7 +4,7 @@ They are the retriever's vectors in the vector space of the generation: the dot 
 or query's vector with an item's vector is the retriever's score. Users also have what a vector
 leaves out: their activity and the attribute values they prefer (``data.user_profile``).
 
-Users and queries are encoded in tasks of the executor (``engine_tasks``).
+Users and queries are encoded in tasks of the executor (``export``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """``serendip recommend --batch``: writes recommendations for all users to a Parquet file.
 
-Users are answered in tasks of the executor (``engine_tasks``).
+Users are answered in tasks of the executor (``export``).
 """
 
 from __future__ import annotations
