@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from serendip.data.store.base import Database
 
 Kind: TypeAlias = Literal["value", "query"]
-Source: TypeAlias = Literal["llm", "queries", "rules"]
+Source: TypeAlias = Literal["llm", "rules"]
 
 _COLUMNS = [column for column in GENERATED.c if column.name != "active"]
 _SAME = [column == bindparam(f"same_{column.name}") for column in _COLUMNS]
