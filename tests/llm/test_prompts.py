@@ -55,11 +55,6 @@ def test_a_prompt_without_its_parts_is_refused(text: str) -> None:
         Prompt.of_text("p-1", text)
 
 
-def test_a_prompt_that_does_not_exist_is_told_with_those_that_do() -> None:
-    with pytest.raises(ConfigError, match=r"'judge-0'.*judge-1"):
-        Task.of(Judgement, "judge-0")
-
-
 def answer(**changed: object) -> str:
     right = {"id": data_id(PAIR), "label": "bad", "confidence": 0.75}
     return json.dumps({key: value for key, value in {**right, **changed}.items() if value != "-"})

@@ -158,20 +158,8 @@ class Prompt:
 
     @classmethod
     def named(cls, name: str) -> Prompt:
-        """Read the prompt file of this name.
-
-        Raises:
-            ConfigError: there is no such file, or it is not a prompt.
-        """
-        files_by_name = {file.name: file for file in _FOLDER.iterdir()}
-        if f"{name}.md" not in files_by_name:
-            known = sorted(
-                file_name.removesuffix(".md")
-                for file_name in files_by_name
-                if file_name.endswith(".md")
-            )
-            raise ConfigError(f"no prompt is called {name!r}.", f"Known: {', '.join(known)}.")
-        return cls.of_text(name, files_by_name[f"{name}.md"].read_text(encoding="utf-8"))
+        """Read the prompt file of this name."""
+        return cls.of_text(name, (_FOLDER / f"{name}.md").read_text(encoding="utf-8"))
 
     @classmethod
     def of_text(cls, name: str, text: str) -> Prompt:
