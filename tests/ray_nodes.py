@@ -51,7 +51,7 @@ def prepare_ray(folder: Path) -> None:
 def two_nodes(folder: Path) -> Iterator[Nodes]:
     """Start two nodes whose processes import what this one does."""
     prepare_ray(folder)
-    from serendip.runtime.executor_config import ExecutorConfig
+    from serendip.runtime.executor import ExecutorConfig
     from serendip.runtime.executor_factory import secure_ray
 
     secure_ray("")

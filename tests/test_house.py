@@ -22,8 +22,7 @@ TRAINING = {"network.py", "loss.py", "train.py", "batches.py"}
 
 OTHER_TORCH = {
     "content/behaviour_alignment_train.py",
-    "content/encoders/efficientnet.py",
-    "content/encoders/musicnn.py",
+    "content/encoders/networks.py",
     "models/early_stopping.py",
     "models/row_adam.py",
     "runtime/optimiser.py",

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from commands import serendip_here
 from small_shop import SETTINGS, WITHOUT_SEARCHES, write_files
 
-from serendip.runtime.scratch import PREFIX
+from serendip.runtime.atomic_files import PREFIX
 
 
 def write_small_demo(folder: Path, num_users: int) -> Path:

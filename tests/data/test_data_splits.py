@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from serendip.data.dataset import Dataset
 from serendip.data.events.event import EXCLUSIONS
-from serendip.data.events.impression_log import ImpressionLog
-from serendip.data.events.rejections import NegativeLog
+from serendip.data.events.rejections import ImpressionLog, NegativeLog
 from serendip.data.items.features import ItemFeatures
 from serendip.data.splits import MAX_TARGETS_PER_USER, temporal
 from serendip.errors import DataError

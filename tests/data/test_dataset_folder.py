@@ -4,13 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serendip.data.dataset import Dataset, UserCountries
-from serendip.data.dataset_folder import open_dataset, save_dataset
-from serendip.data.events.impression_log import ImpressionLog
-from serendip.data.events.rejections import NegativeLog
+from serendip.data.dataset import Dataset, UserCountries, open_dataset, save_dataset
+from serendip.data.events.rejections import ImpressionLog, NegativeLog
 from serendip.data.events.search_log import LoggedRequest
 from serendip.data.items.catalogue import Catalogue
-from serendip.data.users.groups import Groups
+from serendip.data.users.user import Groups
 from serendip.testing import build_small_world
 
 

@@ -12,7 +12,7 @@ import stand as stand_world
 from small_shop import add_settings
 
 from serendip.data import Event, Item
-from serendip.data.items.starts import DAY_S
+from serendip.data.items.reception import DAY_S
 from serendip.engine.answer import Suggestion
 from serendip.engine.engine import Engine
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers

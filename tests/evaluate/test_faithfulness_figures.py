@@ -1,4 +1,4 @@
-from serendip.evaluate.faithfulness import Deletion, KindFigures, summarise_deletions
+from serendip.evaluate.lists import Deletion, KindFigures, summarise_deletions
 
 
 def test_figures_are_medians_and_shares() -> None:

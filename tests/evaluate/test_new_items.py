@@ -6,9 +6,9 @@ from data_world import dataset_of
 
 from serendip.data import ActionRules, Event, Vocabulary
 from serendip.data.dataset import Dataset
-from serendip.data.events.impression_log import ImpressionLog
+from serendip.data.events.rejections import ImpressionLog
 from serendip.data.events.search_log import LoggedRequest, logged_requests
-from serendip.data.items.starts import DAY_S
+from serendip.data.items.reception import DAY_S
 from serendip.data.splits import Split, temporal
 from serendip.evaluate.new_items import NewItemFigures, measure_exploration, measure_new_items
 

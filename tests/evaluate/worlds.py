@@ -6,9 +6,14 @@ import numpy as np
 from surface_world import slice_of, surface
 
 from serendip.evaluate.decision import Decision
-from serendip.evaluate.faithfulness import Deletion, summarise_deletions
 from serendip.evaluate.intervals import Estimate
-from serendip.evaluate.lists import ListFigure, ListFigures, ShownList
+from serendip.evaluate.lists import (
+    Deletion,
+    ListFigure,
+    ListFigures,
+    ShownList,
+    summarise_deletions,
+)
 from serendip.evaluate.new_items import ExplorationFigures, NewItemFigures, Start
 from serendip.evaluate.report.document import build_report
 from serendip.evaluate.special_surfaces import Sale, measure_messages

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from processes import wait_until
 
-from serendip.runtime.scratch import PREFIX
+from serendip.runtime.atomic_files import PREFIX
 
 
 def _start(words: list[str], folder: Path, temporary: Path) -> subprocess.Popen[bytes]:

@@ -15,7 +15,7 @@ from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.task_transfer import GroupTask, evaluate_group
 from serendip.jobs.exports.embeddings import encode_rows
-from serendip.jobs.exports.engine_tasks import EngineTask
+from serendip.jobs.exports.export import EngineTask
 from serendip.jobs.exports.recommendations import answer_users
 from serendip.runtime.executor import LocalExecutor
 

@@ -13,8 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from serendip.llm.client import LlmAnswer, LlmRequest
-from serendip.llm.config import LlmConfig
+from serendip.llm.client import LlmAnswer, LlmConfig, LlmRequest
 from serendip.llm.openai import EndpointLlm
 
 Body = dict[str, Any]

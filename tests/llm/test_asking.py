@@ -18,12 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serendip.errors import ConfigError
-from serendip.llm.client import LlmAnswer, LlmFailure, LlmRequest, ScriptedLlm
-from serendip.llm.config import Prices
+from serendip.llm.client import LlmAnswer, LlmFailure, LlmRequest, Prices, ScriptedLlm
 from serendip.llm.ledger import Call, Ledger
-from serendip.llm.prompts import data_key
 from serendip.llm.runner import NO_BUDGET, Outcome, RunOptions, ask_all, compute_wait, estimate_cost
-from serendip.llm.tasks import Judgement, Task
+from serendip.llm.tasks import Judgement, Task, data_key
 from serendip.runtime.progress import Shown, SilentProgress
 
 TASK = Task.of(Judgement)
@@ -309,7 +307,7 @@ from serendip.llm.openai import EndpointLlm
 from serendip.llm.tasks import Judgement, Task
 from serendip.llm.ledger import Ledger
 from serendip.llm.runner import RunOptions, ask_all
-from serendip.llm.config import LlmConfig
+from serendip.llm.client import LlmConfig
 pairs = [{"query": f"query {n}", "title": f"Title {n}"} for n in range(20)]
 config = LlmConfig(provider="endpoint", base_url=sys.argv[1], model="m")
 ledger = Ledger.open(sys.argv[2])

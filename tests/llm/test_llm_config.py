@@ -1,8 +1,7 @@
 import pytest
 
 from serendip.errors import ConfigError
-from serendip.llm.client import LlmAnswer, LlmFailure, LlmRequest
-from serendip.llm.config import Bill, LlmConfig, Prices
+from serendip.llm.client import Bill, LlmAnswer, LlmConfig, LlmFailure, LlmRequest, Prices
 
 
 @pytest.mark.parametrize(

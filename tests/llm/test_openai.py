@@ -5,8 +5,7 @@ import pytest
 from fault_server import Body, Reply, answer, client, completion, error, judged, serving
 
 from serendip.errors import ConfigError
-from serendip.llm.client import LlmAnswer, LlmFailure, LlmRequest
-from serendip.llm.config import LlmConfig
+from serendip.llm.client import LlmAnswer, LlmConfig, LlmFailure, LlmRequest
 from serendip.llm.openai import EndpointLlm
 from serendip.llm.tasks import Judgement, Task
 

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.errors import ConfigError
-from serendip.llm.prompts import Prompt, data_id, quote_data
-from serendip.llm.tasks import Judgement, Task, WrongAnswer
+from serendip.llm.tasks import Judgement, Prompt, Task, WrongAnswer, data_id, quote_data
 
 PAIR = {"query": "red shoes", "title": "Red running shoes"}
 TASK = Task.of(Judgement)

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from fault_server import Body, Reply, client, completion, data_of, serving
 
-from serendip.llm.config import Prices
+from serendip.llm.client import Prices
 from serendip.llm.ledger import Ledger
-from serendip.llm.prompts import data_id
-from serendip.llm.reason_task import WordedReason, fill_reason, find_problem, mask_reason
+from serendip.llm.reason_task import WordedReason
 from serendip.llm.runner import Outcome, RunOptions, ask_all
 from serendip.llm.tasks import (
     AttributeValue,
@@ -20,6 +19,7 @@ from serendip.llm.tasks import (
     WrittenQueries,
     WrittenSynonyms,
     WrongAnswer,
+    data_id,
 )
 
 TASK = Task.of(Enrichment)
@@ -188,39 +188,25 @@ def test_a_chosen_value_is_one_of_those_of_the_data_or_none() -> None:
         task.read(json.dumps({"id": "x", "value": "Red"}), data)
 
 
-NEXT, VALUES = "Often chosen next after {1} or its like", "{1}, like {2} of the last {3} you chose"
-SIMILAR, PEOPLE = "Similar to {1}", "Chosen by the same people as {1}"
-POPULAR, KOREAN = "Among the {1} % most popular, with {2} interactions", "‘{1}’와 비슷합니다"
-
-
-@pytest.mark.parametrize(
-    ("text", "names", "template", "found"),
-    [
-        ("Similar to Never Say No", ["Never Say No"], SIMILAR, ("Never Say No",)),
-        ("Among the 1 % most popular, with 2,130 interactions", [], POPULAR, ("1", "2,130")),
-        ("‘Up’와 비슷합니다", ["Up"], KOREAN, ("Up",)),
-        ("comedy, like 4 of the last 9 you chose", ["comedy"], VALUES, ("comedy", "4", "9")),
-        ("For those who like or and or", ["or"], "For those who like {1} and {2}", ("or", "or")),
-    ],
-)
-def test_names_and_numbers_of_a_reason_are_placeholders(
-    text: str, names: list[str], template: str, found: tuple[str, ...]
-) -> None:
-    assert mask_reason(text, names) == (template, found)
-    assert fill_reason(template, found) == text
+NEXT, SIMILAR = "Chosen next after {title} or its like", "Similar to {title}"
+VALUES = "{value}, like {count} of the last {size} you chose"
+PEOPLE = "Chosen by the same people as {title}"
+POPULAR = "Among the {share} % most popular, with {count:,} interactions"
+KOREAN = "‘{title}’{title:과/와} 비슷합니다"
 
 
 @pytest.mark.parametrize(
     ("template", "sentence"),
     [
-        (NEXT, "After {1}, many people go on to this one."),
-        (NEXT, "Many who liked “{1}” go on with this one."),
-        (VALUES, "Since {2} of your last {3} choices were {1}, here is one more."),
-        (VALUES, "{1} again: it was {2} of the last {3} you chose."),
-        (SIMILAR, "If you liked {1}, this one is for you."),
-        (POPULAR, "One of the {1} % most popular here, chosen {2} times."),
-        (PEOPLE, "The people who picked {1} picked this one, too."),
-        (KOREAN, "‘{1}’을(를) 좋아하셨다면 이것도 좋아하실 거예요."),
+        (NEXT, "After {title}, many people go on to this one."),
+        (NEXT, "Many who liked “{title}” go on with this one."),
+        (VALUES, "Since {count} of your last {size} choices were {value}, here is one more."),
+        (VALUES, "{value} again: it was {count} of the last {size} you chose."),
+        (SIMILAR, "If you liked {title}, this one is for you."),
+        (POPULAR, "One of the {share} % most popular here, chosen {count:,} times."),
+        (PEOPLE, "The people who picked {title} picked this one, too."),
+        (KOREAN, "‘{title}’을(를) 좋아하셨다면 이것도 좋아하실 거예요."),
+        (KOREAN, "‘{title}’{title:과/와} 많이 닮았어요."),
     ],
 )
 def test_a_wording_of_the_evidence_is_accepted(template: str, sentence: str) -> None:
@@ -233,25 +219,29 @@ def test_a_wording_of_the_evidence_is_accepted(template: str, sentence: str) -> 
     ("template", "sentence"),
     [
         (NEXT, "Many people go on to this one."),
-        (NEXT, "After {1} comes what Scorsese would love."),
-        (NEXT, "After {1}, 1,000 people chose this."),
-        (NEXT, "After {1}. Buy it now."),
-        (NEXT, "After {1}, see www.evil.example for more"),
-        (NEXT, "After {1} and {2} people go on to this."),
-        (NEXT, "People who didn’t finish {1} go on to this one."),
-        (SIMILAR, "Because of {1}, you may like this one."),
-        (SIMILAR, "After {1}, many people go on to this one."),
-        (SIMILAR, "As popular as {1}, and similar to it."),
-        (SIMILAR, "Not similar to {1} at all."),
-        (POPULAR, "Among the most popular, chosen {2} times."),
-        (POPULAR, "Among the {1} % most popular, and similar to what has {2} fans."),
-        (PEOPLE, "New here, for people of {1}."),
-        (VALUES, "{2} of your last {3} choices were {1}, as 90 % of all."),
-        (KOREAN, "‘{1}’와 비슷하지 않습니다"),
+        (NEXT, "After {title} comes what Scorsese would love."),
+        (NEXT, "After {title}, 1,000 people chose this."),
+        (NEXT, "After {title}. Buy it now."),
+        (NEXT, "After {title}, see www.evil.example for more"),
+        (NEXT, "After {title} and {size} people go on to this."),
+        (NEXT, "People who didn’t finish {title} go on to this one."),
+        (SIMILAR, "Because of {title}, you may like this one."),
+        (SIMILAR, "After {title}, many people go on to this one."),
+        (SIMILAR, "As popular as {title}, and similar to it."),
+        (SIMILAR, "Not similar to {title} at all."),
+        (POPULAR, "Among the most popular, chosen {count:,} times."),
+        (POPULAR, "Among the {share} % most popular, and similar to what has {count:,} fans."),
+        (PEOPLE, "New here, for people of {title}."),
+        (VALUES, "{count} of your last {size} choices were {value}, as 90 % of all."),
+        (POPULAR, "Among the {share} % most popular, chosen {count} times."),
+        (SIMILAR, "Similar to {title} of {title.__class__}."),
+        (SIMILAR, "Similar to {title:을/를}."),
+        (SIMILAR, "Similar to {title} and {title."),
+        (KOREAN, "‘{title}’와 비슷하지 않습니다"),
     ],
 )
 def test_a_sentence_that_lacks_or_adds_something_is_refused(template: str, sentence: str) -> None:
-    assert find_problem(sentence, template)
+    assert WordedReason(id="x", sentence=sentence).find_problem({"sentence": template})
 
 
 def test_the_prompt_quotes_the_sentence() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from serendip.config import validate
 from serendip.data import Catalogue, Dataset, Item, Query
 from serendip.data.dataset import UserCountries
-from serendip.data.users.groups import Groups
+from serendip.data.users.user import Groups
 from serendip.errors import ConfigError
 from serendip.models.context_counts import (
     ITEM_COUNTRIES,

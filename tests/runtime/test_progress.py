@@ -7,9 +7,9 @@ from serendip.runtime.progress import (
     BothProgress,
     Progress,
     SilentProgress,
+    StageClock,
     TextProgress,
 )
-from serendip.runtime.timing import StageClock
 
 
 class Lines:

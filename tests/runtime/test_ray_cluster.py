@@ -33,8 +33,7 @@ from serendip.jobs.train.train import train_workspace
 from serendip.models.item2vec import count_pairs
 from serendip.models.sparse import pair_counts
 from serendip.models.sparse import row_tasks as sparse_rows
-from serendip.runtime.executor import IN_PROCESS, Executor, LocalExecutor
-from serendip.runtime.executor_config import ExecutorConfig
+from serendip.runtime.executor import IN_PROCESS, Executor, ExecutorConfig, LocalExecutor
 from serendip.runtime.executor_factory import open_executor, secure_ray
 from serendip.runtime.progress import TrainOptions
 from serendip.testing.worlds import build_small_world

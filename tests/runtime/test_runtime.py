@@ -4,8 +4,8 @@ import pytest
 from executor_contract import ExecutorContract
 
 from serendip.runtime.executor import Executor, LocalExecutor
+from serendip.runtime.progress import StageClock
 from serendip.runtime.threads import limit_threads, num_threads
-from serendip.runtime.timing import StageClock
 
 
 def square(number: int) -> tuple[int, int]:

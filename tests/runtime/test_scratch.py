@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from serendip.runtime.atomic_files import LOCK
-from serendip.runtime.scratch import PREFIX, scratch_folder
+from serendip.runtime.atomic_files import LOCK, PREFIX, scratch_folder
 
 HOLD = """
 import sys
-from serendip.runtime.scratch import scratch_folder
+from serendip.runtime.atomic_files import scratch_folder
 with scratch_folder() as folder:
     (folder / "half").write_text("written")
     print(folder, flush=True)

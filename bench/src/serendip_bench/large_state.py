@@ -21,10 +21,9 @@ import numpy as np
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.dataset import AlignedProjection, Dataset, EventLog, QueryExamples
 from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.features import ItemFeatures
 from serendip.data.items.reception import Reception
-from serendip.data.items.semantic_ids import Codebooks
+from serendip.data.items.semantic_ids import Codebooks, CodeCells
 from serendip.data.numeric import unit
 from serendip.data.query import RETRIEVAL_TASKS
 from serendip.data.rows.aligned_rows import AlignedRows

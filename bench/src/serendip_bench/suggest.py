@@ -33,7 +33,7 @@ from serendip.data.text import normalise
 from serendip.errors import ConfigError
 from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.intervals import estimate, per_user
-from serendip.evaluate.metrics import Gini
+from serendip.evaluate.metrics import gini
 from serendip.evaluate.runs import Values
 from serendip.runtime.atomic_files import hash_files, write_json
 from serendip.runtime.progress import TrainOptions
@@ -268,9 +268,9 @@ def measure_reach(results: IntArray, num_items: int) -> dict[str, float | None]:
         num_items: of the catalogue.
     """
     reached = np.unique(results[results >= 0])
-    gini = Gini(TOP).of_exposure(results, np.arange(len(results)), num_items)[0]
+    index = gini(results, np.arange(len(results)), num_items, TOP)[0]
     return {
         "queries": len(results),
         "share": len(reached) / max(1, num_items),
-        "gini": gini if len(reached) else None,
+        "gini": index if len(reached) else None,
     }

@@ -24,8 +24,8 @@ from serendip.data import (
     ItemList,
 )
 from serendip.data.events.search_log import Search
-from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.reception import Reception
+from serendip.data.items.semantic_ids import CodeCells
 from serendip.engine.query_suggestions import QuerySuggester, build_user
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState

@@ -10,7 +10,7 @@ import typer
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
-    from serendip.jobs.init.workspace import Guess
+    from serendip.jobs.init.columns import GuessedFile
 
 
 def init(
@@ -82,7 +82,7 @@ def init(
         {
             "settings": str(workspace / SETTINGS_FILE),
             "forms": {table: guess.form.settings() for table, guess in guesses.items()},
-            "mapping": {table: dict(guess.mapping) for table, guess in guesses.items()},
+            "mapping": {table: guess.mapping for table, guess in guesses.items()},
             "attributes": notes,
             "hidden_attributes": hidden,
             "actions": logged.actions.notes() if logged and logged.actions else {},
@@ -94,11 +94,10 @@ def init(
         raise typer.Exit(1)
 
 
-def _show_guess(terminal: Terminal, table: str, guess: Guess) -> None:
-    terminal.say(f"{table}: {guess.path}")
+def _show_guess(terminal: Terminal, table: str, guess: GuessedFile) -> None:
+    terminal.say(f"{table}: {guess.name}")
     for name, text in guess.form.settings().items():
-        doubt = f" (a guess: {guess.example})" if name == "encoding" and guess.example else ""
-        terminal.say(f"  {name:<14}    {text}{doubt}")
+        terminal.say(f"  {name:<14}    {text}")
     for name, column in guess.mapping.items():
         terminal.say(f"  {name:<14} <- {column}")
     if guess.roles is not None:

@@ -36,7 +36,7 @@ def run(
     from serendip.engine.workspace import REPORT_JSON
     from serendip.jobs.demo.demo import build_demo, read_quality
     from serendip.runtime.background import BackgroundProcess
-    from serendip.runtime.timing import StageClock
+    from serendip.runtime.progress import StageClock
 
     terminal = Terminal(json)
     options = terminal.options()

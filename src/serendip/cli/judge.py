@@ -13,7 +13,6 @@ from serendip.cli.terminal import (
     Terminal,
     WorkspaceOption,
     build_group,
-    open_workspace,
 )
 
 _LISTS_HELP = "File of `judge lists` that was labelled; default: the labels are of typed texts."
@@ -74,25 +73,6 @@ def distil(
         terminal.say(f"refused: {result['gate']['reason']}")
         raise typer.Exit(1)
     terminal.say(*_describe_distillation(result))
-
-
-@app.command("export")
-def export(
-    labels: Annotated[Path, typer.Option(help="Labels: query, item_id, label.")],
-    out: Annotated[
-        Path, typer.Option(help='File with a line {"messages": [...]} per conversation.')
-    ],
-    workspace: WorkspaceOption = Path(),
-    prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "judge-1",
-    json: JsonOption = False,
-) -> None:
-    """Export labels as conversations to fine-tune an LLM on elsewhere."""
-    from serendip.jobs.llm.labels import export_chats
-
-    terminal = Terminal(json)
-    count = export_chats(open_workspace(workspace), labels, out, prompt)
-    terminal.result({"conversations": count, "out": str(out)})
-    terminal.say(f"{count:,} conversations in {out}")
 
 
 def _describe_distillation(result: dict[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -92,15 +93,9 @@ def _describe(key: ApiKey, now: float) -> str:
 
 
 def _to_json(key: ApiKey, now: float) -> dict[str, Any]:
-    return {
-        "key_id": key.key_id,
-        "name": key.name,
-        "scopes": sorted(key.scopes),
-        "state": key.state(now),
-        "created": key.created,
-        "expires": key.expires,
-        "revoked": key.revoked,
-    }
+    facts = asdict(key) | {"scopes": sorted(key.scopes), "state": key.state(now)}
+    del facts["hash"]
+    return facts
 
 
 def _format_time(seconds: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +23,7 @@ from serendip.errors import ConfigError
 if TYPE_CHECKING:
     from serendip.data.store.tables.generated import Kind
     from serendip.jobs.context import JobContext
-    from serendip.jobs.llm.improve import StepPlan, StepResult
+    from serendip.jobs.llm.improve import StepResult
     from serendip.jobs.llm.job import Writing
 
 app = build_group(
@@ -41,39 +41,36 @@ def improve(
 ) -> None:
     """Ask for labels, queries, attributes and texts; use what passes its gate. Exit 1 = nothing."""
     from serendip.jobs.llm.improve import Improvement
-    from serendip.jobs.llm.improve import improve as improve_workspace
 
     terminal = Terminal(json)
     if json and not (yes or estimate):
         raise ConfigError("--json cannot ask.", "Add --yes, or --estimate.")
-
-    def agree(plan: Sequence[StepPlan]) -> bool:
-        for step in plan:
-            terminal.say(
-                f"  {step.name:<24} {step.questions:8,} questions   about {step.price:.4g}"
-            )
-        total = sum(step.price for step in plan)
-        terminal.say(f"  about {total:.4g} in all, at most {budget:.4g}")
-        return not estimate and (yes or typer.confirm("Go on?", err=True))
-
-    def show(step: StepResult) -> None:
-        terminal.say(
-            f"{step.name}: {step.wrote or 'nothing written'}, cost {step.cost:.4g}",
-            f"  {step.gate.describe()}",
-            *(f"    {line}" for line in step.changes),
-        )
-
-    improvement = Improvement(budget, agree, show)
     with terminal.job("improvement by an LLM", workspace, on_engine=True) as context:
-        report = improve_workspace(context, improvement)
-    terminal.result(asdict(report))
-    if not report.steps:
+        improvement = Improvement(context, budget)
+        plan = list(improvement.plan())
+        steps: list[StepResult] = []
+        for asked in plan:
+            terminal.say(
+                f"  {asked.name:<24} {asked.questions:8,} questions   about {asked.price:.4g}"
+            )
+        total = sum(asked.price for asked in plan)
+        terminal.say(f"  about {total:.4g} in all, at most {budget:.4g}")
+        is_agreed = not estimate and (yes or typer.confirm("Go on?", err=True))
+        for step in improvement.run() if is_agreed else ():
+            steps.append(step)
+            terminal.say(
+                f"{step.name}: {step.wrote or 'nothing written'}, cost {step.cost:.4g}",
+                f"  {step.gate.describe()}",
+                *(f"    {line}" for line in step.changes),
+            )
+        spent, generation = improvement.spent, improvement.generation
+    facts = {"plan": list(map(asdict, plan)), "steps": list(map(asdict, steps))}
+    terminal.result({**facts, "spent": spent, "generation": generation})
+    if not is_agreed:
         return
-    if report.generation:
-        terminal.say(f"spent {report.spent:.4g}; {report.generation} is published")
-        return
-    terminal.say(f"spent {report.spent:.4g}; what is served is as it was")
-    if not any(step.gate.on for step in report.steps[1:]):
+    what = f"{generation} is published" if generation else "what is served is as it was"
+    terminal.say(f"spent {spent:.4g}; {what}")
+    if not generation and not any(step.gate.on for step in steps[1:]):
         raise typer.Exit(1)
 
 
@@ -117,7 +114,7 @@ def run(
 
     Queries, texts and attributes are used once their gate passes, synonyms once people accept them.
     """
-    from serendip.jobs.llm.job import LlmJob, write
+    from serendip.jobs.llm.job import write
 
     if budget is None and not (estimate or free):
         raise ConfigError("an LLM needs a budget.", "Add --budget, or --free.")
@@ -128,8 +125,8 @@ def run(
         else:
             writing = _open_writing(kind, context, attribute, (pairs, out), most)
             name = out.name if kind == "labels" and out else kind
-            job = LlmJob(name, budget or 0.0, estimate, terminal.print_estimate)
-            summary = write(context, writing, job)
+            tell = terminal.print_estimate
+            summary = write(context, writing, name, budget or 0.0, estimate, tell)
     terminal.result(summary)
     if estimate:
         return
@@ -154,9 +151,7 @@ def _open_writing(
 ) -> Writing[Any]:
     from serendip.jobs.llm.attributes import ask_values
     from serendip.jobs.llm.labels import ask_labels
-    from serendip.jobs.llm.queries import ask_queries
-    from serendip.jobs.llm.synonyms import ask_synonyms
-    from serendip.jobs.llm.texts import ask_texts
+    from serendip.jobs.llm.search_words import ask_queries, ask_synonyms, ask_texts
 
     match kind:
         case "labels":
@@ -168,10 +163,10 @@ def _open_writing(
             return ask_queries(context, most)
         case "synonyms":
             return ask_synonyms(context, most)
-        case "attribute":
-            return ask_values(context, _require_name(attribute))
-        case _:
+        case "texts":
             return ask_texts(context)
+        case _:
+            return ask_values(context, _require_name(attribute))
 
 
 def _write_freely(kind: RunKind, context: JobContext, attribute: str | None) -> dict[str, Any]:
@@ -197,14 +192,12 @@ def _require_name(attribute: str | None) -> str:
 def gate(
     kind: Annotated[GateKind, typer.Argument(help="What to test.")],
     attribute: _AttributeOption = None,
-    floor: Annotated[
-        float, typer.Option(help="Of `attribute`: share of values that must be right.")
-    ] = 0.9,
-    judgements: Annotated[
+    labels: Annotated[
         Path | None,
         typer.Option(
+            "--judgements",
             help="Of `texts`: labelled queries: query, item_id, label. Default: held-out queries "
-            "of the log."
+            "of the log.",
         ),
     ] = None,
     workspace: WorkspaceOption = Path(),
@@ -221,10 +214,10 @@ def gate(
         match kind:
             case "queries":
                 result = gate_queries(context)
-            case "attribute":
-                result = gate_values(context, _require_name(attribute), floor)
+            case "texts":
+                result = gate_texts(context, labels)
             case _:
-                result = gate_texts(context, judgements)
+                result = gate_values(context, _require_name(attribute))
     terminal.result(result.to_json())
     terminal.say(f"{result.decision.describe()}; {result.active:,} in use")
     if not result.decision.on:

@@ -16,13 +16,9 @@ import typer
 from serendip import __version__
 from serendip.cli import (
     backup,
-    config,
     data,
     demo,
-    embed,
     erase,
-    evaluate,
-    ids,
     judge,
     keys,
     llm,
@@ -47,18 +43,19 @@ app.command("import")(data.import_files)
 app.command("doctor")(data.doctor)
 app.command("train")(train.run)
 app.command("status")(status.show_status)
-app.command("evaluate")(evaluate.run)
+app.command("evaluate")(train.evaluate)
 app.command("serve")(serve.run)
 app.command("recommend")(recommend.run)
 app.command("rollback")(status.roll_back)
 app.command("backup")(backup.back_up)
 app.command("restore")(backup.restore)
 app.command("export")(data.export)
-app.command("embed")(embed.run)
+app.command("embed")(recommend.embed)
 app.command("demo")(demo.run)
 plugins = sorted(entry_points(group="serendip.commands"), key=lambda entry: entry.name)
-for group in (config, erase, ids, judge, keys, llm, *(one.load() for one in plugins)):
-    app.add_typer(group.app)
+groups = (erase, judge, keys, llm, *(one.load() for one in plugins))
+for group in (status.settings, status.semantic_ids, *(one.app for one in groups)):
+    app.add_typer(group)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,4 +1,4 @@
-"""``serendip recommend``: recommendations for one user, or for all users into a file."""
+"""``serendip recommend`` and ``embed``: for one user, or for all into a file."""
 
 from __future__ import annotations
 
@@ -6,16 +6,11 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from serendip.cli.terminal import (
-    EstimateOption,
-    JsonOption,
-    Terminal,
-    WorkspaceOption,
-)
+from serendip.cli.terminal import EstimateOption, JsonOption, Terminal, WorkspaceOption
 from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -83,14 +78,15 @@ def run(
         _recommend(terminal, workspace, asked)
         return
     from serendip.jobs.exports.recommendations import recommend_all
-    from serendip.jobs.llm.job import LlmJob
+    from serendip.jobs.llm.job import write
     from serendip.runtime.atomic_files import require_writable
 
     require_writable(out)
     request = replace(request, reasons=reasons)
-    llm_job = LlmJob("reasons", budget or 0.0, estimate) if is_worded else None
+    limits = "reasons", budget or 0.0, estimate, terminal.print_estimate
     with terminal.job("recommendations", workspace, on_engine=True) as context:
-        summary = recommend_all(workspace, request, out, context.options, job=llm_job)
+        ask = (lambda writing: write(context, writing, *limits)) if is_worded else None
+        summary = recommend_all(workspace, request, out, context.options, ask=ask)
     _print_batch(terminal, summary)
 
 
@@ -108,19 +104,45 @@ def _recommend(terminal: Terminal, workspace: Path, request: Request) -> None:
 
 
 def _print_batch(terminal: Terminal, summary: Mapping[str, Any]) -> None:
-    told = summary.get("llm", {})
-    if told and "state" not in told:
-        cost = told["estimate"]
-        terminal.say(f"{cost['questions']:,} reasons, about {cost['price']:.4g}")
-        terminal.result(summary)
+    terminal.result(summary)
+    if "rows" not in summary:  # Only the cost was asked.
         return
     terminal.say(f"{summary['rows']:,} rows for {summary['users']:,} users in {summary['out']}")
     for count, users in summary["users_by_items"].items():
         terminal.say(f"  {int(count) or 'no':>4} items: {users:,} users")
-    if told:
-        worded, asked = told["worded"], told["reasons"]
-        terminal.say(f"{worded:,} of {asked:,} reasons worded, spent {told['spent']:.4g}")
+    if told := summary.get("llm"):
+        count = f"{told['written']:,} of {told['sentences']:,}"
+        terminal.say(f"{count} sentences of reasons worded, spent {told['spent']:.4g}")
+        if told["state"] == "partial":
+            terminal.print_incomplete(told["reason"])
+            raise typer.Exit(1)
+
+
+def embed(
+    kind: Annotated[
+        Literal["items", "users", "queries"], typer.Argument(help="What has a vector each.")
+    ],
+    workspace: WorkspaceOption = Path(),
+    file: Annotated[
+        Path | None,
+        typer.Option(help="Text with one query per line. Default: those of the event log."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Parquet file. Default: embeddings/ of the workspace.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Write the vectors of all items, of the users with events, or of queries to a Parquet file."""
+    from serendip.jobs.exports.embeddings import embed as write_vectors
+
+    if file is not None and kind != "queries":
+        raise ConfigError(f"--file with {kind}.", "Leave it out; it is for queries.")
+    terminal = Terminal(json)
+    with terminal.job("vectors", workspace, on_engine=True) as context:
+        summary = write_vectors(workspace, kind, out, context.options, file)
+    terminal.say(
+        f"{summary['rows']:,} vectors of {summary['dimensions']} numbers in {summary['out']}"
+    )
+    parts = ", ".join(f"{width} {part}" for part, width in summary["parts"].items())
+    terminal.say(f"  {summary['generation']}, space {summary['space']}: {parts}")
     terminal.result(summary)
-    if told.get("state") == "partial":
-        terminal.print_incomplete(told["reason"])
-        raise typer.Exit(1)

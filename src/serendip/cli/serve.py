@@ -56,7 +56,7 @@ def run(
     if (engine, address) == ("local", ""):
         return serve_workspace(workspace, host, port, Terminal().say, workers)
     from serendip.config import validate
-    from serendip.runtime.executor_config import ExecutorConfig
+    from serendip.runtime.executor import ExecutorConfig
 
     validate(ExecutorConfig, {"name": engine, "address": address}, "--engine")
     serve_on_ray(workspace, host, port, Terminal().say, replicas, address)
@@ -125,7 +125,7 @@ def serve_on_ray(
         ExtraMissing: Ray Serve is not installed.
     """
     from serendip.engine.workspace import Workspace, WorkspaceLocation
-    from serendip.runtime.executor_config import ExecutorConfig
+    from serendip.runtime.executor import ExecutorConfig
     from serendip.runtime.executor_factory import secure_ray
     from serendip.runtime.extras import of_extra
 

@@ -1,13 +1,24 @@
-"""``serendip status`` and ``serendip rollback``: what is in force, and what was before."""
+"""``serendip status``, ``rollback``, ``config`` and ``ids``: what is in force, and what was."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json as json_text
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
-from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption, open_workspace
+import typer
+
+from serendip.cli.terminal import (
+    JsonOption,
+    Terminal,
+    WorkspaceOption,
+    build_group,
+    open_workspace,
+)
 
 if TYPE_CHECKING:
     from serendip.jobs.status import InForce, StorageStatus, WorkspaceStatus
@@ -103,3 +114,63 @@ def roll_back(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> 
         generation = rollback(opened.generations, require_held)
     terminal.say(f"{generation.name} is current.")
     terminal.result({"generation": generation.name})
+
+
+settings = build_group("config", "Show the settings that count.")
+
+
+@settings.command("show")
+def show_settings(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
+    """Show every setting with its value and where it comes from; secrets are masked.
+
+    An environment variable such as SERENDIP_TRAIN__BUDGET overrides `budget` of the table `train`
+    in serendip.toml.
+    """
+    from serendip.engine.config.effective_settings import read_effective_settings
+
+    terminal = Terminal(json)
+    found = read_effective_settings(workspace, os.environ)
+    for one in found:
+        value = json_text.dumps(one.value, ensure_ascii=False)
+        terminal.say(f"{one.key} = {value}   ({one.source or one.origin})")
+    terminal.result({"settings": [asdict(one) for one in found]})
+
+
+semantic_ids = build_group("ids", "Inspect semantic IDs.")
+
+
+@semantic_ids.command("show")
+def show_codes(
+    name: Annotated[str, typer.Argument(help="Item id, or code prefix such as 12 or 12-7.")],
+    workspace: WorkspaceOption = Path(),
+    json: JsonOption = False,
+) -> None:
+    """Show an item with its codes and groups, or a group with its items and subgroups."""
+    from serendip.jobs.semantic_ids import describe as describe_codes
+
+    terminal = Terminal(json)
+    summary = describe_codes(open_workspace(workspace), name)
+    if "item_id" in summary:
+        terminal.say(f"{summary['id']}  {summary['item_id']}  {summary['title']}")
+        _print_groups(terminal, summary)
+        terminal.say(f"  in {summary['version']}")
+    else:
+        terminal.say(f"{summary['prefix']}  {summary['members']:,} items  {summary['name']}")
+        _print_groups(terminal, summary)
+        for member in summary["items"]:
+            terminal.say(f"  {member['id']:<12} {member['item_id']:<16} {member['title']}")
+        _print_remaining(terminal, summary["members"] - len(summary["items"]), "items")
+    terminal.result(summary)
+
+
+def _print_groups(terminal: Terminal, summary: Mapping[str, Any]) -> None:
+    groups = summary["groups"]
+    terminal.say(
+        *(f"  {one['prefix']:<12} {one['items']:>7,} items  {one['name']}" for one in groups)
+    )
+    _print_remaining(terminal, summary.get("num_groups", len(groups)) - len(groups), "groups")
+
+
+def _print_remaining(terminal: Terminal, count: int, noun: str) -> None:
+    if count:
+        terminal.say(f"  and {count:,} more {noun}")

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from serendip.engine.workspace import Workspace
     from serendip.jobs.context import JobContext
     from serendip.llm.runner import CostEstimate
-    from serendip.runtime.progress import Progress, TrainOptions
-    from serendip.runtime.timing import StageCost
+    from serendip.runtime.progress import Progress, StageCost, TrainOptions
 
 WorkspaceOption = Annotated[
     Path,
@@ -156,7 +155,7 @@ class Terminal:
             on_engine: whether it runs where ``[engine]`` says, and not in this process.
         """
         from serendip.jobs.context import JobContext
-        from serendip.runtime.timing import StageClock
+        from serendip.runtime.progress import StageClock
 
         options = self.options(seed, device)
         clock = StageClock(self.print_stage, options.progress)

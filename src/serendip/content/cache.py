@@ -68,13 +68,12 @@ class VectorCache:
         inputs: Sequence[InputT],
         progress: Progress | None = None,
         what: str = "texts",
-        batch_size: int | None = None,
         executor: Executor = IN_PROCESS,
     ) -> FloatArray:
         """Return ``encoder.encode(inputs)``; only inputs that are not cached are encoded.
 
-        ``find_present`` masks the missing inputs. ``batch_size`` overrides the cache's, for inputs
-        that are slow to encode; an executor of several processes encodes many new inputs.
+        ``find_present`` masks the missing inputs; an executor of several processes encodes many new
+        inputs.
 
         Returns:
             vectors (N, D) float32 in the order of ``inputs``.
@@ -83,7 +82,7 @@ class VectorCache:
             DataError: a file cannot be read.
             StorageError: a vector cannot be written.
         """
-        how = (progress, what, batch_size, executor)
+        how = (progress, what, executor)
         vectors, reasons = self.encode_readable(encoder, inputs, *how)
         for reason in filter(None, reasons):
             raise DataError(reason)
@@ -95,7 +94,6 @@ class VectorCache:
         inputs: Sequence[InputT],
         progress: Progress | None = None,
         what: str = "texts",
-        batch_size: int | None = None,
         executor: Executor = IN_PROCESS,
     ) -> tuple[FloatArray, list[str]]:
         """Like ``encode``, but skip inputs that cannot be read.
@@ -112,7 +110,7 @@ class VectorCache:
         missing = [row for row in np.flatnonzero(~found).tolist() if not reasons[row]]
         distinct: dict[bytes, InputT] = {keys[row]: inputs[row] for row in missing}
         new = list(distinct.items())
-        step, broken = batch_size or self.batch_size, dict[bytes, str]()
+        step, broken = self.batch_size, dict[bytes, str]()
         batches = [new[begin : begin + step] for begin in range(0, len(new), step)]
         tasks, parts = _split(encoder, batches, executor)
         reporter = progress or SilentProgress()

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray, take_rows
-from serendip.data.artefact import Artefact
-from serendip.data.events.impression_log import ImpressionLog
-from serendip.data.events.rejections import NegativeLog
-from serendip.data.items.catalogue import Catalogue
+from serendip.data.artefact import Artefact, open_value, save_value
+from serendip.data.events.rejections import ImpressionLog, NegativeLog
+from serendip.data.items.catalogue import Catalogue, open_catalogue, save_catalogue
 from serendip.data.items.features import ItemFeatures
 from serendip.data.numeric import unit
 from serendip.data.query import History
-from serendip.data.users.groups import UserGroups
-from serendip.data.users.rows import UserRows
+from serendip.data.users.user import UserGroups
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 
@@ -299,3 +298,42 @@ class AlignedProjection(Artefact):
     def apply_transposed(self, vectors: FloatArray) -> FloatArray:
         """Vectors (B, D) whose products with content are those of ``vectors`` with ``apply``."""
         return np.asarray(vectors + (vectors @ self.up.T) @ self.down.T, np.float32)
+
+
+class UserRows:
+    """The rows of each user's events, given as user numbers (E,) in order of time."""
+
+    __slots__ = ("_bounds", "_order", "_users")
+
+    def __init__(self, users: IntArray) -> None:
+        order = np.argsort(users, kind="stable")  # (E,)
+        self._users, starts = np.unique(users[order], return_index=True)  # (U,) each
+        self._order: NDArray[np.integer] = order
+        if len(order) <= np.iinfo(np.int32).max:
+            self._order = order.astype(np.int32)
+        self._bounds = np.append(starts, len(order))  # (U + 1,)
+
+    def of(self, user: int) -> NDArray[np.integer]:
+        """Rows (T,) of a user's events; empty for an unknown user."""
+        place = int(np.searchsorted(self._users, user))
+        if place == len(self._users) or self._users[place] != user:
+            return self._order[:0]
+        return self._order[self._bounds[place] : self._bounds[place + 1]]
+
+
+# What is computed from a snapshot, such as features, is not written for other processes.
+_OF_SNAPSHOT = (
+    *("users", "events", "cut", "requests", "countries", "negatives", "impressions"),
+    *("action_names", "device_names", "user_groups"),
+)
+
+
+def save_dataset(dataset: Dataset, folder: Path) -> None:
+    """Write a dataset into a folder, which is created."""
+    save_value({name: getattr(dataset, name) for name in _OF_SNAPSHOT}, folder)
+    save_catalogue(dataset.catalogue, folder)
+
+
+def open_dataset(folder: Path) -> Dataset:
+    """Map what ``save_dataset`` wrote."""
+    return Dataset(open_catalogue(folder), **open_value(folder))

@@ -15,13 +15,12 @@ from serendip.data.dataset import Dataset, EventLog, UserCountries
 from serendip.data.events.event import ActionRules
 from serendip.data.events.event_table import LogColumns, Texts
 from serendip.data.events.feedback import Feedback
-from serendip.data.events.impression_log import ImpressionLog
-from serendip.data.events.rejections import NegativeLog, taken_back_at
+from serendip.data.events.rejections import ImpressionLog, NegativeLog, taken_back_at
 from serendip.data.events.search_log import IMPRESSION, logged_requests
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.store.store import Store
-from serendip.data.store.tables.generated import Generated, with_generated
-from serendip.data.users.groups import group_users
+from serendip.data.store.tables.generated import with_generated
+from serendip.data.users.user import group_users
 from serendip.data.vocabulary import MISSING, Vocabulary
 
 MOST_REQUESTED = 200_000  # newest request events: a ranker learns from a few thousand requests
@@ -29,7 +28,7 @@ MOST_REQUESTED = 200_000  # newest request events: a ranker learns from a few th
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoreSnapshot:
-    """Items and log at one moment; requests, users and generated texts just after it.
+    """Items and log at one moment; requests, users and generated values just after it.
 
     Args:
         item_version: of the newest change of an item, or an earlier one.
@@ -37,7 +36,7 @@ class StoreSnapshot:
         event_removals: number of times that events were removed from the log before.
         last_erasure: the same number when the last user was erased; 0 = none was.
         last_item_erasure: version at which the last item was erased that is not in the snapshot.
-        generated: digest of the generated texts and values in use, or of earlier ones.
+        generated: digest of the generated values in use, or of earlier ones.
     """
 
     dataset: Dataset
@@ -64,12 +63,8 @@ def read_snapshot(store: Store, rules: ActionRules) -> StoreSnapshot:
 
 
 def _digest_generated(store: Store) -> str:
-    active = [astuple(row) for row in _active(store)]
+    active = [astuple(row) for row in store.generated.of_items()]
     return hashlib.sha256(json.dumps(active).encode()).hexdigest() if active else ""
-
-
-def _active(store: Store) -> list[Generated]:
-    return [*store.generated.active("text"), *store.generated.active("value")]
 
 
 def take_snapshot(store: Store, rules: ActionRules) -> Dataset:
@@ -77,13 +72,13 @@ def take_snapshot(store: Store, rules: ActionRules) -> Dataset:
 
     Items are in order of first insertion, users in order of their first event, events in order of
     time and then of arrival. Negative events are kept in a log of their own. Items carry their
-    active generated texts and values.
+    active generated values.
     """
     return read_snapshot(store, rules).dataset
 
 
 def _build(store: Store, items: Sequence[Item], columns: LogColumns, rules: ActionRules) -> Dataset:
-    catalogue = Catalogue(with_generated(items, _active(store)))
+    catalogue = Catalogue(with_generated(items, store.generated.of_items()))
     feedback = Feedback.of_actions(*columns.actions, columns.values, rules)
     ignored = ~feedback.interest & (feedback.exclusions < 0)
     codes, item_ids = columns.items
@@ -156,12 +151,12 @@ def _with_countries(
     given = log_users.numbers(of_users)
     of_attribute = np.full(len(log_users), MISSING, np.int32)
     of_attribute[given[given >= 0]] = countries.numbers(of_users.values())[given >= 0]
-    carried = _carry_forward(user_codes, np.where(heard, codes, MISSING))  # of all events
+    codes = np.where(heard, codes, MISSING)
+    codes = np.where(codes >= 0, codes, of_attribute[user_codes])
+    carried = _carry_forward(user_codes, codes)  # of all events
     last = np.full(len(log_users), MISSING, np.int32)
     last[user_codes] = carried  # of equal users the last write counts
-    own, by_attribute = codes[rows], of_attribute[user_codes[rows]]
-    filled = np.where(by_attribute >= 0, by_attribute, carried[rows])
-    log = replace(dataset.events, countries=np.where(own >= 0, own, filled))
+    log = replace(dataset.events, countries=carried[rows])
     users = log_users.numbers(dataset.users.ids)  # (U,)
     found = np.where(of_attribute >= 0, of_attribute, last)[users]
     of_dataset = UserCountries(tuple(countries.ids), found, of_attribute[users] >= 0)

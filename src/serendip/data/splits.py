@@ -26,8 +26,8 @@ from serendip.data.events.repeats import Repeats
 from serendip.data.events.search_log import LoggedRequest
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.query import History, Query, Task, UserPast
-from serendip.data.users.groups import groups_of
 from serendip.data.users.profile import VISIT_GAP
+from serendip.data.users.user import groups_of
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 

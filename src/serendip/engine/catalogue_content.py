@@ -9,9 +9,8 @@ from typing import Any
 from serendip.content.fusion import Fusion
 from serendip.data.arrays import IntArray
 from serendip.data.artefact import Artefact
-from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.features import ItemFeatures
-from serendip.data.items.semantic_ids import Codebooks
+from serendip.data.items.semantic_ids import Codebooks, CodeCells
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -69,7 +69,7 @@ class Presenter:
             told = result.items.take(slice(0, offset + request.k))
             explainer = self._explain(result, told.item_nums, find_influence(result, state, told))
             scores = (told.fields[name].tolist() for name in _WORD_SCORES)
-            reasons = [reason.text for reason in explainer.reasons(*scores)][offset:]
+            reasons = explainer.reasons(*scores)[offset:]
         answer = self.build_page(result.items, offset, reasons, counted)
         understood = self.tell_understood(result)
         return replace(answer, degraded=result.degraded, understood=understood)

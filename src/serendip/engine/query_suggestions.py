@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from serendip.data import ActionRules, AllowedItems, Event, FloatArray, History, Query, UserPast
 from serendip.data.events.search_log import IMPRESSION, SUGGESTED, choices_of
 from serendip.data.items.attribute_test import parse_tests
-from serendip.data.items.starts import DAY_S
+from serendip.data.items.reception import DAY_S
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
 from serendip.engine.answer import Suggestion

@@ -19,8 +19,8 @@ from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data import Catalogue, Codebooks, Item, ItemFeatures, ItemSet
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.events.repeats import Repeats
-from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.reception import Reception
+from serendip.data.items.semantic_ids import CodeCells
 from serendip.data.rows.row_array import put_rows
 from serendip.data.vocabulary import MISSING
 from serendip.engine.feature_names import REPEAT_FEATURES, context_parts, feature_names

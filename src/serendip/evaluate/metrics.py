@@ -2,7 +2,8 @@
 
 - ``RankingMetric``: relevance of the first items. Two forms that agree where both apply:
   ``of_list`` (any number of relevant items, graded) and ``of_ranks`` (one relevant item each).
-- ``ExposureMetric``: one value for all lists together.
+- ``coverage`` and ``gini``: exposure, one value for all lists together and its standard error: that
+  of a jackknife over users, as a bootstrap draws some twice, and so has fewer distinct items.
 
 Shapes: T requests, N items, L length of a list, R relevant items, D distinct items shown, U users.
 """
@@ -53,8 +54,8 @@ def grade(ranked: Sequence[Hashable], relevance: Mapping[Hashable, float]) -> Gr
 
 
 @dataclass(frozen=True, slots=True)
-class Metric(ABC):
-    """Metric of the first k items, 1 or more."""
+class RankingMetric(ABC):
+    """Metric of relevance of the first k items, 1 or more, per request, in [0, 1]; 1 is best."""
 
     name: ClassVar[str]
     k: int
@@ -63,10 +64,6 @@ class Metric(ABC):
     def label(self) -> str:
         """Label in reports, such as ``nDCG@10``."""
         return f"{self.name}@{self.k}"
-
-
-class RankingMetric(Metric):
-    """Metric of relevance per request, in [0, 1]; 1 is best."""
 
     @abstractmethod
     def of_list(self, graded: Graded) -> float:
@@ -139,77 +136,49 @@ class MRR(RankingMetric):
         return np.where(ranks <= self.k, 1.0 / ranks, 0.0)
 
 
-class ExposureMetric(Metric):
-    """Metric of all lists together, with a standard error over users."""
-
-    @abstractmethod
-    def of_exposure(
-        self, lists: IntArray, groups: Groups, catalogue_size: int
-    ) -> tuple[float, float]:
-        """Compute value and standard error of lists (T, >= k); NaN if nothing is shown.
-
-        The error is that of a jackknife over users, ``groups`` (T,): a bootstrap draws some users
-        twice, and so has fewer distinct items.
-        """
-
-
-class Coverage(ExposureMetric):
-    """Coverage@k = distinct items shown among the first k / items of the eligible catalogue.
+def coverage(lists: IntArray, groups: Groups, catalogue_size: int, k: int) -> tuple[float, float]:
+    """Distinct items among the first k of lists (T, >= k) / items of the eligible catalogue.
 
     It grows with the number of lists: compare only systems with the same requests.
 
-    Standard error: jackknife. Leaving out a user removes the items shown only to this user, so
-    se^2 = (U - 1) / U * sum over users of (d_u - mean d)^2 / N^2, d_u = items shown only to u.
+    Standard error: jackknife over users, ``groups`` (T,). Leaving out a user removes the items
+    shown only to this user, so se^2 = (U - 1) / U * sum over users of (d_u - mean d)^2 / N^2,
+    d_u = items shown only to u.
     """
-
-    name = "Coverage"
-
-    def of_exposure(
-        self, lists: IntArray, groups: Groups, catalogue_size: int
-    ) -> tuple[float, float]:
-        """Compute the share, in [0, 1], and its jackknife error."""
-        items, users = shown_items(lists, groups, self.k)
-        num_users = int(groups.max()) + 1
-        pairs = np.unique(items.astype(np.int64) * num_users + users)  # distinct (item, user)
-        distinct, first, viewers = np.unique(
-            pairs // num_users, return_index=True, return_counts=True
-        )
-        exclusive = np.bincount(pairs[first[viewers == 1]] % num_users, minlength=num_users)  # d_u
-        variance = float(((exclusive - exclusive.mean()) ** 2).sum()) * (num_users - 1) / num_users
-        return len(distinct) / catalogue_size, variance**0.5 / catalogue_size
+    items, users = shown_items(lists, groups, k)
+    num_users = int(groups.max()) + 1
+    pairs = np.unique(items.astype(np.int64) * num_users + users)  # distinct (item, user)
+    distinct, first, viewers = np.unique(pairs // num_users, return_index=True, return_counts=True)
+    exclusive = np.bincount(pairs[first[viewers == 1]] % num_users, minlength=num_users)  # d_u
+    variance = float(((exclusive - exclusive.mean()) ** 2).sum()) * (num_users - 1) / num_users
+    return len(distinct) / catalogue_size, variance**0.5 / catalogue_size
 
 
-class Gini(ExposureMetric):
-    """Gini@k of exposure: 0 = every item is shown equally often, near 1 = one is always shown.
+def gini(lists: IntArray, groups: Groups, catalogue_size: int, k: int) -> tuple[float, float]:
+    """Gini index of exposure: 0 = every item is shown equally often, near 1 = one is always shown.
 
     ::
 
         G = sum over i of (2 r_i - N - 1) x_i / (N * sum of x)
 
-    x_i = times that item i is shown among the first k, r_i = its rank by x ascending (ties: mean
-    rank), N = the *whole* eligible catalogue, including items that are never shown.
+    x_i = times that item i is shown among the first k of lists (T, >= k), r_i = its rank by x
+    ascending (ties: mean rank), N = the *whole* eligible catalogue, including items that are never
+    shown. NaN if nothing is shown.
 
-    Standard error: infinitesimal jackknife over users. G does not change if all x are scaled, so
-    the influence of user u is the sum of dG/dx_i over the items shown to u, and se^2 the sum of
-    squares.
+    Standard error: infinitesimal jackknife over users, ``groups`` (T,). G does not change if all x
+    are scaled, so the influence of user u is the sum of dG/dx_i over the items shown to u, and se^2
+    the sum of squares.
     """
-
-    name = "Gini"
-
-    def of_exposure(
-        self, lists: IntArray, groups: Groups, catalogue_size: int
-    ) -> tuple[float, float]:
-        """Compute the index, in [0, 1], and its jackknife error; NaN if nothing is shown."""
-        items, users = shown_items(lists, groups, self.k)
-        if not len(items):
-            return math.nan, math.nan
-        _, index, counts = np.unique(items, return_inverse=True, return_counts=True)
-        slopes = 2.0 * _mean_ranks(counts, catalogue_size) - catalogue_size - 1.0  # (D,)
-        total = float(counts.sum())
-        value = float(slopes @ counts) / (catalogue_size * total)
-        gradient = (slopes / catalogue_size - value) / total  # dG/dx_i (D,)
-        influence = np.bincount(users, weights=gradient[index])  # (U,)
-        return value, float((influence**2).sum()) ** 0.5
+    items, users = shown_items(lists, groups, k)
+    if not len(items):
+        return math.nan, math.nan
+    _, index, counts = np.unique(items, return_inverse=True, return_counts=True)
+    slopes = 2.0 * _mean_ranks(counts, catalogue_size) - catalogue_size - 1.0  # (D,)
+    total = float(counts.sum())
+    value = float(slopes @ counts) / (catalogue_size * total)
+    gradient = (slopes / catalogue_size - value) / total  # dG/dx_i (D,)
+    influence = np.bincount(users, weights=gradient[index])  # (U,)
+    return value, float((influence**2).sum()) ** 0.5
 
 
 def _mean_ranks(counts: Groups, catalogue_size: int) -> Values:

@@ -1,9 +1,9 @@
 """Coverage and velocity of new items: were they shown in their first days, and how soon chosen.
 
-New are the items that appeared after a cut, see ``data.items.starts``; those that appeared too late
-to be watched for all their first days are left out. The log says what happened to them. A replay,
-the lists of a system for the requests after the cut, says what would have happened: a place among
-the first ten counts as an impression, and a choice as found if its item has such a place.
+New are the items that appeared after a cut, see ``data.items.reception``; those that appeared too
+late to be watched for all their first days are left out. The log says what happened to them. A
+replay, the lists of a system for the requests after the cut, says what would have happened: a
+place among the first ten counts as an impression, and a choice as found if its item has one.
 
 - Coverage: the share of new items that were shown at least once in their first days.
 - Velocity: the interactions of a new item in its first days; in a replay those that were found.
@@ -38,7 +38,7 @@ import numpy as np
 
 from serendip.data import BoolArray, Dataset, IntArray, TimeArray
 from serendip.data.events.search_log import LoggedRequest
-from serendip.data.items.starts import DAY_S, find_starts
+from serendip.data.items.reception import DAY_S, find_starts
 from serendip.data.splits import Split, Targets
 from serendip.evaluate.intervals import Estimate, estimate
 from serendip.evaluate.runs import Values

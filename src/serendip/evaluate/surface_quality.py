@@ -33,11 +33,11 @@ from serendip.evaluate.intervals import Z_95, Estimate, estimate, per_user
 from serendip.evaluate.metrics import (
     MRR,
     NDCG,
-    Coverage,
-    Gini,
     Graded,
     RankingMetric,
     Recall,
+    coverage,
+    gini,
     mean_over_lists,
 )
 from serendip.evaluate.runs import Groups, Values, ranks_from_lists
@@ -183,14 +183,14 @@ def _number_users(users: NDArray[Any]) -> Groups:
 def _measure_exposure(runs: SurfaceRuns, lists: IntArray, groups: Groups) -> dict[str, Estimate]:
     """What lists (T, k) show; intervals of coverage and Gini are normal, by their jackknife."""
     found, users = dict[str, Estimate](), int(groups.max(initial=-1)) + 1
-    for metric in (Coverage(K), Gini(K)):
-        found[metric.label] = Estimate(None, None, None, users)
+    for name, measure in (("Coverage", coverage), ("Gini", gini)):
+        found[f"{name}@{K}"] = Estimate(None, None, None, users)
         if not len(lists):
             continue
-        value, error = metric.of_exposure(lists, groups, len(runs.counts))
+        value, error = measure(lists, groups, len(runs.counts), K)
         if np.isfinite(value):
             low, high = max(0.0, value - Z_95 * error), min(1.0, value + Z_95 * error)
-            found[metric.label] = Estimate(value, low, high, users)
+            found[f"{name}@{K}"] = Estimate(value, low, high, users)
     shares = mean_over_lists(lists, runs.is_new.astype(np.float64), K)  # (T,)
     found[f"NewItems@{K}"] = estimate(_of_users(shares[:, None], groups)[:, 0])
     if runs.histories:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from serendip.errors import DataError, StorageError
-from serendip.runtime.scratch import scratch_folder
+from serendip.runtime.atomic_files import scratch_folder
 
 _ANOTHER = "Name another `encoding` in serendip.toml or --encoding, or save the file as UTF-8."
 

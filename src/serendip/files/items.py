@@ -1,4 +1,4 @@
-"""Reads an items file as an Arrow table.
+"""Reads an items file as an Arrow table, and a users file.
 
 All cells of an attribute column have one type: list, number or text. DuckDB finds the types, splits
 lists and writes the attributes. What may be invalid is looked at again, by the rules of
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serendip.data.items.attributes import AttributeKind
+from serendip.data.items.attributes import Attribute, AttributeKind
 from serendip.data.items.catalogue import Item
 from serendip.data.limits import (
     EARLIEST,
@@ -27,11 +27,12 @@ from serendip.data.limits import (
     RESERVED_ENDING,
 )
 from serendip.data.store.item_rows import ITEM_NAMES, list_items, tabulate_items
-from serendip.data.store.validation import id_problem, item_problem
+from serendip.data.store.validation import id_problem, item_problem, user_problem
 from serendip.data.text import plain_title
+from serendip.data.users.user import COUNTRY, User
 from serendip.errors import DataError
 from serendip.files.cells import connect, quote, strip_sql, text_sql
-from serendip.files.config import ItemsConfig, other_columns, require_columns
+from serendip.files.config import ItemsConfig, UsersConfig, other_columns, require_columns
 from serendip.files.tables import Table, open_table
 
 if TYPE_CHECKING:
@@ -228,3 +229,32 @@ def read_items(config: ItemsConfig, base_folder: Path) -> ItemsRead:
 
 def _stored(number: int, names: Sequence[str]) -> str:
     return f"l{number}" if f"l{number}" in names else ""  # empty = the file has none
+
+
+def read_users(config: UsersConfig, base_folder: Path) -> list[User]:
+    """All users of a file, in its order, including repeated ids; none without a file.
+
+    Raises:
+        DataError: the file is missing or unreadable, a column is not in it, or a row is broken;
+            names file, count, first places and reasons.
+    """
+    if not config.path:
+        return []
+    path, names, mapping = config.open(base_folder)
+    columns = {name: name for name in other_columns(names, mapping)}
+    if COUNTRY in mapping:
+        columns[COUNTRY] = mapping[COUNTRY]
+    table = open_table(path, config.encoding)
+    # Rows of users and of items differ in the rules of what is valid.
+    form = ItemsConfig(encoding=config.encoding, list_separator="")
+    rows = ItemsRead(form, path, {"item_id": mapping["user_id"]}, columns).read(table)
+    users = [User(row.item_id, _with_country(row.attributes)) for row in list_items(rows)]
+    named = {**columns, "user_id": mapping["user_id"]}
+    problems = ((row, user_problem(user, named)) for row, user in enumerate(users))
+    table.refuse_broken((row, text) for row, text in problems if text)
+    return users
+
+
+def _with_country(attributes: Mapping[str, Attribute]) -> Mapping[str, Attribute]:
+    country = attributes.get(COUNTRY)
+    return {**attributes, COUNTRY: f"{country:g}"} if isinstance(country, float) else attributes

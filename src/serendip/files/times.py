@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from zoneinfo import ZoneInfo
 
+from serendip.data.events.local_time import UTC_ZONE, is_zone
 from serendip.files.cells import number_sql, quote
 
 # Numbers below are of a unit, of which a second has so many. Seconds reach 10^11 in the year 5138;
@@ -70,12 +70,7 @@ def check_time_zone(name: str) -> str:
     Raises:
         ValueError: it is unknown.
     """
-    try:
-        ZoneInfo(name or "UTC")
-        is_known = name.partition("/")[0] not in _LOCAL_ZONES
-    except (LookupError, ValueError, OSError):
-        is_known = False
-    if not is_known:
+    if not is_zone(name or UTC_ZONE) or name.partition("/")[0] in _LOCAL_ZONES:
         raise ValueError(f"time_zone {name!r} is unknown; write one such as 'Asia/Seoul'")
     return name
 

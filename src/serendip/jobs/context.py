@@ -26,8 +26,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.runtime.budget import Allowance, open_budget, parse_duration
 from serendip.runtime.executor_factory import open_executor
-from serendip.runtime.progress import TrainOptions
-from serendip.runtime.timing import StageClock
+from serendip.runtime.progress import StageClock, TrainOptions
 
 _TASKS = "tasks"
 """Folder of the cache for files that tasks of an executor read, while they run."""

@@ -14,8 +14,7 @@ from serendip.engine.artefacts.erasure import remove_remains
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.files.events import EventsRead, read_events
-from serendip.files.items import ItemsRead, read_items
-from serendip.files.users import read_users
+from serendip.files.items import ItemsRead, read_items, read_users
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,15 +1,123 @@
-"""LLM client protocol: a request in, an answer or a classified failure out.
-
-Implementations: ``openai`` (any OpenAI-compatible server) and ``ScriptedLlm`` (a deterministic
-function, for tests, examples and dry runs). Clients do not retry: the caller records every attempt
-before it is sent.
-"""
+"""``[llm]``: provider and model of the LLM, off by default, and the prices of its calls."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
+
+from pydantic import Field
+
+from serendip.config import Config
+from serendip.errors import ConfigError
+
+Bill: TypeAlias = tuple[int | None, int | None, float | None]
+"""Input tokens, output tokens and their price; None = unknown."""
+
+_MILLION = 1_000_000
+_TEMPLATE_TOKENS = 64
+
+_BYTES_PER_TOKEN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Prices of a million input tokens and of a million output tokens."""
+
+    sent: float = 0.0
+    answered: float = 0.0
+
+    def of(self, sent: int, answered: int) -> float:
+        """Price of numbers of input and output tokens."""
+        return (sent * self.sent + answered * self.answered) / _MILLION
+
+    def most(self, request: LlmRequest) -> float:
+        """Maximum price of a request: a token has at least one byte."""
+        return self.of(_count_bytes(request) + _TEMPLATE_TOKENS, request.max_tokens)
+
+    def expected(self, request: LlmRequest) -> float:
+        """Expected price of a request whose answer has half of the maximum length."""
+        sent = _count_bytes(request) // _BYTES_PER_TOKEN + _TEMPLATE_TOKENS
+        return self.of(sent, request.max_tokens // 2)
+
+    def bill(self, answer: LlmAnswer | None, failure: LlmFailure | None, max_price: float) -> Bill:
+        """Compute tokens and price of a call from the server's counts; None where unknown.
+
+        Counts whose price exceeds the maximum price are wrong, and treated as unknown.
+        """
+        if failure is not None and failure.kind in UNBILLED:
+            return 0, 0, 0.0
+        if answer is None or answer.sent is None or answer.answered is None:
+            return None, None, None
+        price = self.of(answer.sent, answer.answered)
+        return (answer.sent, answer.answered, price) if price <= max_price else (None, None, None)
+
+
+def _count_bytes(request: LlmRequest) -> int:
+    texts = [request.system, request.user, json.dumps(request.schema), *sum(request.earlier, ())]
+    return sum(len(text.encode()) for text in texts)
+
+
+class LlmConfig(Config):
+    """``[llm]``: provider, model, limits and prices."""
+
+    provider: Literal["off", "endpoint"] = "off"
+    """``off``: no LLM. ``endpoint``: the OpenAI-compatible server at ``base_url``, which may run on
+    this machine."""
+
+    base_url: str = ""
+    """Address of the server including the API version, such as ``https://host/v1``."""
+
+    model: str = ""
+    """Name of the model on the server; answers are stored by it."""
+
+    api_key_env: str = ""
+    """Name of the environment variable with the API key, which is never stored; empty = no key."""
+
+    timeout_s: float = Field(default=60.0, gt=0)
+    """Timeout of a request in seconds, from the connection to the last byte of the answer."""
+
+    concurrency: int = Field(default=4, ge=1, le=256)
+    """Maximum number of concurrent requests."""
+
+    attempts: int = Field(default=4, ge=1)
+    """Maximum number of attempts per question, if the server fails or the answer is invalid."""
+
+    max_tokens: int = Field(default=300, ge=1)
+    """Maximum length of an answer in tokens."""
+
+    token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """Name of the parameter for ``max_tokens``; reasoning models need the latter."""
+
+    temperature: float | Literal["unset"] = 0.0
+    """Sampling temperature; ``unset`` for reasoning models that do not accept one."""
+
+    sends_schema: bool = True
+    """Send the JSON schema of answers to the server; answers are validated in any case."""
+
+    input_price: float | None = Field(default=None, ge=0)
+    """Price of a million input tokens, in the currency of ``--budget``; required for an endpoint,
+    may be 0."""
+
+    output_price: float | None = Field(default=None, ge=0)
+    """Price of a million output tokens, required for an endpoint."""
+
+    def prices(self) -> Prices:
+        """Prices of tokens; 0 without an endpoint.
+
+        Raises:
+            ConfigError: an endpoint has no prices, without which a budget has no meaning.
+        """
+        if self.provider != "endpoint":
+            return Prices()
+        if self.input_price is None or self.output_price is None:
+            raise ConfigError(
+                "[llm] has no `input_price` and `output_price`.",
+                "Set the price of a million tokens; 0 if they are free.",
+            )
+        return Prices(self.input_price, self.output_price)
+
 
 FailureKind = Literal[
     "timeout",

@@ -19,7 +19,7 @@ from serendip.data.store.base import Database
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import create_database
 from serendip.data.store.schema import LLM_CALLS as CALLS
-from serendip.llm.config import Bill
+from serendip.llm.client import Bill
 
 SENT, OK, FAILED = "sent", "ok", "failed"
 

@@ -7,8 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from serendip.errors import ConfigError, ExtraMissing
-from serendip.llm.client import FailureKind, LlmAnswer, LlmFailure, LlmRequest
-from serendip.llm.config import LlmConfig
+from serendip.llm.client import FailureKind, LlmAnswer, LlmConfig, LlmFailure, LlmRequest
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI

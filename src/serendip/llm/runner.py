@@ -26,11 +26,10 @@ from serendip.llm.client import (
     Llm,
     LlmFailure,
     LlmRequest,
+    Prices,
 )
-from serendip.llm.config import Prices
 from serendip.llm.ledger import Call, Ledger
-from serendip.llm.prompts import data_key
-from serendip.llm.tasks import AnswerT, Task, WrongAnswer
+from serendip.llm.tasks import AnswerT, Task, WrongAnswer, data_key
 from serendip.runtime.progress import Progress, SilentProgress
 
 NO_BUDGET = "the budget is spent"

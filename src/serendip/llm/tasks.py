@@ -1,24 +1,20 @@
-"""LLM tasks: a prompt with the schema of its answers, which are validated and never executed.
-
-Enrichments are validated before they are stored. An answer is refused as a whole if a length is
-wrong or a text has an address or unusual characters. A part is dropped if it only repeats the
-title, or if it is an attribute with words that the item does not have. The enrichment gate measures
-whether the rest helps to find the item.
-"""
+"""LLM tasks: a prompt with the schema of its answers, which are validated and never executed."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from serendip.data.privacy import holds_address, is_plain
 from serendip.data.text import tokens
+from serendip.errors import ConfigError
 from serendip.llm.client import LlmRequest
-from serendip.llm.prompts import Prompt, data_id
 
 _FENCE = "```"
 
@@ -149,14 +145,14 @@ class AttributeValue(TaskAnswer):
         return "" if is_known else "value: not one of those of the data"
 
 
-_MIN_WORDS, _MIN_NEW_WORDS = 5, 3
-"""Words of a description, and those of them that are not in the title."""
+_MIN_NEW_WORDS = 3
+"""Words of a description that are not in the title."""
 
 Phrase = Annotated[str, Field(min_length=2, max_length=60)]
 
 
 class Enrichment(TaskAnswer):
-    """Texts written for an item."""
+    """Texts for an item."""
 
     prompt = "enrich-1"
 
@@ -167,48 +163,114 @@ class Enrichment(TaskAnswer):
     """Names that people use for such an item."""
 
     attributes: Annotated[list[Phrase], Field(max_length=6)]
+    """Properties that the item's texts state, as "name: value"."""
 
     def find_problem(self, data: Mapping[str, Any]) -> str:
         """See ``TaskAnswer``; all parts must be plain text."""
-        parts = (self.description, *self.keywords, *self.attributes)
+        parts = self.description, *self.keywords, *self.attributes
         if any(map(holds_address, parts)):
             return "it holds an address"
         return "" if all(map(is_plain, parts)) else "it holds signs that are no text"
 
     def texts(self, item: Mapping[str, Any]) -> dict[str, str]:
-        """Select the useful texts of an item {"title", "description", "attributes"}: field -> text.
+        """Select the useful texts of an item, as it was described in the question: field -> text.
 
         A description or keyword that only repeats the title is left out, and so is an attribute
         whose value is not in the item's texts.
         """
         title = set(tokens(item.get("title", "")))
-        item_words = set(tokens(" ".join(_list_texts(item))))
-        keywords = [keyword for keyword in self.keywords if set(tokens(keyword)) - title]
-        attributes = [text for text in self.attributes if _is_stated(text, item_words)]
-        fields = {
-            "description": self.description if _adds_words(self.description, title) else "",
-            "keywords": ", ".join(dict.fromkeys(keywords)),
-            "attributes": ", ".join(dict.fromkeys(attributes)),
+        own = item.get("description", ""), *item.get("attributes", {}).values()
+        stated, new = title.union(*map(tokens, own)), set(tokens(self.description)) - title
+        # Scripts without spaces have no word counts: one new word is enough.
+        least = _MIN_NEW_WORDS if self.description.isascii() else 1
+        parts = {
+            "description": [self.description] if len(new) >= least else [],
+            "keywords": [text for text in self.keywords if set(tokens(text)) - title],
+            "attributes": [text for text in self.attributes if _is_stated(text, stated)],
         }
-        return {name: " ".join(text.split()) for name, text in fields.items() if text.strip()}
+        joined = {name: ", ".join(dict.fromkeys(texts)) for name, texts in parts.items()}
+        return {name: " ".join(text.split()) for name, text in joined.items() if text.strip()}
 
 
-def _adds_words(description: str, title: set[str]) -> bool:
-    # Scripts without spaces have no word counts: one new word is enough.
-    words = tokens(description)
-    is_long = len(words) >= _MIN_WORDS and len(set(words) - title) >= _MIN_NEW_WORDS
-    return is_long or (not description.isascii() and bool(set(words) - title))
-
-
-def _is_stated(attribute: str, item_words: set[str]) -> bool:
+def _is_stated(attribute: str, words: Set[str]) -> bool:
     name, _, value = attribute.partition(":")
-    words = set(tokens(value))
-    return bool(name.strip() and words) and words <= item_words
+    found = set(tokens(value))
+    return bool(name.strip() and found) and found <= words
 
 
-def _list_texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _list_texts(inner)
+_FOLDER = files("serendip.llm") / "prompts"
+_PLACEHOLDER = "{data}"
+_ID_LENGTH = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Prompt template: its name has a version, its user message a placeholder for the data."""
+
+    name: str
+    system: str
+    user: str
+
+    @classmethod
+    def named(cls, name: str) -> Prompt:
+        """Read the prompt file of this name."""
+        return cls.of_text(name, (_FOLDER / f"{name}.md").read_text(encoding="utf-8"))
+
+    @classmethod
+    def of_text(cls, name: str, text: str) -> Prompt:
+        """Parse a text with the headings ``# System`` and ``# User``.
+
+        Raises:
+            ConfigError: a heading is missing, or the placeholder does not occur exactly once.
+        """
+        before, _, user = text.partition("\n# User\n")
+        system = before.strip().removeprefix("# System\n").strip()
+        has_headings = system and user.strip() and before.strip() != system
+        if not has_headings or user.count(_PLACEHOLDER) != 1:
+            raise ConfigError(
+                f"the prompt {name!r} has the wrong form.",
+                f"It needs `# System` and `# User`, and {_PLACEHOLDER} once in the latter.",
+            )
+        return cls(name, system, user.strip())
+
+    @property
+    def digest(self) -> str:
+        """Hash of the prompt's text."""
+        return hashlib.sha256(f"{self.system}\0{self.user}".encode()).hexdigest()[:16]
+
+    def request(
+        self, data: Mapping[str, Any], schema: Mapping[str, Any], max_tokens: int
+    ) -> LlmRequest:
+        """Build the request for some data, with an ``id`` that the answer must repeat."""
+        identifier = data_id(data)
+        quoted = quote_data({**data, "id": identifier})
+        user = self.user.replace(_PLACEHOLDER, f"<data>{quoted}</data>")
+        return LlmRequest(self.system, user, self.name, schema, max_tokens, identifier)
+
+
+def data_key(data: Mapping[str, Any]) -> str:
+    """SHA-256 of data; authors of texts may try to make keys collide, so no shorter hash."""
+    text = json.dumps(data, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def data_id(data: Mapping[str, Any]) -> str:
+    """Beginning of the key, short enough for a model to repeat; reveals answers to other data."""
+    return data_key(data)[:_ID_LENGTH]
+
+
+# No text can end the block between ``<data>`` and ``</data>``, and text of the catalogue or of
+# users appears nowhere else.
+def quote_data(data: Mapping[str, Any]) -> str:
+    """Quote data as a line of JSON without tags and non-printable characters."""
+    text = json.dumps(data, ensure_ascii=False)
+    return "".join(
+        character if character.isprintable() and character not in "<>&" else _escape(character)
+        for character in text
+    )
+
+
+def _escape(character: str) -> str:
+    if character in "<>&":
+        return f"\\u{ord(character):04x}"
+    return json.dumps(character)[1:-1]

@@ -1,4 +1,4 @@
-"""Time budget of a job: what a training may take of the time that is left, and what it cut short.
+"""Time of a job, of which a training may take what is left, and of an answer.
 
 Wall-clock time, so a training that its budget cuts short does not give the same numbers twice. One
 that ends within its time gives the same numbers as without a budget.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -122,3 +124,25 @@ UNLIMITED = Allowance()
 def open_budget(seconds: float | None = None, clock: Clock = time.monotonic) -> Allowance:
     """Time of a whole job, from now on; None = unlimited."""
     return Allowance("", math.inf if seconds is None else seconds, clock(), clock)
+
+
+_limit: ContextVar[tuple[float, float] | None] = ContextVar("serendip_time_limit", default=None)
+
+
+@contextmanager
+def time_limit(begin: float, end: float) -> Iterator[None]:
+    """Compute an answer in the block, from and until a ``time.monotonic()``."""
+    token = _limit.set((begin, end))
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
+def share_of_time() -> float:
+    """Share of the time for the present answer that is over: 1 or more = it is late."""
+    limit = _limit.get()
+    if limit is None:
+        return 0.0
+    begin, end = limit
+    return (time.monotonic() - begin) / (end - begin) if end > begin else 1.0

@@ -6,8 +6,7 @@ import os
 import secrets
 
 from serendip.errors import ConfigError
-from serendip.runtime.executor import Executor, LocalExecutor
-from serendip.runtime.executor_config import ExecutorConfig
+from serendip.runtime.executor import Executor, ExecutorConfig, LocalExecutor
 from serendip.runtime.extras import of_extra
 
 # How long a process of a node may take to start. Ray waits for a minute, and a command whose first

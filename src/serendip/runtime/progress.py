@@ -8,6 +8,7 @@ run, the settings of a model are its config.
 from __future__ import annotations
 
 import json
+import resource
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -249,3 +250,61 @@ class TrainOptions:
     def inside(self, name: str, share: float = 1.0) -> TrainOptions:
         """Options of a part of a training: a share of the time."""
         return replace(self, allowance=self.allowance.from_now(share, name))
+
+
+@dataclass(frozen=True, slots=True)
+class StageCost:
+    """Cost of a stage.
+
+    Args:
+        cpu_s: CPU seconds of this process and of children that have ended.
+        peak_mb: peak resident memory of this process or of a child so far, in MB.
+    """
+
+    name: str
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+
+
+@dataclass(slots=True)
+class StageClock:
+    """Measures stages."""
+
+    on_end: Callable[[StageCost], None] = lambda stage: None
+    progress: Progress = field(default_factory=SilentProgress)
+    stages: list[StageCost] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure the body of a ``with`` block; a stage that fails is not recorded."""
+        wall, cpu = time.perf_counter(), _cpu_seconds()
+        with self.progress.step(name):
+            yield
+        stage = StageCost(
+            name,
+            round(time.perf_counter() - wall, 3),
+            round(_cpu_seconds() - cpu, 3),
+            round(peak_memory_mb(), 1),
+        )
+        self.stages.append(stage)
+        self.on_end(stage)
+
+    def as_dicts(self) -> list[dict[str, object]]:
+        """The stages as dictionaries, for JSON."""
+        return [asdict(stage) for stage in self.stages]
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory so far of this process or of one of its ended children."""
+    process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return max(process, children) / 1024
+
+
+def _cpu_seconds() -> float:
+    usages = (
+        resource.getrusage(resource.RUSAGE_SELF),
+        resource.getrusage(resource.RUSAGE_CHILDREN),
+    )
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)

@@ -25,12 +25,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from serendip.errors import ConfigError, SerendipError
 from serendip.runtime.executor import (
     Executor,
+    ExecutorConfig,
     LocalExecutor,
     count_cores,
     killed,
     set_malloc,
 )
-from serendip.runtime.executor_config import ExecutorConfig
 from serendip.runtime.threads import limit_threads
 
 _log = logging.getLogger(__name__)

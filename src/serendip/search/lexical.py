@@ -28,7 +28,7 @@ from serendip.data import AllowedItems, BoolArray, Catalogue, FloatArray, IntArr
 from serendip.data.item_list import tie_order
 from serendip.data.text import normalise
 from serendip.errors import ArtefactError, require_readable
-from serendip.runtime.scratch import PREFIX
+from serendip.runtime.atomic_files import PREFIX
 from serendip.search.documents import (
     FIELDS,
     GENERATED,
@@ -337,7 +337,7 @@ def _open_index(folder: Path) -> tuple[Any, Any]:
 
     Tantivy creates a lock file next to the index, so it is opened through a folder of links; the
     memory maps stay valid when the links are gone. Where a thread of the library still writes that
-    file, the folder is left to ``runtime.scratch``.
+    file, the folder is left to ``runtime.atomic_files``.
     """
     with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as links:
         for file in folder.resolve().iterdir():

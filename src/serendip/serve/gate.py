@@ -46,8 +46,7 @@ from serendip.errors import (
     SerendipError,
     StorageError,
 )
-from serendip.runtime.budget import parse_duration
-from serendip.runtime.time_limit import time_limit
+from serendip.runtime.budget import parse_duration, time_limit
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.limits import MAX_WAITING_WRITES
 from serendip.serve.logs import FailureLog, current_request

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from serendip.errors import SerendipError
-from serendip.runtime.scratch import scratch_folder
+from serendip.runtime.atomic_files import scratch_folder
 from serendip.serve.limits import DRAIN_S, MAX_SILENCE_S
 from serendip.serve.shared_state import COUNTERS_VARIABLE, SharedState
 

@@ -1,4 +1,4 @@
-"""Contract suites: inherit one, and pytest tests your model, encoder or metric.
+"""Contract suites: inherit one, and pytest tests your model or encoder.
 
 The whole test of a model in a package of its own::
 
@@ -19,7 +19,6 @@ from __future__ import annotations
 from serendip.errors import ExtraMissing
 
 try:
-    import hypothesis as _hypothesis  # noqa: F401
     import pytest
 except ImportError as error:
     raise ExtraMissing(
@@ -27,12 +26,9 @@ except ImportError as error:
     ) from None
 
 # Failed assertions of an inherited test then show their values, as those of a test file do.
-pytest.register_assert_rewrite(
-    "serendip.testing.encoder", "serendip.testing.metric", "serendip.testing.recommender"
-)
+pytest.register_assert_rewrite("serendip.testing.encoder", "serendip.testing.recommender")
 
 from serendip.testing.encoder import EncoderContract, TextEncoderContract  # noqa: E402
-from serendip.testing.metric import RankingMetricContract  # noqa: E402
 from serendip.testing.recommender import (  # noqa: E402
     AddingVotesContract,
     LocalChangeContract,
@@ -50,7 +46,6 @@ __all__ = [
     "AddingVotesContract",
     "EncoderContract",
     "LocalChangeContract",
-    "RankingMetricContract",
     "RecommenderContract",
     "TextEncoderContract",
     "VotesContract",

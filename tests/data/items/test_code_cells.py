@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from serendip.data.items.code_cells import MIN_ITEMS, NUM_NEAR, CodeCells
-from serendip.data.items.semantic_ids import Codebooks
+from serendip.data.items.semantic_ids import MIN_ITEMS, NUM_NEAR, Codebooks, CodeCells
 from serendip.data.numeric import unit
 
 

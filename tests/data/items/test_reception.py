@@ -6,10 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.data.dataset import Dataset
-from serendip.data.events.impression_log import ImpressionLog
-from serendip.data.events.rejections import NegativeLog
-from serendip.data.items.reception import MOST_DAYS, MOST_IMPRESSIONS, Reception
-from serendip.data.items.starts import DAY_S, find_starts
+from serendip.data.events.rejections import ImpressionLog, NegativeLog
+from serendip.data.items.reception import DAY_S, MOST_DAYS, MOST_IMPRESSIONS, Reception, find_starts
 
 ALWAYS, POSTED = -np.inf, np.inf
 

@@ -1,7 +1,6 @@
 import numpy as np
 
-from serendip.data.users.groups import MOST_ATTRIBUTES, MOST_GROUPS, group_users, groups_of
-from serendip.data.users.user import User
+from serendip.data.users.user import MOST_ATTRIBUTES, MOST_GROUPS, User, group_users, groups_of
 from serendip.data.vocabulary import Vocabulary
 
 USERS = [

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.users.rows import UserRows
+from serendip.data.dataset import UserRows
 
 USERS = st.lists(st.integers(0, 6), max_size=30)
 

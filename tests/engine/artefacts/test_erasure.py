@@ -26,8 +26,8 @@ from serendip.errors import DataError, NotTrainedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.train import train_workspace
+from serendip.runtime.atomic_files import scratch_folder
 from serendip.runtime.background import RecurringWork
-from serendip.runtime.scratch import scratch_folder
 
 PERSON, TEXT, COUNTRY = "canary-7f3d@example.com", "comedy tale canaryquery", "Canaryland"
 

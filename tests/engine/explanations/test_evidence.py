@@ -5,8 +5,10 @@ import pytest
 
 from serendip.data import FloatArray, History, IntArray, Item, Query
 from serendip.engine.engine import Engine
-from serendip.engine.explanations.explain import Explainer
+from serendip.engine.explanations.explain import SENTENCES, Explainer, list_sentences
+from serendip.engine.explanations.translation import LANGUAGES, Language
 from serendip.engine.request import Request
+from serendip.llm.reason_task import WordedReason
 from serendip.models import model_class
 from serendip.models.base import ScoreKind, VoteEvidence
 from serendip.models.context_counts import ContextCounts, FieldCounts
@@ -25,6 +27,17 @@ class Voting:
 
     def compute_votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
         return self.context, self.given[:, : len(item_nums)]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_sentence_is_of_a_kind_that_an_llm_can_word(
+    reader: Engine, language: Language
+) -> None:
+    sentences = list_sentences(reader.state, language)
+    assert len(sentences) > len(SENTENCES)
+    for sentence in sentences.values():
+        answer = WordedReason(id="x", sentence=sentence)
+        assert answer.find_problem({"sentence": sentence}) in ("", "it is more than one sentence")
 
 
 def test_the_strongest_votes_are_told_first(reader: Engine) -> None:
@@ -58,12 +71,12 @@ def test_the_strongest_votes_are_told_first(reader: Engine) -> None:
         ],
     ]
     # All four are comedies; for the second item a vote is nearly as strong, and not told yet.
-    assert [one.text for one in explainer.reasons(nothing, nothing)] == [
+    assert explainer.reasons(nothing, nothing) == [
         "comedy, like 4 of the last 4 you chose",
         "Chosen next after The comedy tale number 10 or its like",
     ]
     in_korean = replace(explainer, language="ko").reasons(nothing, nothing)
-    assert [one.text for one in in_korean] == [
+    assert in_korean == [
         "최근 선택하신 4개 중 4개와 같은 ‘comedy’입니다",
         "‘The comedy tale number 10’이나 비슷한 항목 다음에 선택되었습니다",
     ]

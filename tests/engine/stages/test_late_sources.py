@@ -4,7 +4,7 @@ from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages import pipeline
 from serendip.engine.stages.sources import ModelSource
-from serendip.runtime.time_limit import share_of_time, time_limit
+from serendip.runtime.budget import share_of_time, time_limit
 
 HOME = Request("home", "u1", k=5)
 

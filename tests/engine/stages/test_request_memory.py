@@ -9,10 +9,9 @@ from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset, UserCountries
 from serendip.data.events.rejections import Rejected
 from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.features import ItemFeatures
 from serendip.data.items.reception import Reception
-from serendip.data.items.semantic_ids import Codebooks
+from serendip.data.items.semantic_ids import Codebooks, CodeCells
 from serendip.data.query import TASKS, History, Query
 from serendip.engine.config.models import ModelsConfig
 from serendip.engine.presenter import Presenter

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from worlds import home_runs, new_items_world, report_world
 
-from serendip.evaluate.faithfulness import summarise_deletions
+from serendip.evaluate.lists import summarise_deletions
 from serendip.evaluate.new_items import measure_exploration
 from serendip.evaluate.number_format import number
 from serendip.evaluate.report import document as report_module
-from serendip.evaluate.report.document import json_safe, render_page
-from serendip.evaluate.report.verdict import describe_report
+from serendip.evaluate.report.document import describe_report, json_safe, render_page
 from serendip.runtime.atomic_files import write_json
 
 HOSTILE = '<script>alert("x")</script>'

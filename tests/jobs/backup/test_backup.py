@@ -24,7 +24,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ConfigError, DataError, SerendipError, StorageError
 from serendip.jobs.backup.restore import restore
 from serendip.jobs.backup.save import BackupFolder, back_up, verify
-from serendip.runtime.scratch import scratch_folder
+from serendip.runtime.atomic_files import scratch_folder
 from serendip.runtime.versions import seal
 
 

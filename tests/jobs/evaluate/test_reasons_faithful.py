@@ -15,7 +15,7 @@ from serendip.engine.live.state import ItemUpdater
 from serendip.engine.request import Request
 from serendip.engine.stages.selection import Result
 from serendip.engine.state import EngineState
-from serendip.evaluate.faithfulness import FaithfulnessFigures
+from serendip.evaluate.lists import FaithfulnessFigures
 from serendip.jobs.evaluate.faithfulness import (
     Asked,
     Named,
@@ -84,7 +84,7 @@ def test_the_reason_told_is_the_ground_chosen(reader: Engine, language: str) -> 
     influence = find_influence(result, reader.state, page)
     items = page.item_nums
     explainer = Explainer(reader.state, result.query, items, language, influence)  # type: ignore[arg-type]
-    told = [reason.text for reason in explainer.reasons(*words)]
+    told = explainer.reasons(*words)
     assert [item.reason for item in answer.items] == told
 
 

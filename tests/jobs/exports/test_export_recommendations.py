@@ -69,10 +69,10 @@ def recommend(shop: Path, *more: str) -> tuple[int, dict[str, Any], list[dict[st
 
 
 def word(body: Body, number: int) -> Reply:
-    """Words every other reason; the others praise what nobody asked for."""
+    """Words all reasons but one kind, which it praises as nobody asked for."""
     data = data_of(body)
     sentence = data["sentence"][0].lower() + data["sentence"][1:]
-    ending = "so here it is" if number % 2 else "and Horror is the best"
+    ending = "so here it is" if "next" not in sentence else "and Horror is the best"
     return completion(json.dumps({"id": data["id"], "sentence": f"because: {sentence}, {ending}"}))
 
 
@@ -99,9 +99,9 @@ def test_an_llm_words_their_sentences_and_what_it_adds_is_dropped(shop: Path) ->
         code, told, rows = recommend(shop, *place)
     facts = told["llm"]
     sentences = {data_of(body)["sentence"] for body in server.bodies}
-    assert facts["reasons"] == len(sentences) < len(set(plain))
+    assert facts["sentences"] == len(sentences) and "Similar to {title}" in sentences
     assert code == 1 and facts["state"] == "partial"
-    assert 0 < facts["worded"] == len(facts["wordings"]) < facts["reasons"]
+    assert 0 < facts["written"] == len(facts["wordings"]) < facts["sentences"]
     worded = [row["reason"] for row in rows if row["reason"].startswith("because:")]
     assert worded
     kept = [row["reason"] for row in rows if not row["reason"].startswith("because:")]

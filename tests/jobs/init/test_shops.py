@@ -7,8 +7,6 @@ from commands import serendip_here
 
 from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace
-from serendip.jobs.init.attributes import SAMPLE_ROWS
-from serendip.jobs.init.workspace import start_workspace
 
 LONG = "A sturdy thing for every day, made by people who care about how long such things last. "
 
@@ -199,25 +197,6 @@ def test_a_time_of_publishing_is_the_start_of_an_item(
     assert all((column in item.attributes) is not is_taken for item in items)
 
 
-@pytest.mark.parametrize(
-    ("column", "currencies", "units"),
-    [
-        ("currency", ("EUR",), {"price": "EUR"}),
-        ("Währung", ("€",), {"price": "€"}),
-        ("currency", ("EUR", "USD"), {}),
-        ("currency", ("none",), {}),
-    ],
-)
-def test_the_currency_of_a_column_of_its_own_is_that_of_the_prices(
-    tmp_path: Path, column: str, currencies: tuple[str, ...], units: dict[str, str]
-) -> None:
-    rows = [f"sku{n},Chair {n},{n}.5{n},{n},{currencies[n % len(currencies)]}" for n in range(1, 9)]
-    header = f"sku,name,price,legs,{column}"
-    (tmp_path / "items.csv").write_text("\n".join([header, *rows]), encoding="utf-8")
-    init(tmp_path, "items.csv")
-    assert Workspace.open(tmp_path / "ws").settings.items.units == units
-
-
 def test_it_says_which_attributes_shoppers_do_not_see(tmp_path: Path) -> None:
     rows = [f"p{n},Chair {n},{n}0,{n},wood" for n in range(1, 9)]
     text = "\n".join(["sku,name,price,purchase price,material", *rows])
@@ -226,14 +205,3 @@ def test_it_says_which_attributes_shoppers_do_not_see(tmp_path: Path) -> None:
     command = ("init", "-w", "again", "--items", "items.csv")
     done = serendip_here(*command, cwd=tmp_path)
     assert "shoppers do not see purchase price" in done.stdout + done.stderr
-
-
-@pytest.mark.parametrize(("last", "units"), [("EUR", {"price": "EUR"}), ("USD", {})])
-def test_the_currency_of_the_last_item_counts_as_that_of_the_first(
-    tmp_path: Path, last: str, units: dict[str, str]
-) -> None:
-    currencies = ["EUR"] * SAMPLE_ROWS + [last]
-    rows = [f"sku{n},Chair {n},{n}.5,{one}" for n, one in enumerate(currencies)]
-    (tmp_path / "items.csv").write_text("\n".join(["sku,name,price,currency", *rows]))
-    start_workspace(tmp_path / "ws", tmp_path / "items.csv", None, force=False)
-    assert Workspace.open(tmp_path / "ws").settings.items.units == units

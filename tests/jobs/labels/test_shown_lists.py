@@ -7,7 +7,7 @@ from small_shop import NUM_USERS, import_shop
 
 from serendip.data.dataset import UserCountries
 from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.users.groups import Groups
+from serendip.data.users.user import Groups
 from serendip.errors import DataError
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.draw_lists import find_tellable_values

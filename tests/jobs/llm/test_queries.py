@@ -1,24 +1,26 @@
+"""Queries that an LLM wrote: within a budget, verified, gated, suggested, taken back."""
+
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from commands import invoke
-from data_world import dataset_of
 from fault_server import Body, Reply, completion, configure, data_of, serving
 
-from serendip.data.events.search_log import SUGGESTED, LoggedRequest
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.engine.workspace import Workspace
-from serendip.errors import DataError
+from serendip.errors import ConfigError, DataError
 from serendip.jobs.context import JobContext
-from serendip.jobs.llm.judged_queries import read_held_out_queries
-from serendip.jobs.llm.queries import select_queries
+from serendip.jobs.llm.search_words import select_queries
 from serendip.jobs.suggestions.build import compute_queries, read_written_queries
 from serendip.llm.tasks import WrittenQueries
+
+
+@pytest.fixture
+def shop(fresh: Path) -> Path:
+    return fresh
 
 
 def llm(folder: Path, verb: str, *more: str) -> tuple[int, dict[str, Any]]:
@@ -40,45 +42,45 @@ def by_title(body: Body, number: int) -> Reply:
     return completion(json.dumps({"id": data["id"], "queries": queries}))
 
 
-def test_an_llm_writes_within_a_budget_and_what_finds_its_item_is_suggested(fresh: Path) -> None:
+def test_an_llm_writes_within_a_budget_and_what_finds_its_item_is_suggested(shop: Path) -> None:
     with pytest.raises(DataError, match="there are no queries for the current items"):
-        llm(fresh, "gate")
+        llm(shop, "gate")
     with serving(by_title) as server:
-        configure(fresh, server.address)
+        configure(shop, server.address)
         place = ("run", "--most", "12")
-        told = llm(fresh, *place, "--estimate")[1]
+        told = llm(shop, *place, "--estimate")[1]
         assert told["estimate"]["questions"] == 12 and not server.bodies
-        code, told = llm(fresh, *place, "--budget", "0")
+        code, told = llm(shop, *place, "--budget", "0")
         assert code == 1 and told["state"] == "partial" and not server.bodies
-        code, told = llm(fresh, *place, "--budget", "1")
+        code, told = llm(shop, *place, "--budget", "1")
         assert code == 0 and len(server.bodies) == 12
-        again = llm(fresh, *place, "--budget", "1")[1]
+        again = llm(shop, *place, "--budget", "1")[1]
         assert len(server.bodies) == 12 and again["spent"] == told["spent"]
     assert told["dropped"] == {"only the title": 12, "written twice": 11}
-    assert suggested(fresh) == 0
-    code, gated = llm(fresh, "gate")
+    assert suggested(shop) == 0
+    code, gated = llm(shop, "gate")
     assert (code, gated["verdict"], gated["queries"]) == (0, "passed", told["written"])
     count = gated["found"]
-    assert 0 < count <= 12 and count == suggested(fresh) < gated["active"] == told["written"]
+    assert 0 < count <= 12 and count == suggested(shop) < gated["active"] == told["written"]
     sent = {word for body in server.bodies for word in re.findall(r"\w+", json.dumps(body))}
     assert "tale" in sent and not sent & {f"u{number}" for number in range(45)}
 
-    workspace = Workspace.open(fresh)
+    workspace = Workspace.open(shop)
     with workspace.open_store() as store:
         items = store.items()
         store.put_items([Item(one.item_id, "Zyzzyva", one.description) for one in items])
-        assert suggested(fresh) == 0
+        assert suggested(shop) == 0
         kept = read_written_queries(workspace, Catalogue(store.items()))
         assert len(kept) == told["written"]  # They are used again once search finds their item.
         store.put_items(items)
-    assert suggested(fresh) == count
-    assert llm(fresh, "run", "--most", "2", "--budget", "1")[0] == 0
-    assert suggested(fresh) == count  # Fewer are asked for, all stay in use.
-    assert llm(fresh, "revert")[1]["removed"] == told["written"]
-    assert suggested(fresh) == 0
+    assert suggested(shop) == count
+    assert llm(shop, "run", "--most", "2", "--budget", "1")[0] == 0
+    assert suggested(shop) == count  # Fewer are asked for, all stay in use.
+    assert llm(shop, "revert")[1]["removed"] == told["written"]
+    assert suggested(shop) == 0
 
 
-def test_what_says_no_more_than_the_title_or_has_odd_signs_is_dropped() -> None:
+def test_what_says_no_more_than_the_title_or_too_much_is_dropped() -> None:
     films = Catalogue([Item("a", "The Red Shoes")])
     texts = ["red shoe", "ballet\u202e tragedy", "x" * 70, "!!!"]
     answer = WrittenQueries(id="x", queries=texts)
@@ -86,6 +88,8 @@ def test_what_says_no_more_than_the_title_or_has_odd_signs_is_dropped() -> None:
     assert found == {"ballet tragedy": 0}
     assert dropped == {"only the title": 1, "empty or long": 2}
 
+
+def test_an_address_or_odd_signs_never_become_a_suggestion() -> None:
     films = Catalogue([Item("a", "The Red Shoes")])
     texts = ["ballet at www.evil.example", "ballet https://evil.example", "ballet on evil.com"]
     texts += ["mail me@evil.example", "call 555-010-9999", "<b>ballet</b>", "ballet {title}"]
@@ -95,18 +99,15 @@ def test_what_says_no_more_than_the_title_or_has_odd_signs_is_dropped() -> None:
     assert dropped == {"an address or odd signs": len(texts)}
 
 
-def request(text: str, time: float, surface: str = "search") -> LoggedRequest:
-    chosen = np.array([0], np.int32)
-    nothing = np.empty(0, np.int32)
-    return LoggedRequest("a", time, time, surface, text, nothing, chosen, np.zeros(1, np.bool_))
-
-
-def held_out(*requests: LoggedRequest) -> dict[str, dict[int, float]]:
-    found = read_held_out_queries(replace(dataset_of([]), requests=requests), 5.0)
-    return {text: dict(gains) for text, gains in found.items()}
-
-
-def test_held_out_is_what_was_typed_whole_and_never_before_the_cut() -> None:
-    assert held_out(request("Heist", 9.0)) == {"heist": {0: 1.0}}
-    assert held_out(request("Heist", 9.0), request("heist", 1.0)) == {}
-    assert held_out(request("sta", 9.0, SUGGESTED)) == {}
+def test_an_llm_is_asked_within_a_budget_alone(shop: Path) -> None:
+    before = sorted(path.name for path in shop.iterdir())
+    for kind in ("labels", "queries", "texts", "synonyms"):
+        with pytest.raises(ConfigError, match="an LLM needs a budget"):
+            invoke("llm", "run", kind, "-w", str(shop))
+    with pytest.raises(ConfigError, match="no LLM is configured"):
+        invoke("llm", "run", "queries", "--estimate", "-w", str(shop))
+    with pytest.raises(ConfigError, match="only an LLM writes queries"):
+        invoke("llm", "run", "queries", "--free", "-w", str(shop))
+    with pytest.raises(ConfigError, match="labels need two files"):
+        invoke("llm", "run", "labels", "--budget", "1", "-w", str(shop))
+    assert sorted(path.name for path in shop.iterdir()) == before

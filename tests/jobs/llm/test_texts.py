@@ -11,7 +11,7 @@ from serendip.data import Event, Item
 from serendip.data.snapshot import take_snapshot
 from serendip.data.store.tables.generated import Generated, text_digest
 from serendip.engine.workspace import Workspace
-from serendip.errors import ConfigError, DataError
+from serendip.errors import DataError
 
 
 def llm(folder: Path, verb: str, *more: str) -> tuple[int, dict[str, Any]]:
@@ -66,20 +66,6 @@ def log_searches(folder: Path, rows: Sequence[tuple[str, str, str, float]]) -> N
     ]
     with Workspace.open(folder).open_store() as store:
         store.put_events(events)
-
-
-def test_an_llm_is_asked_within_a_budget_alone(fresh: Path) -> None:
-    before = sorted(path.name for path in fresh.iterdir())
-    for kind in ("labels", "queries", "texts", "synonyms"):
-        with pytest.raises(ConfigError, match="an LLM needs a budget"):
-            invoke("llm", "run", kind, "-w", str(fresh))
-    with pytest.raises(ConfigError, match="no LLM is configured"):
-        llm(fresh, "run", "--estimate")
-    with pytest.raises(ConfigError, match="only an LLM writes queries"):
-        invoke("llm", "run", "queries", "--free", "-w", str(fresh))
-    with pytest.raises(ConfigError, match="labels need two files"):
-        invoke("llm", "run", "labels", "--budget", "1", "-w", str(fresh))
-    assert sorted(path.name for path in fresh.iterdir()) == before
 
 
 def test_texts_that_help_pass_the_gate_and_others_do_not(fresh: Path) -> None:

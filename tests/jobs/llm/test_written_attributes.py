@@ -23,7 +23,7 @@ from serendip.jobs.llm.attributes import (
     ValuePhrases,
     read_attribute_items,
 )
-from serendip.jobs.llm.texts import read_original
+from serendip.jobs.llm.job import read_original
 from serendip.jobs.train.fingerprint import compute_fingerprint
 
 COLOURS = ("Red", "Blue", "Green", "Black")
@@ -172,7 +172,6 @@ def test_values_of_a_bad_writer_are_refused_and_what_was_in_use_goes(shop: Path)
     assert (code, report["verdict"], report["active"]) == (1, "failed", 0)
     assert report["low"] < 0.9
     assert not any(item.generated_attributes for item in items_used(shop).values())
-    assert llm(shop, "gate", "--floor", "0.5")[0] == 0
 
 
 def test_an_attribute_must_be_of_texts_that_items_share(shop: Path) -> None:
@@ -184,8 +183,6 @@ def test_an_attribute_must_be_of_texts_that_items_share(shop: Path) -> None:
             invoke("llm", "run", "attribute", "--attribute", name, "--free", "-w", str(shop))
     with pytest.raises(ConfigError, match="no attribute is named"):
         invoke("llm", "gate", "attribute", "-w", str(shop))
-    with pytest.raises(ConfigError, match=r"--floor 0.0 is no share"):
-        llm(shop, "gate", "--floor", "0")
     several = Catalogue([Item("a", "x", attributes={"genres": ("a", "b")})])
     with pytest.raises(ConfigError, match="genres has several values of one item"):
         AttributeItems.of(several, "genres", 9, 0)

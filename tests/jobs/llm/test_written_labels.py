@@ -1,6 +1,5 @@
 import csv
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.labels.pair_files import ListRequest, write_lists
 from serendip.jobs.llm.labels import ask_labels
 from serendip.jobs.train.fingerprint import compute_fingerprint
-from serendip.llm.tasks import Judgement, Task
 from serendip.runtime.atomic_files import exclusive_lock
 
 HORROR, COMEDY = "a horror tale", "something funny"
@@ -135,24 +133,3 @@ def test_pairs_of_unknown_items_are_refused(shop: Path) -> None:
     write_csv(shop / "pairs.csv", ("query", "product"), [("x", "i1")])
     with pytest.raises(DataError, match="no column 'item_id'"):
         run(shop, "--budget", "1")
-
-
-COLUMNS = ("query", "item_id", "label")
-
-
-def test_labels_are_exported_as_questions_with_answers(shop: Path) -> None:
-    rows = [(HORROR, "i0", "E"), (HORROR, "i1", "I"), (COMEDY, "i1", "good")]
-    labels, out = write_csv(shop / "gold.csv", COLUMNS, rows), shop / "chats.jsonl"
-    place = ("--labels", str(labels), "--out", str(out), "-w", str(shop))
-    code, result = invoke("judge", "export", *place)
-    assert (code, result["conversations"]) == (0, 3)
-    chats = [json.loads(line)["messages"] for line in out.read_text().splitlines()]
-    assert [[message["role"] for message in chat] for chat in chats] == [
-        ["system", "user", "assistant"]
-    ] * 3
-    answers = [json.loads(chat[2]["content"]) for chat in chats]
-    assert [answer["label"] for answer in answers] == ["good", "bad", "good"]
-    for chat, answer in zip(chats, answers, strict=True):
-        data = data_of({"messages": chat})
-        assert data["id"] == answer["id"]
-        Task.of(Judgement).read(chat[2]["content"], {"query": data["query"], "item": data["item"]})

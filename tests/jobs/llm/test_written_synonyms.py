@@ -14,7 +14,7 @@ from serendip.data.events.search_log import SUGGESTED
 from serendip.data.privacy import VISITOR
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files
-from serendip.jobs.llm.synonyms import select_synonyms, select_terms
+from serendip.jobs.llm.search_words import select_synonyms, select_terms
 from serendip.llm.tasks import WrittenSynonyms
 from serendip.search.lexical import LexicalIndex
 from serendip.search.suggestions.checks import Blocklist

@@ -22,8 +22,7 @@ from serendip.jobs.train.parts.plan import PartInputs
 from serendip.jobs.train.train import plan_training, train_workspace
 from serendip.models.sparse import row_tasks
 from serendip.runtime.executor import LocalExecutor
-from serendip.runtime.progress import SilentProgress, TrainOptions, empty_note
-from serendip.runtime.timing import StageClock
+from serendip.runtime.progress import SilentProgress, StageClock, TrainOptions, empty_note
 from serendip.runtime.versions import Version
 
 

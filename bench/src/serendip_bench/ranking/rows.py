@@ -24,12 +24,11 @@ from serendip.data.items.features import ItemFeatures
 from serendip.data.splits import tail_border
 from serendip.errors import DataError, UnsupportedError
 from serendip.evaluate.intervals import estimates
-from serendip.evaluate.metrics import Gini, shown_items
+from serendip.evaluate.metrics import gini, shown_items
 from serendip.evaluate.runs import Groups, Values
 from serendip.models import model_class
 from serendip.runtime.atomic_files import hash_files, write_json
-from serendip.runtime.progress import SilentProgress, TrainOptions
-from serendip.runtime.timing import peak_memory_mb
+from serendip.runtime.progress import SilentProgress, TrainOptions, peak_memory_mb
 from serendip_bench.datasets.movielens import (
     FILM_FIELDS,
     FILM_FILES,
@@ -270,5 +269,5 @@ def _measure_exposure(lists: Any, split: BenchSplit) -> dict[str, float | None]:
     return {
         "coverage_cold@10": float(split.is_cold[shown].mean()),
         "tail_share@10": float((counts[shown] <= tail_border(split.train.item_counts())).mean()),
-        "gini@10": Gini(TOP).of_exposure(lists, groups, len(counts))[0],
+        "gini@10": gini(lists, groups, len(counts), TOP)[0],
     }

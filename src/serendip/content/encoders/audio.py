@@ -239,7 +239,7 @@ def _build_module(name: str) -> Any:
         ConfigError: it cannot be imported.
     """
     if name == MUSICNN:
-        from serendip.content.encoders.musicnn import MusicNN
+        from serendip.content.encoders.networks import MusicNN
 
         return MusicNN(np.fromfile(verify_weights(MUSICNN), "<f4"))
     _, module, attribute = name.split(":")

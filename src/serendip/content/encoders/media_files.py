@@ -108,9 +108,8 @@ class Media:
             ExtraMissing: a package that the encoder needs is not installed.
         """
         files, reasons = self._find_files(items)
-        vectors, unreadable = cache.encode_readable(
-            self.encoder, files, progress, f"{name} files", _FILES_PER_BATCH
-        )
+        small = VectorCache(cache.folder, _FILES_PER_BATCH)
+        vectors, unreadable = small.encode_readable(self.encoder, files, progress, f"{name} files")
         present = find_present(files)  # (N,)
         for row, reason in enumerate(unreadable):
             if reason:

@@ -17,7 +17,6 @@ import numpy as np
 from serendip.data.arrays import BoolArray, IntArray, TimeArray
 from serendip.data.artefact import Artefact
 from serendip.data.dataset import Dataset
-from serendip.data.items.starts import DAY_S
 from serendip.data.rows.row_array import put_rows
 
 MOST_IMPRESSIONS = 20  # without a choice, after which an item is no longer new
@@ -93,3 +92,15 @@ class Reception(Artefact):
             put_rows(self.impressions, numbers, impressions),
             put_rows(self.rejections, numbers, rejections),
         )
+
+
+DAY_S = 86_400.0
+
+
+def find_starts(dataset: Dataset) -> TimeArray:
+    """(N,) Unix seconds from which items could be seen; infinite = without a time or an event."""
+    first = np.full(dataset.num_items, np.inf)
+    for log in (dataset.events, dataset.negatives, dataset.impressions):
+        np.minimum.at(first, log.items, log.timestamps)
+    available_from = np.asarray(dataset.catalogue.available_from)
+    return np.where(np.isfinite(available_from), available_from, first)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from operator import attrgetter
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -28,7 +28,6 @@ from serendip.data.store.item_rows import ITEM_NAMES, item_values
 
 Insert: TypeAlias = sqlite.Insert | postgresql.Insert
 Order: TypeAlias = Callable[[Mapping[str, Any]], Any]
-Origin: TypeAlias = Literal["file", "api"]
 FROM_FILE: Final = "file"
 FROM_API: Final = "api"
 

@@ -28,8 +28,12 @@ from serendip.data.store.validation import id_problem
 from serendip.engine.artefacts.generations import ITEM_VERSION, REMOVALS, with_erased
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, LockedError, SerendipError
-from serendip.runtime.atomic_files import is_being_written, is_locked
-from serendip.runtime.scratch import find_scratch, remove_abandoned
+from serendip.runtime.atomic_files import (
+    find_scratch,
+    is_being_written,
+    is_locked,
+    remove_abandoned,
+)
 
 _log = logging.getLogger(__name__)
 

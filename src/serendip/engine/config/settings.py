@@ -35,11 +35,11 @@ from serendip.engine.stages.surfaces import (
 )
 from serendip.files.config import EventsConfig, ItemsConfig, UsersConfig
 from serendip.files.names import sounds_private, split_words
-from serendip.llm.config import LlmConfig
+from serendip.llm.client import LlmConfig
 from serendip.models.context_counts import ContextConfig
 from serendip.models.ranker.config import RankerConfig
 from serendip.models.retriever.config import UnifiedConfig
-from serendip.runtime.executor_config import ExecutorConfig
+from serendip.runtime.executor import ExecutorConfig
 from serendip.runtime.sync import Place, SharedFolder, Storage
 from serendip.search.config import SearchConfig
 from serendip.search.suggestions.config import QueriesConfig

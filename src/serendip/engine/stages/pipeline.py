@@ -28,7 +28,7 @@ from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
 from serendip.errors import SerendipError
-from serendip.runtime.time_limit import share_of_time
+from serendip.runtime.budget import share_of_time
 
 CATALOGUE, CANDIDATES = "catalogue", "candidates"  # counts of the run itself in a trace
 SOURCES_SHARE = 0.5  # of the time for an answer in which sources begin

@@ -36,8 +36,13 @@ from serendip.engine.artefacts.generations import (
 )
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ConfigError, NotTrainedError, StorageError
-from serendip.runtime.atomic_files import flush_folder, flush_tree, hash_file, link_or_copy
-from serendip.runtime.scratch import scratch_folder
+from serendip.runtime.atomic_files import (
+    flush_folder,
+    flush_tree,
+    hash_file,
+    link_or_copy,
+    scratch_folder,
+)
 from serendip.runtime.sync import Storage
 from serendip.runtime.versions import MANIFEST, compute_checksums, seal, unseal
 

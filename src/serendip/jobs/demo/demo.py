@@ -25,8 +25,7 @@ from serendip.jobs.train.fingerprint import compute_fingerprint, read_report
 from serendip.jobs.train.gates import check_report
 from serendip.jobs.train.train import train_workspace
 from serendip.runtime.extras import require_training
-from serendip.runtime.progress import TrainOptions
-from serendip.runtime.timing import StageClock
+from serendip.runtime.progress import StageClock, TrainOptions
 from serendip.runtime.versions import Version
 
 _HERE = Path(__file__).parent

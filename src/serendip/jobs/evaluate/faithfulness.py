@@ -27,7 +27,7 @@ from serendip.engine.live.state import ItemUpdater
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.evaluate.faithfulness import Deletion, FaithfulnessFigures, summarise_deletions
+from serendip.evaluate.lists import Deletion, FaithfulnessFigures, summarise_deletions
 from serendip.jobs.whole_answers import answer_whole
 from serendip.search.stems import stem
 

@@ -20,7 +20,7 @@ from serendip.data.splits import Split, next_choices
 from serendip.engine.live.state import ItemUpdater
 from serendip.engine.state import EngineState
 from serendip.evaluate.decision import Decision
-from serendip.evaluate.faithfulness import FaithfulnessFigures
+from serendip.evaluate.lists import FaithfulnessFigures
 from serendip.evaluate.new_items import measure_new_items
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.faithfulness import (
@@ -38,8 +38,8 @@ from serendip.jobs.surface_quality.answers import (
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
-from serendip.runtime.scratch import scratch_folder
-from serendip.runtime.timing import StageClock
+from serendip.runtime.atomic_files import scratch_folder
+from serendip.runtime.progress import StageClock
 
 MAX_REQUESTS = 300
 """Largest number of requests of a surface other than home."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from serendip import __version__
-from serendip.data.dataset_folder import open_dataset, save_dataset
+from serendip.data.dataset import open_dataset, save_dataset
 from serendip.data.events.repeats import Repeats
 from serendip.data.query import RETRIEVAL_TASKS
 from serendip.data.splits import temporal
@@ -33,11 +33,9 @@ from serendip.jobs.surface_quality.requests import SurfaceRequests
 from serendip.jobs.train.fit import Fitter
 from serendip.models.retriever.config import Group, group_config
 from serendip.models.retriever.model import Retriever
-from serendip.runtime.atomic_files import write_json, write_text
+from serendip.runtime.atomic_files import scratch_folder, write_json, write_text
 from serendip.runtime.extras import require_training
-from serendip.runtime.progress import TrainOptions
-from serendip.runtime.scratch import scratch_folder
-from serendip.runtime.timing import StageClock
+from serendip.runtime.progress import StageClock, TrainOptions
 
 TRAINED_SHARE, TEST_FROM = 0.8, 0.9
 BATCH = 512

@@ -4,7 +4,7 @@ They are the retriever's vectors in the vector space of the generation: the dot 
 or query's vector with an item's vector is the retriever's score. Users also have what a vector
 leaves out: their activity and the attribute values they prefer (``data.users.profile``).
 
-Users and queries are encoded in tasks of the executor (``jobs.exports.engine_tasks``).
+Users and queries are encoded in tasks of the executor (``export``).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from serendip.engine.request import Request
 from serendip.engine.stages.batch import shorten_history
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
-from serendip.jobs.exports.engine_tasks import MOST_USERS, EngineTask, map_rows, open_export
+from serendip.jobs.exports.export import MOST_USERS, EngineTask, map_rows, open_export
 from serendip.jobs.train.space import open_space, require_retriever
 from serendip.runtime.atomic_files import require_writable
 from serendip.runtime.executor import IN_PROCESS

@@ -11,7 +11,7 @@ What the actions of an events file say, likes, rejections or mere contact, is gu
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -297,13 +297,8 @@ def find_quality_columns(columns: Iterable[SampleColumn]) -> dict[str, str]:
     return found
 
 
-def read_roles(
-    config: ItemsConfig, folder: Path, currencies: Collection[str]
-) -> tuple[Sequence[Item], AttributeRoles]:
-    """The first items, and how their attributes are read.
-
-    ``currencies`` are the distinct values of columns of currencies, of all items of the file.
-    """
+def read_roles(config: ItemsConfig, folder: Path) -> tuple[Sequence[Item], AttributeRoles]:
+    """The first items, and how their attributes are read."""
     sample = read_items(config, folder).sample(SAMPLE_ROWS)
     levels, decimals, units = dict[str, str](), dict[str, DecimalSign](), dict[str, str]()
     unread = dict[str, str]()
@@ -318,9 +313,6 @@ def read_roles(
         config = config.model_copy(update={"level_separators": levels, "decimals": decimals})
         sample = read_items(config, folder).sample(SAMPLE_ROWS)
     columns, fields, notes = SampleColumn.list_of(sample), choose_text_fields(sample), {}
-    if len(currencies) == 1 and _CURRENCY.fullmatch(unit := next(iter(currencies))):
-        prices = [one.name for one in columns if one.is_called("price") and one.holds(float)]
-        units = dict.fromkeys(prices, unit) | units
     for column in columns:
         name, parts = column.name, [column.describe()]
         if name in levels:

@@ -7,9 +7,10 @@ columns and the option to add. How times are written is found from the cells, to
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
@@ -20,10 +21,18 @@ from serendip.data.arrays import TimeArray
 from serendip.data.store.validation import id_problem
 from serendip.errors import DataError
 from serendip.files.cells import evaluate, number_sql, strip_sql
+from serendip.files.config import other_columns
+from serendip.files.encodings import open_binary
 from serendip.files.names import REQUIRED, TableKind, guess_mapping, is_called, names
-from serendip.files.tables import Table, open_table
+from serendip.files.tables import CSV_SUFFIXES, JSON_SUFFIXES, Table, open_table
 from serendip.files.times import PLAUSIBLE_SECONDS, TimeFormat
-from serendip.jobs.init.attributes import SAMPLE_ROWS, classify_column, find_decimal
+from serendip.jobs.init.attributes import (
+    SAMPLE_ROWS,
+    ActionRoles,
+    AttributeRoles,
+    classify_column,
+    find_decimal,
+)
 
 MIN_SHARE = 0.95
 """Minimum share of the filled cells that have the format."""
@@ -131,25 +140,41 @@ class FileForm:
         return {name: text for name, text in asdict(self).items() if text}
 
 
-@dataclass(frozen=True)
-class SampledFile:
-    """A file whose columns are to be mapped.
+@dataclass
+class GuessedFile:
+    """A file whose columns and form are guessed.
 
     Args:
-        user_mapping: canonical name -> file column, as given by the user.
-        time_format: of its times, as given by the user; empty = to be found.
+        name: path relative to the workspace.
+        form: as given by the user, with the encoding; ``guess_form`` finds the rest.
+        given: canonical name -> file column, as given by the user.
+        mapping: canonical name -> file column, see ``guess_columns``.
+        roles: how the other columns of items are read; None = of another file.
+        actions: what the actions of events are taken for; None = of another file, or no column.
     """
 
     path: Path
+    name: str
     kind: TableKind
-    user_mapping: Mapping[str, str]
-    encoding: str = ""
-    time_format: str = ""
+    form: FileForm
+    given: Mapping[str, str] = field(default_factory=dict)
+    mapping: dict[str, str] = field(default_factory=dict)
+    roles: AttributeRoles | None = None
+    actions: ActionRoles | None = None
+
+    def settings(self) -> dict[str, object]:
+        """Keys of the table of the file in ``serendip.toml``, as far as they are guessed."""
+        return {"path": self.name, "columns": self.mapping, **self.form.settings()}
+
+    @property
+    def others(self) -> list[str]:
+        """Columns that are not mapped."""
+        return other_columns(self.columns, self.mapping)
 
     @cached_property
     def table(self) -> Table:
         """The opened file."""
-        return open_table(self.path, self.encoding)
+        return open_table(self.path, self.form.encoding)
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -170,8 +195,8 @@ class SampledFile:
     def time_formats(self, column: str, end: float = _LATEST) -> list[str]:
         """Formats that the times of a column may have, see ``find_time_formats``."""
         cells = _filled(self.cells[column])
-        if self.time_format:
-            return [self.time_format] if cells and not find_unread(cells, self.time_format) else []
+        if pattern := self.form.time_format:
+            return [pattern] if cells and not find_unread(cells, pattern) else []
         return find_time_formats(cells, end)
 
     def count_times(self, column: str, formats: Sequence[str]) -> dict[str, int]:
@@ -192,92 +217,83 @@ class SampledFile:
     def _text(self, column: str) -> str:
         return strip_sql(f"coalesce({self.table.cell(column).text}, '')")
 
-    def unmapped_columns(self, mapping: Mapping[str, str]) -> list[str]:
+    def free_columns(self) -> list[str]:
         """Columns that are not mapped and at least half filled."""
-        taken = set(mapping.values())
-        return [
-            name
-            for name in self.columns
-            if name not in taken and 2 * len(_filled(self.cells[name])) > len(self.cells[name])
-        ]
+        cells = {name: self.cells[name] for name in self.others}
+        return [name for name, own in cells.items() if 2 * len(_filled(own)) > len(own)]
+
+    def fill(self, name: str, find: Callable[[], str | None]) -> None:
+        """Map a canonical name that is not mapped to the column that is found."""
+        if name not in self.mapping and (column := find()) is not None:
+            self.mapping[name] = column
+
+    def require_columns(self) -> None:
+        """Refuse a file whose required columns are not mapped."""
+        missing = [name for name in REQUIRED[self.kind] if name not in self.mapping]
+        if not missing:
+            return
+        samples = "\n".join(
+            f"  {name}: {next(iter(_filled(cells)), '(empty)')[:_MAX_SHOWN_LENGTH]}"
+            for name, cells in self.cells.items()
+        )
+        options = " ".join(f"--map {self.kind}.{name}=COLUMN" for name in missing)
+        raise DataError(
+            f"{self.path}: cannot determine the column of {' and of '.join(missing)}. "
+            f"The columns, with a cell of each:\n{samples}\n",
+            f"Add {options} with a name from this list (in quotes if it has spaces).",
+        )
 
 
-def guess_columns(
-    items: SampledFile | None, events: SampledFile | None
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Map the columns of the items file and of the events file: canonical name -> file column.
+def guess_columns(files: Mapping[TableKind, GuessedFile]) -> None:
+    """Map the columns of all files.
 
     Raises:
         DataError: a required column cannot be determined; the hint is the option that names it.
     """
-    event_columns = guess_mapping(events.columns, "events", events.user_mapping) if events else {}
-    item_columns = {} if items is None else _guess_item_columns(items, events, event_columns)
-    if events is None:
-        return item_columns, {}
+    for file in files.values():
+        file.mapping = guess_mapping(file.columns, file.kind, file.given)
+    items, events, users = files.get("items"), files.get("events"), files.get("users")
     if items is not None:
-        key = item_columns["item_id"]
-        _fill(
-            event_columns, "item_id", lambda: _find_item_column(events, event_columns, items, key)
-        )
-    _fill(
-        event_columns, "timestamp", lambda: _take_single(_find_time_columns(events, event_columns))
-    )
-    if "timestamp" in event_columns:
-        _fill(event_columns, "user_id", lambda: _find_user_column(events, event_columns))
-    _require(events, event_columns)
-    return item_columns, event_columns
+        items.fill("item_id", lambda: _find_item_id(items, events))
+        items.require_columns()
+        items.fill("available_from", lambda: _find_published(items))
+        _add_texts(items)
+    if events is not None:
+        if items is not None:
+            events.fill("item_id", lambda: _find_item_column(events, items))
+        events.fill("timestamp", lambda: _take_single(_find_time_columns(events)))
+        if "timestamp" in events.mapping:
+            events.fill("user_id", lambda: _find_user_column(events))
+        events.require_columns()
+    if users is not None:
+        users.fill("user_id", lambda: _take_single(_find_unique(users)))
+        users.require_columns()
 
 
-def _guess_item_columns(
-    items: SampledFile, events: SampledFile | None, event_columns: Mapping[str, str]
-) -> dict[str, str]:
-    columns = guess_mapping(items.columns, "items", items.user_mapping)
-    _fill(columns, "item_id", lambda: _find_item_id(items, columns, events, event_columns))
-    _require(items, columns)
-    _fill(columns, "available_from", lambda: _find_published(items, columns))
-    _add_texts(items, columns)
-    return columns
-
-
-def _find_published(items: SampledFile, mapping: Mapping[str, str]) -> str | None:
+def _find_published(items: GuessedFile) -> str | None:
     """The first column of times of publishing that are written in one known way.
 
     Names such as ``published`` are also those of flags. The date of a release or a publication
     (``release_date``) is none of them: it tells of the work, which may be decades older than its
     entry here, and what is ordered in advance would be hidden until then.
     """
-    names = (name for name in items.unmapped_columns(mapping) if is_called(name, "published"))
+    names = (name for name in items.free_columns() if is_called(name, "published"))
     return next((name for name in names if len(items.time_formats(name)) == 1), None)
 
 
-def guess_user_columns(users: SampledFile) -> dict[str, str]:
-    """Map the columns of the users file: canonical name -> file column.
-
-    Raises:
-        DataError: the column of the ids cannot be determined; the hint is the option.
-    """
-    columns = guess_mapping(users.columns, "users", users.user_mapping)
-    _fill(columns, "user_id", lambda: _take_single(_find_unique(users, columns)))
-    _require(users, columns)
-    return columns
-
-
-def guess_form(file: SampledFile, mapping: Mapping[str, str], now: float) -> FileForm:
-    """How a file is written, whose events were before ``now``, in Unix seconds.
+def guess_form(file: GuessedFile, now: float) -> None:
+    """Find how a file is written, whose events were before ``now``, in Unix seconds.
 
     Raises:
         DataError: the order of day and month is open; the hint is the option that says it.
     """
-    times = next((mapping[name] for name in _TIMES if name in mapping), None)
-    values = _filled(file.cells[mapping["value"]]) if "value" in mapping else []
-    return FileForm(
-        encoding=file.encoding,
-        time_format="" if times is None else _guess_time_format(file, times, now),
-        decimal=find_decimal(values) or "",
-    )
+    times = next((file.mapping[name] for name in _TIMES if name in file.mapping), None)
+    values = _filled(file.cells[file.mapping["value"]]) if "value" in file.mapping else []
+    time_format = "" if times is None else _guess_time_format(file, times, now)
+    file.form = FileForm(file.form.encoding, time_format, find_decimal(values) or "")
 
 
-def _guess_time_format(file: SampledFile, column: str, now: float) -> str:
+def _guess_time_format(file: GuessedFile, column: str, now: float) -> str:
     """The format of the times of a column; empty = numbers or ISO 8601.
 
     Where the first rows leave the order of day and month open, the whole file decides.
@@ -285,8 +301,8 @@ def _guess_time_format(file: SampledFile, column: str, now: float) -> str:
     cells = _filled(file.cells[column])
     # What has happened is not in the future, but a clock elsewhere may be ahead.
     formats = file.time_formats(column, now + _DAY if file.kind == "events" else _LATEST)
-    if not formats and cells and (odd := find_unread(cells, file.time_format)):
-        example = f"{file.time_format or '%d.%m.%Y %H:%M'} | %d/%m/%Y"
+    if not formats and cells and (odd := find_unread(cells, file.form.time_format)):
+        example = f"{file.form.time_format or '%d.%m.%Y %H:%M'} | %d/%m/%Y"
         raise DataError(
             f"{file.path.name}: how times are written in column {column!r} cannot be told; "
             f"a cell of it is {odd[:_MAX_SHOWN_LENGTH]!r}.",
@@ -307,24 +323,25 @@ def _guess_time_format(file: SampledFile, column: str, now: float) -> str:
     )
 
 
-def _add_texts(items: SampledFile, mapping: dict[str, str]) -> None:
+def _add_texts(items: GuessedFile) -> None:
     """Map columns of words to title and description where no name tells them.
 
     The description is the column with the longest texts; the title is the only column of words
     whose cells are nearly all different. Where there is none, a description that is as short as
     a name is the title: many shops call the names of their products so.
     """
+    mapping = items.mapping
     words = {
         name: filled
-        for name in items.unmapped_columns(mapping)
+        for name in items.free_columns()
         if (filled := _filled(items.cells[name])) and not classify_column(name, filled)
     }
     long = {name: _mean_length(cells) for name, cells in words.items() if not _is_short(cells)}
     if "description" not in mapping and long:
         mapping["description"] = max(long, key=long.__getitem__)
     distinct = [name for name in words if name not in long and _are_distinct(words[name])]
-    _fill(mapping, "title", lambda: _take_single(distinct) if len(items.cells) > 1 else None)
-    if "title" in mapping or "description" in items.user_mapping:
+    items.fill("title", lambda: _take_single(distinct) if len(items.cells) > 1 else None)
+    if "title" in mapping or "description" in items.given:
         return
     cells = _filled(items.cells[mapping["description"]]) if "description" in mapping else []
     if cells and _is_short(cells) and _are_distinct(cells):
@@ -343,74 +360,41 @@ def _are_distinct(cells: Sequence[str]) -> bool:
     return len(set(cells)) >= MIN_TITLE_SHARE * len(cells)
 
 
-def _find_item_id(
-    items: SampledFile,
-    mapping: Mapping[str, str],
-    events: SampledFile | None,
-    event_mapping: Mapping[str, str],
-) -> str | None:
+def _find_item_id(items: GuessedFile, events: GuessedFile | None) -> str | None:
     """The column with unique values; of several, the one whose values occur in the events."""
-    unique = _find_unique(items, mapping)
+    unique = _find_unique(items)
     if len(unique) < 2 or events is None:
         return _take_single(unique)
-    if "item_id" in event_mapping:
-        event_columns = [event_mapping["item_id"]]
-    else:
-        event_columns = events.unmapped_columns(event_mapping)
-    matches = []
-    for name in unique:
-        ids = items.values(name)
-        if any(_share(events.cells[column], ids) > MIN_ID_SHARE for column in event_columns):
-            matches.append(name)
-    return _take_single(matches)
+    known = events.mapping.get("item_id")
+    columns = events.free_columns() if known is None else [known]
+    ids = {name: items.values(name) for name in unique}
+    return _take_single([name for name in unique if _having(events, columns, ids[name])])
 
 
-def _find_item_column(
-    events: SampledFile, mapping: Mapping[str, str], items: SampledFile, id_column: str
-) -> str | None:
-    ids = items.values(id_column)
-    columns = events.unmapped_columns(mapping)
-    return _take_single([one for one in columns if _share(events.cells[one], ids) > MIN_ID_SHARE])
+def _find_item_column(events: GuessedFile, items: GuessedFile) -> str | None:
+    ids = items.values(items.mapping["item_id"])
+    return _take_single(_having(events, events.free_columns(), ids))
 
 
-def _find_time_columns(events: SampledFile, mapping: Mapping[str, str]) -> list[str]:
-    return [name for name in events.unmapped_columns(mapping) if events.time_formats(name)]
+def _having(file: GuessedFile, columns: Sequence[str], ids: frozenset[str]) -> list[str]:
+    """The columns most of whose values are ids."""
+    return [name for name in columns if _share(file.cells[name], ids) > MIN_ID_SHARE]
 
 
-def _find_user_column(events: SampledFile, mapping: Mapping[str, str]) -> str | None:
+def _find_time_columns(events: GuessedFile) -> list[str]:
+    return [name for name in events.free_columns() if events.time_formats(name)]
+
+
+def _find_user_column(events: GuessedFile) -> str | None:
     """The column with repeated values; of several, the one with clearly most distinct values."""
-    times = set(_find_time_columns(events, mapping))
-    counts = {
-        name: len(set(events.cells[name]))
-        for name in events.unmapped_columns(mapping)
-        if name not in times
-    }
+    times = set(_find_time_columns(events))
+    free = (name for name in events.free_columns() if name not in times)
+    counts = {name: len(set(events.cells[name])) for name in free}
     repeated = [name for name in counts if 1 < counts[name] < len(events.cells[name])]
     repeated.sort(key=lambda name: -counts[name])
     if len(repeated) > 1 and counts[repeated[0]] < USER_RATIO * counts[repeated[1]]:
         return None
     return repeated[0] if repeated else None
-
-
-def _require(file: SampledFile, mapping: Mapping[str, str]) -> None:
-    missing = [name for name in REQUIRED[file.kind] if name not in mapping]
-    if not missing:
-        return
-    samples = "\n".join(
-        f"  {name}: {next(iter(_filled(cells)), '(empty)')[:_MAX_SHOWN_LENGTH]}"
-        for name, cells in file.cells.items()
-    )
-    options = " ".join(f"--map {file.kind}.{name}=COLUMN" for name in missing)
-    raise DataError(
-        f"{file.path}: cannot determine the column of {' and of '.join(missing)}. "
-        f"The columns, with a cell of each:\n{samples}\n",
-        f"Add {options} with a name from this list (in quotes if it has spaces).",
-    )
-
-
-def _fill(mapping: dict[str, str], name: str, find: Callable[[], str | None]) -> None:
-    if name not in mapping and (column := find()) is not None:
-        mapping[name] = column
 
 
 def _take_single(names: Sequence[str]) -> str | None:
@@ -421,8 +405,8 @@ def _filled(cells: Sequence[str]) -> list[str]:
     return [cell for cell in cells if cell]
 
 
-def _find_unique(file: SampledFile, mapping: Mapping[str, str]) -> list[str]:
-    cells = {name: file.cells[name] for name in file.unmapped_columns(mapping)}
+def _find_unique(file: GuessedFile) -> list[str]:
+    cells = {name: file.cells[name] for name in file.free_columns()}
     distinct = {name: own for name, own in cells.items() if own and len(set(own)) == len(own)}
     return [name for name, own in distinct.items() if not any(map(id_problem, own))]
 
@@ -430,3 +414,62 @@ def _find_unique(file: SampledFile, mapping: Mapping[str, str]) -> list[str]:
 def _share(cells: Sequence[str], ids: frozenset[str]) -> float:
     distinct = set(_filled(cells))
     return len(distinct & ids) / len(distinct) if distinct else 0.0
+
+
+_SAMPLE = 1 << 16
+"""Bytes of lines that are not ASCII, from which an encoding is told."""
+
+
+def guess_encoding(path: Path, first: str = "") -> str:
+    """The encoding of a CSV or JSON file; empty = UTF-8, or a file of another type.
+
+    It is told by the first lines that are not ASCII. A file of which most of them are UTF-8 is
+    UTF-8: its import names the others.
+
+    Raises:
+        DataError: it is not UTF-8 and no known encoding fits.
+    """
+    if not path.name.lower().removesuffix(".gz").endswith((*CSV_SUFFIXES, *JSON_SUFFIXES)):
+        return ""
+    with open_binary(path) as file:
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            return "utf-16"
+    lines = _sample(path)
+    if 2 * sum(bool(_decode(line, "utf-8")) for line in lines) >= len(lines):
+        return ""
+    sample = b"".join(lines)
+    for name in (first, *_rank(sample)):
+        if name and _decode(sample, name):
+            return name
+    raise DataError(
+        f"{path.name} is not UTF-8, and its encoding cannot be told.", "Add --encoding NAME."
+    )
+
+
+def _rank(sample: bytes) -> list[str]:
+    from charset_normalizer import from_bytes
+
+    # A text of one language and without odd signs is taken for what it seems to be.
+    known = names("text")["encodings"]
+    found = from_bytes(sample, cp_isolation=known)
+    alike = [name for name in known if _decode(sample, name) == str(found.best())]
+    return [*alike, *(match.encoding for match in found)]
+
+
+def _decode(text: bytes, encoding: str) -> str:
+    try:
+        return text.decode(encoding)
+    except UnicodeDecodeError:
+        return ""
+
+
+def _sample(path: Path) -> list[bytes]:
+    lines, size = list[bytes](), 0
+    with open_binary(path) as file:
+        for line in file:
+            if not line.isascii():
+                lines.append(line)
+                size += len(line)
+            if size > _SAMPLE:
+                break
+    return lines

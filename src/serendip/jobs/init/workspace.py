@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,13 +25,11 @@ from serendip.errors import ConfigError, DataError
 from serendip.files.config import EventsConfig, ItemsConfig, require_columns
 from serendip.files.encodings import check_encoding
 from serendip.files.events import read_events
-from serendip.files.names import TableKind, canonical_columns, fold, is_called, names
-from serendip.files.tables import open_table
+from serendip.files.names import TableKind, canonical_columns, fold, names
 from serendip.files.times import check_time_format
 from serendip.jobs.init.attributes import (
     SAMPLE_ROWS,
     ActionRoles,
-    AttributeRoles,
     Kind,
     SampleColumn,
     find_quality_columns,
@@ -39,12 +37,11 @@ from serendip.jobs.init.attributes import (
 )
 from serendip.jobs.init.columns import (
     FileForm,
-    SampledFile,
+    GuessedFile,
     guess_columns,
+    guess_encoding,
     guess_form,
-    guess_user_columns,
 )
-from serendip.jobs.init.encodings import guess_encoding
 from serendip.runtime.atomic_files import write_text
 
 _MAX_FILES_CHECKED = 20
@@ -55,31 +52,9 @@ _MEDIA: Mapping[Kind, tuple[str, str]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Guess:
-    """Guessed columns of a file.
-
-    Args:
-        roles: how the other columns of items are read; None = of another file.
-        actions: what the actions of events are taken for; None = of another file, or no column.
-        form: how the file is written, where that is not the usual way.
-        example: a text of the file that shows its guessed encoding; empty = UTF-8, or it was given.
-    """
-
-    path: str
-    mapping: Mapping[str, str]
-    others: Sequence[str]
-    roles: AttributeRoles | None = None
-    actions: ActionRoles | None = None
-    form: FileForm = field(default_factory=FileForm)
-    example: str = ""
-
-    def settings(self) -> dict[str, object]:
-        """Keys of the table of the file in ``serendip.toml``, as far as they are guessed."""
-        return {"path": self.path, "columns": dict(self.mapping), **self.form.settings()}
-
-
-def render_settings(folder: Path, guesses: Mapping[str, Guess], sample: Sequence[Item]) -> str:
+def render_settings(
+    folder: Path, files: Mapping[TableKind, GuessedFile], sample: Sequence[Item]
+) -> str:
     """The text of the file: guessed columns by table, and what the first items say."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -93,10 +68,11 @@ def render_settings(folder: Path, guesses: Mapping[str, Guess], sample: Sequence
     # JSON escapes are a subset of TOML's; a comment is one line.
     environment.filters["toml"] = lambda value: json.dumps(value, ensure_ascii=False)
     environment.filters["one_line"] = lambda text: " ".join(text.split())
-    values: dict[str, Any] = {name: guesses.get(name) for name in ("items", "events", "users")}
-    if items := guesses.get("items"):
-        values |= _describe_items(folder, folder / items.path, sample)
-    if events := guesses.get("events"):
+    kinds: tuple[TableKind, ...] = ("items", "events", "users")
+    values: dict[str, Any] = {kind: files.get(kind) for kind in kinds}
+    if items := files.get("items"):
+        values |= _describe_items(folder, items.path, sample)
+    if events := files.get("events"):
         values |= _describe_events(folder, events)
     return environment.get_template("serendip.toml.jinja").render(values)
 
@@ -150,7 +126,7 @@ def _any_file(folder: Path, cells: Sequence[str]) -> bool:
     return False
 
 
-def _describe_events(folder: Path, events: Guess) -> dict[str, Any]:
+def _describe_events(folder: Path, events: GuessedFile) -> dict[str, Any]:
     """Likes and negative events, by value and by name; nothing where the defaults say the same.
 
     A threshold of likes is 80 % of the highest value if the values are ratings on a scale up to 10,
@@ -179,10 +155,6 @@ def _describe_events(folder: Path, events: Guess) -> dict[str, Any]:
     }
 
 
-_MAX_EXAMPLE = 40
-"""Characters of a text that shows a guessed encoding."""
-
-
 def start_workspace(
     folder: Path,
     items: Path | None,
@@ -192,7 +164,7 @@ def start_workspace(
     users: Path | None = None,
     given: FileForm | None = None,
     now: float | None = None,
-) -> dict[str, Guess]:
+) -> dict[TableKind, GuessedFile]:
     """Write ``serendip.toml`` into ``folder`` for these files.
 
     Args:
@@ -223,80 +195,40 @@ def start_workspace(
     paths = {kind: path for kind, path in given_files.items() if path is not None}
     if items is None and events is None:
         raise ConfigError("there is no file to read.", "Add --items FILE or --events FILE.")
-    moment = time.time() if now is None else now
-    guesses = _guess_files(folder, paths, map_options, form, moment)
+    files = _open_files(folder, paths, form, map_options)
+    guess_columns(files)
+    for file in files.values():
+        guess_form(file, time.time() if now is None else now)
+        if file.kind == "events" and "action" in file.mapping:
+            file.actions = ActionRoles.of(file.values(file.mapping["action"]))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{folder} cannot be made: {error}.", "Choose another folder.") from None
     sample: Sequence[Item] = ()
-    if "items" in guesses:
-        currencies = _read_currencies(folder, guesses["items"])
-        config = ItemsConfig.model_validate(guesses["items"].settings())
-        sample, roles = read_roles(config, folder, currencies)
-        guesses["items"] = replace(guesses["items"], roles=roles)
-    write_text(target, render_settings(folder, guesses, sample))
-    return guesses
+    if listed := files.get("items"):
+        config = ItemsConfig.model_validate(listed.settings())
+        sample, listed.roles = read_roles(config, folder)
+    write_text(target, render_settings(folder, files, sample))
+    return files
 
 
-def _read_currencies(folder: Path, guess: Guess) -> frozenset[str]:
-    # All rows: those of one currency may come first.
-    file = SampledFile(folder / guess.path, "items", {}, guess.form.encoding)
-    columns = (name for name in guess.others if is_called(name, "currency"))
-    return frozenset().union(*map(file.values, columns))
-
-
-def _guess_files(
-    folder: Path,
-    paths: Mapping[TableKind, Path],
-    map_options: Sequence[str],
-    given: FileForm,
-    now: float,
-) -> dict[str, Guess]:
+def _open_files(
+    folder: Path, paths: Mapping[TableKind, Path], form: FileForm, map_options: Sequence[str]
+) -> dict[TableKind, GuessedFile]:
+    files: dict[TableKind, GuessedFile] = {}
+    encoding = ""  # of a file before
     for kind, path in paths.items():
         if not path.is_file():
             raise DataError(f"{path} is not a file.", f"Correct the path of --{kind}.")
-    encodings: dict[TableKind, str] = {}
-    for kind, path in paths.items():
-        first = next(filter(None, encodings.values()), "")
-        encodings[kind] = given.encoding or guess_encoding(path, first)
-    columns = {kind: open_table(path, encodings[kind]).columns for kind, path in paths.items()}
-    user_mappings = parse_map_options(map_options, columns)
-    files = {
-        kind: SampledFile(path, kind, user_mappings[kind], encodings[kind], given.time_format)
-        for kind, path in paths.items()
-    }
-    mappings = dict(
-        zip(
-            ("items", "events"),
-            guess_columns(files.get("items"), files.get("events")),
-            strict=True,
-        )
-    )
-    if "users" in files:
-        mappings["users"] = guess_user_columns(files["users"])
-    guesses = {}
-    for kind, path in paths.items():
-        used = set(mappings[kind].values())
-        others = [name for name in columns[kind] if name not in used]
-        actions = None
-        if kind == "events" and "action" in mappings[kind]:
-            actions = ActionRoles.of(files[kind].values(mappings[kind]["action"]))
-        guesses[str(kind)] = Guess(
-            *(os.path.relpath(path, folder), mappings[kind], others),
-            actions=actions,
-            form=guess_form(files[kind], mappings[kind], now),
-            example=_find_example(files[kind]) if not given.encoding else "",
-        )
-    return guesses
-
-
-def _find_example(file: SampledFile) -> str:
-    if not file.encoding:
-        return ""
-    cells = [cell for column in file.cells.values() for cell in column]
-    texts = [text for text in (*cells, *file.columns) if not text.isascii()]
-    return " ".join(texts[0].split())[:_MAX_EXAMPLE] if texts else ""
+        own = form.encoding or guess_encoding(path, encoding)
+        encoding = encoding or own
+        name = os.path.relpath(path, folder)
+        files[kind] = GuessedFile(path, name, kind, replace(form, encoding=own))
+    given = parse_map_options(map_options, {kind: file.columns for kind, file in files.items()})
+    for kind, file in files.items():
+        file.given = given[kind]
+    return files
 
 
 def parse_map_options(

@@ -22,7 +22,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
 
+from serendip.data import Vocabulary
 from serendip.data.text import normalise
+from serendip.data.vocabulary import MISSING
 from serendip.errors import DataError
 from serendip.files.tables import open_table
 from serendip.runtime.atomic_files import write_text
@@ -252,3 +254,26 @@ def _read_request(path: Path, query: str, text: str, past: str, attributes: str)
             f"{path}: the past or the attributes of {query[:60]!r} cannot be read: {error}.",
             _WRITE_LISTS,
         ) from None
+
+
+JudgedQueries: TypeAlias = Mapping[str, Mapping[int, float]]
+"""Query -> item number -> gain; at least one gain of a query is above 0."""
+
+
+def with_gain(gains: JudgedQueries) -> JudgedQueries:
+    """The queries that have a gain above 0."""
+    return {text: by_item for text, by_item in gains.items() if max(by_item.values(), default=0)}
+
+
+def read_judged_queries(path: Path, vocabulary: Vocabulary) -> dict[str, dict[int, float]]:
+    """Query -> item number -> gain of a file of labels; rows of other items are left out.
+
+    Raises:
+        DataError: the file is missing or broken, or a label is unknown.
+    """
+    gains: dict[str, dict[int, float]] = {}
+    for (query, item), gain in read_gains(path).items():
+        number = vocabulary.number(item)
+        if number != MISSING:
+            gains.setdefault(query, {})[number] = gain
+    return gains

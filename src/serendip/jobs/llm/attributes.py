@@ -24,8 +24,7 @@ from serendip.data.store.tables.generated import Generated, lacks, list_values, 
 from serendip.data.text import tokens
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.context import JobContext
-from serendip.jobs.llm.job import Writing, describe_item, put_generated
-from serendip.jobs.llm.texts import read_original
+from serendip.jobs.llm.job import Writing, describe_item, put_generated, read_original
 from serendip.llm.tasks import MAX_VALUE_LENGTH, AttributeValue, Task
 
 MIN_SHARE, MIN_ITEMS = 0.8, 2
@@ -173,13 +172,10 @@ class AttributeItems:
     @property
     def hidden(self) -> list[Item]:
         """``asked`` without their own value."""
-        return [hide_attribute(item, self.attribute) for item in self.asked]
-
-
-def hide_attribute(item: Item, attribute: str) -> Item:
-    """The item without one of its attributes."""
-    kept = {name: value for name, value in item.attributes.items() if name != attribute}
-    return replace(item, attributes=kept)
+        own = [dict(item.attributes) for item in self.asked]
+        for attributes in own:
+            attributes.pop(self.attribute, None)
+        return [replace(item, attributes=kept) for item, kept in zip(self.asked, own, strict=True)]
 
 
 def read_attribute_items(

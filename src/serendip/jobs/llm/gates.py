@@ -1,9 +1,10 @@
 """Gates: whether what was written about items is used, each by one ``Decision``.
 
-Texts: held-out queries are searched without and with them. They become active if the 95 % interval
-of the difference of nDCG@10 (bootstrap over queries) is above 0; otherwise no text is active. The
-search has no trained parts: BM25 with the weights of the settings and cosines of the text encoder,
-combined by reciprocal rank fusion over all items. Items without a label count as irrelevant.
+Texts: queries are searched without and with them. They become active if the 95 % interval of the
+difference of nDCG@10 is above 0. The search has no trained parts: BM25 with the weights of the
+settings and cosines of the text encoder, combined by reciprocal rank fusion over all items. Queries
+are logged ones first typed after the first cut (``_CUT``), or labelled ones; items that were not
+chosen, or have no label, count as irrelevant.
 
 Values: for items that have a value, which was hidden from the generator, it is compared with the
 generated one. The values of the other items become active if the lower end of the 95 % interval of
@@ -25,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data import Catalogue, Item, ItemList
+from serendip.data import Catalogue, Item
 from serendip.data.item_list import top_k
 from serendip.data.store.tables.generated import (
     Generated,
@@ -37,34 +38,30 @@ from serendip.data.store.tables.generated import (
 )
 from serendip.data.text import normalise
 from serendip.engine.workspace import Workspace
-from serendip.errors import ConfigError, DataError
+from serendip.errors import DataError
 from serendip.evaluate.decision import Decision, choose
 from serendip.evaluate.intervals import estimate
 from serendip.evaluate.metrics import NDCG, grade
 from serendip.evaluate.runs import Values
 from serendip.jobs.context import JobContext
-from serendip.jobs.llm.judged_queries import (
-    JudgedQueries,
-    collect_earlier_queries,
-    cut_time,
-    read_held_out_queries,
-    read_judged_queries,
-    with_gain,
-)
-from serendip.jobs.llm.texts import read_original
+from serendip.jobs.labels.pair_files import JudgedQueries, read_judged_queries, with_gain
+from serendip.jobs.llm.job import read_original
 from serendip.jobs.suggestions.build import compute_queries, to_candidates
-from serendip.runtime.scratch import scratch_folder
+from serendip.runtime.atomic_files import scratch_folder
 from serendip.search.lexical import LexicalIndex
 from serendip.search.rank_fusion import reciprocal_rank_fusion
 
 METRIC = NDCG(10)
-_DEPTH = 300
-
 MIN_QUERIES = 30
+_CUT, _DEPTH = 0.7, 300
+"""Share of the events before the cut, and length of the lists that are fused."""
+
 MIN_COMPARED = 30
 """Minimum number of items with a value of their own and a generated one."""
 
 FLOOR = 0.9
+"""Lowest share of right values."""
+
 _EXAMPLES = 5
 
 
@@ -134,81 +131,77 @@ def _nothing_to_test(what: str, kind: str) -> DataError:
 
 
 def gate_texts(
-    context: JobContext, judgements: Path | None = None, is_pooled: bool = False
+    context: JobContext, labels: Path | None = None, is_pooled: bool = False
 ) -> WritingVerdict:
     """Test whether search is better with the texts, and activate them, or none.
 
-    Judgements are a file of labelled queries; None = the held-out queries of the log. With
-    ``is_pooled`` items without a label are left out of the lists, instead of counting as
-    irrelevant: where labels are of what search has found without the texts.
+    Without a file of labels, by logged queries. With ``is_pooled`` items without a label are left
+    out of the lists: where labels are of what search has found without the texts.
 
     Raises:
-        DataError: there are no texts for the current items, or the file of judgements is broken.
+        DataError: there are no texts for the current items, or the file of labels is broken.
         StorageError: the database cannot be written.
     """
-    dataset = read_original(context)
-    items = dataset.catalogue.items
+    catalogue = read_original(context).catalogue
+    items, vocabulary = catalogue.items, catalogue.vocabulary
     with context.workspace.open_store() as store:
         texts = fresh(items, store.generated.rows("text"))
     if not texts:
         raise _nothing_to_test("texts", "texts")
-    cut = cut_time(dataset)
-    if judgements is None:
-        queries = read_held_out_queries(dataset, cut)
-    else:
-        earlier = collect_earlier_queries(dataset, cut)
-        queries = with_gain(read_judged_queries(judgements, dataset.catalogue.vocabulary, earlier))
-    facts: dict[str, Any] = {
-        "texts": len(texts),
-        "items": len({text.item_id for text in texts}),
-        "queries": len(queries),
-    }
+    judged = _hold_out(context) if labels is None else read_judged_queries(labels, vocabulary)
+    queries = with_gain(judged)
     name = f"search by generated texts ({METRIC.label})"
     if len(queries) < MIN_QUERIES:
         reason = f"{len(queries)} held-out queries; {MIN_QUERIES} are needed"
-        return _close(context, ("text", None), (), Decision(name, False, reason=reason), facts)
-    without, with_ = (
-        _search_values(context, variant, queries, is_pooled)
-        for variant in (items, with_generated(items, texts))
-    )
-    facts |= {"without": float(without.mean()), "with": float(with_.mean())}
-    return _close(context, ("text", None), texts, choose(name, without, with_), facts)
+        decision = Decision(name, False, reason=reason)
+    else:
+        variants = items, with_generated(items, texts)
+        without, with_ = (_search(context, one, queries, is_pooled) for one in variants)
+        decision = choose(name, without, with_)
+    written = {"texts": len(texts), "items": len({text.item_id for text in texts})}
+    facts = {**written, "queries": len(queries)}
+    return _close(context, ("text", None), texts, decision, facts)
 
 
-def _search_values(
+def _hold_out(context: JobContext) -> JudgedQueries:
+    times, searches = context.dataset.events.timestamps, context.query_log.searches
+    cut = times[int(_CUT * len(times))] if len(times) else 0.0
+    earlier = {search.key for search in searches if search.timestamp < cut}
+    chosen: dict[str, dict[int, float]] = {}
+    for search in searches:
+        if search.key not in earlier:
+            chosen.setdefault(search.key, {}).update(dict.fromkeys(search.chosen.tolist(), 1.0))
+    return chosen
+
+
+def _search(
     context: JobContext, items: Sequence[Item], queries: JudgedQueries, is_pooled: bool
 ) -> Values:
-    """(Q,) nDCG@10 of the fusion of BM25 and text vectors over all items."""
-    fields, progress = context.settings.content.fields, context.options.progress
-    texts = [item.encoder_text(fields) for item in items]
+    """The metric (Q,) of the fusion of BM25 and text vectors over all items."""
+    settings, progress = context.settings, context.options.progress
+    texts = [item.encoder_text(settings.content.fields) for item in items]
     vectors, asked = (  # (N, C), (Q, C)
         context.vectors.encode(context.encoder, some, progress) for some in (texts, list(queries))
     )
     with scratch_folder() as folder:  # open files can be read after deletion
-        names = context.settings.search.fields
-        index = LexicalIndex.build(Catalogue(items), folder / "words", names)
+        index = LexicalIndex.build(Catalogue(items), folder / "words", settings.search.fields)
     values = []
     for (text, gains), vector in zip(queries.items(), asked, strict=True):
         near = top_k(np.asarray(vectors @ vector, np.float32), _DEPTH)
-        found: ItemList = reciprocal_rank_fusion((index.search(text, _DEPTH), near), len(items))
+        found = reciprocal_rank_fusion((index.search(text, _DEPTH), near), len(items))
         listed = found.item_nums.tolist()
         kept = [number for number in listed if number in gains] if is_pooled else listed
         values.append(METRIC.of_list(grade(kept, dict[Hashable, float](gains.items()))))
     return np.array(values)
 
 
-def gate_values(context: JobContext, attribute: str, floor: float = FLOOR) -> WritingVerdict:
+def gate_values(context: JobContext, attribute: str) -> WritingVerdict:
     """Test whether values of an attribute are right, and activate them, or none.
 
-    ``floor`` is the lowest share of right values, in (0, 1].
-
     Raises:
-        ConfigError: the floor is no share.
         DataError: there are no values of the attribute for the current items.
         StorageError: the database cannot be written.
     """
-    if not 0 < floor <= 1:
-        raise ConfigError(f"--floor {floor} is no share.", "Use a number up to 1.")
     items = read_original(context).catalogue.items
     by_id = {item.item_id: item for item in items}
     with context.workspace.open_store() as store:
@@ -222,18 +215,17 @@ def gate_values(context: JobContext, attribute: str, floor: float = FLOOR) -> Wr
         for value in values
         if not lacks(by_id[value.item_id], value.name)
     ]
-    facts = {"values": len(missing), "floor": floor}
-    decision = judge_values(attribute, right, floor)
-    return _close(context, ("value", attribute), missing, decision, facts)
+    decision = judge_values(attribute, right)
+    return _close(context, ("value", attribute), missing, decision, {"values": len(missing)})
 
 
-def judge_values(attribute: str, right: Sequence[bool], floor: float = FLOOR) -> Decision:
+def judge_values(attribute: str, right: Sequence[bool]) -> Decision:
     """The decision about values of which it is known whether they are right."""
     name = f"right values of {attribute}"
     if len(right) < MIN_COMPARED:
         reason = f"{len(right)} items to compare; {MIN_COMPARED} are needed"
         return Decision(name, False, reason=reason)
-    return Decision.of(name, estimate(np.array(right, np.float64)), floor, "too many are wrong")
+    return Decision.of(name, estimate(np.array(right, np.float64)), FLOOR, "too many are wrong")
 
 
 def revert_generated(

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from serendip.data.items.catalogue import Item
-from serendip.data.store.tables.generated import Generated, Kind
+from serendip.data import Catalogue, Dataset, Item
+from serendip.data.store.tables.generated import Generated, Kind, without_generated
 from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
-from serendip.llm.config import LlmConfig
+from serendip.llm.client import LlmConfig
 from serendip.llm.ledger import Ledger
 from serendip.llm.openai import EndpointLlm
 from serendip.llm.runner import CostEstimate, RunOptions, ask_all, estimate_cost
@@ -33,22 +33,6 @@ MAX_TEXT_LENGTH = 600
 _MAX_ATTRIBUTES = 12
 
 
-@dataclass(frozen=True, slots=True)
-class LlmJob:
-    """Name and limits of one run.
-
-    Args:
-        name: key in the ledger; a run of the same name continues the previous one.
-        budget: of all runs of the job together.
-        on_estimate: called with the estimate before the first request.
-    """
-
-    name: str
-    budget: float
-    estimate_only: bool = False
-    on_estimate: Callable[[CostEstimate], None] = lambda cost: None
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Writing(Generic[AnswerT]):
     """What an LLM is asked to write, and what becomes of its answers.
@@ -63,8 +47,18 @@ class Writing(Generic[AnswerT]):
     keep: Callable[[Sequence[AnswerT | None], str], Mapping[str, Any]]
 
 
-def write(context: JobContext, writing: Writing[AnswerT], job: LlmJob) -> dict[str, Any]:
+def write(
+    context: JobContext,
+    writing: Writing[AnswerT],
+    job: str,
+    budget: float,
+    estimate_only: bool = False,
+    on_estimate: Callable[[CostEstimate], None] = lambda cost: None,
+) -> dict[str, Any]:
     """Ask the LLM of a workspace all questions that its ledger has no answer to; keep the answers.
+
+    ``job`` is the key in the ledger: a run of the same name continues the previous one, and the
+    budget is that of all together. ``on_estimate`` gets the estimate before the first request.
 
     Returns:
         the ``estimate``; after a run also its ``state``, ``reason``, number of questions that
@@ -78,8 +72,8 @@ def write(context: JobContext, writing: Writing[AnswerT], job: LlmJob) -> dict[s
     """
     config, workspace = context.settings.llm, context.workspace
     options = RunOptions(
-        job.name,
-        job.budget,
+        job,
+        budget,
         config.prices(),
         config.concurrency,
         config.attempts,
@@ -88,15 +82,15 @@ def write(context: JobContext, writing: Writing[AnswerT], job: LlmJob) -> dict[s
     )
     llm, task, questions = open_llm(config), writing.task, writing.questions
     # Without a lock two concurrent runs would pay for the same answers.
-    lock = workspace.cache / "llm" / hashlib.sha256(job.name.encode()).hexdigest()[:16]
+    lock = workspace.cache / "llm" / hashlib.sha256(job.encode()).hexdigest()[:16]
     with (
         exclusive_lock(lock),
-        workspace.exclusive(f"job {job.name}"),
+        workspace.exclusive(f"job {job}"),
         Ledger.open(workspace.database) as ledger,
     ):
         cost = estimate_cost(task, questions, llm.model, ledger, options)
-        job.on_estimate(cost)
-        if job.estimate_only:
+        on_estimate(cost)
+        if estimate_only:
             return {"estimate": asdict(cost)}
         outcome = ask_all(task, questions, llm, ledger, options)
     return {
@@ -107,6 +101,12 @@ def write(context: JobContext, writing: Writing[AnswerT], job: LlmJob) -> dict[s
         "spent": outcome.spent,
         **writing.keep(outcome.answers, llm.model),
     }
+
+
+def read_original(context: JobContext) -> Dataset:
+    """The dataset without generated texts and values: none is ever the source of another one."""
+    original = without_generated(context.dataset.catalogue.items)
+    return replace(context.dataset, catalogue=Catalogue(original))
 
 
 def open_llm(config: LlmConfig) -> EndpointLlm:

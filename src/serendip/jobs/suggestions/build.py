@@ -18,13 +18,13 @@ import numpy as np
 
 from serendip.data import Catalogue, IntArray, TimeArray
 from serendip.data.events.search_log import Search
-from serendip.data.items.starts import find_starts
+from serendip.data.items.reception import find_starts
 from serendip.data.store.tables.generated import Generated
 from serendip.data.text import normalise
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
+from serendip.runtime.atomic_files import scratch_folder
 from serendip.runtime.progress import Progress
-from serendip.runtime.scratch import scratch_folder
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate, catalogue_candidates, logged_queries
 from serendip.search.suggestions.categories import Categories

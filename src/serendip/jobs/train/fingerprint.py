@@ -30,8 +30,7 @@ def compute_fingerprint(workspace: Workspace, seed: int) -> str:
     """
     settings = workspace.settings
     with workspace.open_store() as store:
-        active = (*store.generated.active("text"), *store.generated.active("value"))
-        generated = [astuple(row) for row in active]
+        generated = [astuple(row) for row in store.generated.of_items()]
     parts = [
         *(hash_code(), settings.learned_from(), read_import_digest(workspace), seed, generated),
         *(hash_written_queries(workspace), hash_labels(workspace)),

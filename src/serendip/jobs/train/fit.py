@@ -22,11 +22,10 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import AlignedProjection, Dataset, QueryExamples, cooccurring_pairs
 from serendip.data.events.repeats import learn_repeats
 from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.features import ItemFeatures
 from serendip.data.items.quality import PRIOR_EVENTS, catalogue_prior, item_quality
 from serendip.data.items.reception import Reception
-from serendip.data.items.semantic_ids import Codebooks
+from serendip.data.items.semantic_ids import Codebooks, CodeCells
 from serendip.data.rows.row_array import pack_rows
 from serendip.data.splits import Split
 from serendip.data.text import fold
@@ -45,8 +44,7 @@ from serendip.jobs.train.ranker.requests import (
 )
 from serendip.models.base import Recommender
 from serendip.models.context_counts import ContextCounts
-from serendip.runtime.progress import TrainOptions
-from serendip.runtime.timing import StageClock
+from serendip.runtime.progress import StageClock, TrainOptions
 from serendip.search.chosen_searches import ChosenSearches
 from serendip.search.nonsense import MeaningFloor, make_nonsense
 from serendip.search.searcher import Searcher

@@ -53,10 +53,9 @@ from serendip.jobs.train.parts.plan import (
 )
 from serendip.jobs.train.parts.ranker import RANKER_PART, require_learnable
 from serendip.jobs.train.parts.tables import TABLES
-from serendip.runtime.atomic_files import exclusive_lock
+from serendip.runtime.atomic_files import exclusive_lock, scratch_folder
 from serendip.runtime.extras import require_training
 from serendip.runtime.progress import BothProgress, Progress, written_status
-from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.versions import Version
 
 _log = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ from typing import Any
 
 from serendip.data.artefact import open_value, save_value
 from serendip.models.linalg import Sparse, stack_rows
+from serendip.runtime.atomic_files import scratch_folder
 from serendip.runtime.progress import TrainOptions
-from serendip.runtime.scratch import scratch_folder
 
 BLOCKS_PER_TASK = 16
 """Some seconds of work, several times what starting a local process takes."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from serendip.data import Artefact, Catalogue, Strings, normalise
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
-from serendip.data.items.starts import DAY_S
+from serendip.data.items.reception import DAY_S
 from serendip.search.names import WordStarts
 from serendip.search.suggestions.candidates import KINDS, Candidate, QueryKind, Source
 from serendip.search.suggestions.categories import Categories

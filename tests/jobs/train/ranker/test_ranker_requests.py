@@ -25,7 +25,7 @@ from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.evaluate import evaluate_workspace
 from serendip.jobs.import_files import import_files
-from serendip.jobs.llm.judged_queries import JudgedQueries, with_gain
+from serendip.jobs.labels.pair_files import JudgedQueries, with_gain
 from serendip.jobs.surface_quality.requests import LabelledQuery, label_actions
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker import requests as ranker_requests
@@ -36,8 +36,7 @@ from serendip.jobs.train.ranker.rows import label_candidates
 from serendip.jobs.train.ranker.train import train_ranker_on_requests
 from serendip.jobs.train.train import train_workspace
 from serendip.models.ranker.config import RankerConfig, SearchesConfig
-from serendip.runtime.progress import TrainOptions
-from serendip.runtime.timing import StageClock
+from serendip.runtime.progress import StageClock, TrainOptions
 
 Fitted = tuple[Fitter, Split, EngineState]
 """A shop fitted on the older part of its log, and the split."""

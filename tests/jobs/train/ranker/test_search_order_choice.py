@@ -12,7 +12,7 @@ from serendip.data.query import TASKS
 from serendip.engine.config.settings import Settings
 from serendip.errors import DataError
 from serendip.evaluate.decision import FEWEST, Decision
-from serendip.jobs.llm.judged_queries import with_gain
+from serendip.jobs.labels.pair_files import with_gain
 from serendip.jobs.surface_quality.requests import LabelledQuery
 from serendip.jobs.train.ranker.choices import OTHERS, choose_search_order, deal_folds, even_share
 from serendip.jobs.train.ranker.requests import (

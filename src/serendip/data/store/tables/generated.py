@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from serendip.data.store.base import Database
 
 Kind: TypeAlias = Literal["text", "value", "query"]
-Source: TypeAlias = Literal["llm", "queries", "rules"]
+Source: TypeAlias = Literal["llm", "rules"]
 
 _COLUMNS = [column for column in GENERATED.c if column.name != "active"]
 _SAME = [column == bindparam(f"same_{column.name}") for column in _COLUMNS]
@@ -61,6 +61,10 @@ class GeneratedTable:
     def active(self, kind: Kind | None = None, name: str | None = None) -> list[Generated]:
         """The rows in use, in the same order."""
         return [row for row in self.rows(kind, name) if row.active]
+
+    def of_items(self) -> list[Generated]:
+        """The texts and values in use, which items are read with."""
+        return [*self.active("text"), *self.active("value")]
 
     def put(
         self,
@@ -139,8 +143,6 @@ def fresh(items: Iterable[Item], rows: Iterable[Generated]) -> list[Generated]:
 
 def with_generated(items: Sequence[Item], rows: Sequence[Generated]) -> Sequence[Item]:
     """Add fresh texts and values to the items; one to a list if others have a list there."""
-    if not rows:
-        return items
     ids = {row.item_id for row in rows}
     by_item: dict[str, list[Generated]] = {}
     for row in sorted(fresh((item for item in items if item.item_id in ids), rows)):

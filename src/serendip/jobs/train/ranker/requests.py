@@ -38,8 +38,12 @@ from serendip.data.query import NEAREST_TASK, TASKS
 from serendip.data.splits import Split, Targets
 from serendip.engine.config.settings import Settings
 from serendip.files.tables import open_table
-from serendip.jobs.labels.pair_files import has_model_labels
-from serendip.jobs.llm.judged_queries import JudgedQueries, read_judged_queries, with_gain
+from serendip.jobs.labels.pair_files import (
+    JudgedQueries,
+    has_model_labels,
+    read_judged_queries,
+    with_gain,
+)
 from serendip.jobs.surface_quality.baskets import ask_about_baskets
 from serendip.jobs.surface_quality.requests import LabelledQuery, label_actions
 from serendip.jobs.train.ranker.examination import fit_examination, position_weights

@@ -1,4 +1,6 @@
-"""The musicnn network in torch, up to its penultimate layer, filled from its published checkpoint.
+"""Networks of pictures and sounds: EfficientNet, pooled, and musicnn.
+
+The musicnn network in torch, up to its penultimate layer, filled from its published checkpoint.
 
 Paper: Pons and Serra 2019, "musicnn: pre-trained convolutional neural networks for music audio
 tagging" (arXiv:1909.06654). Vertical filters respond to timbre, horizontal ones to rhythm; three
@@ -97,3 +99,20 @@ class MusicNN(nn.Module):
         padded = functional.pad(image, (0, 0, padding // 2, padding - padding // 2))
         output: Tensor = self.norms[number + 1](functional.relu(self.convolutions[number](padded)))
         return output
+
+
+class PooledFeatures(nn.Module):
+    """Global average pooling of a feature map: images (B, 3, H, W) -> features (B, D).
+
+    Args:
+        network: has ``extract_features``, (B, 3, H, W) -> (B, D, h, w).
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, D)."""
+        maps: Tensor = self.network.extract_features(images)  # type: ignore[operator]
+        return maps.mean((2, 3))  # (B, D, h, w) -> (B, D)
