@@ -24,14 +24,11 @@ from serendip.engine.answer import (
     Suggestions,
 )
 from serendip.engine.artefacts.erasure import ErasurePlace, ErasureReceipt
-from serendip.engine.config.models import ModelsConfig
-from serendip.engine.explanations.labels import Labels
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.listing import Facet
 from serendip.engine.request import Request
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, NOT_A_SURFACE
 from serendip.errors import DataError, SerendipError, UnknownItemError, UnsupportedError
-from serendip.models.retriever.config import UnifiedConfig
 
 GENRES = ("Action", "Comedy", "Drama", "Horror", "Romance", "Thriller")
 
@@ -89,7 +86,6 @@ class TinyEngine:
         self.is_closed = False
         self.units = {"cost": "EUR"}
         self.private = frozenset[str]()
-        self.labels = Labels.of(ModelsConfig().build(UnifiedConfig()), DEFAULT_SURFACES)
         self.catch_up()
 
     @property

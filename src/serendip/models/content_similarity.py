@@ -94,7 +94,6 @@ class ContentSimilarity(Recommender):
 
     name = "content"
     config_class = ContentSimilarityConfig
-    label = "What it is"
     score_kind = "similarity"
     evidence = VoteEvidence(
         "content",

@@ -132,8 +132,6 @@ class ItemKNN(ItemToItem):
 
     name = "item-knn"
     config_class = ItemKNNConfig
-    label = "Chosen by the same people"
-    origin = "the same people"
     evidence = VoteEvidence(
         "neighbour",
         "Chosen by the same people as {title}",
@@ -198,8 +196,6 @@ class EASE(ItemToItem):
 
     name = "ease"
     config_class = EASEConfig
-    label = "Goes with the history, by linear regression"
-    origin = "what goes with the history"
     evidence = VoteEvidence(
         "neighbour",
         "Chosen by those who chose {title}",

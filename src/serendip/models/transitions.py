@@ -68,8 +68,6 @@ class Transitions(ItemToItem):
 
     name = "transitions"
     config_class = TransitionsConfig
-    label = "Chosen next"
-    origin = "what people choose next"
     evidence = VoteEvidence(
         "transition",
         "Chosen next after {title} or its like",

@@ -71,7 +71,7 @@ class DiversityRule(ListRule):
     ``positions`` are those at which a better organic row had to wait.
     """
 
-    name, label = "moved by diversity", "Waited for others of their group"
+    name = "moved by diversity"
 
     def __init__(self, config: DiversityConfig) -> None:
         self._config = config

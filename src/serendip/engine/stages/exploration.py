@@ -25,8 +25,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field, PositiveFloat
@@ -63,11 +62,7 @@ class ExplorationConfig(Config):
 class ExplorationRule(ListRule):
     """Gives a share of the positions to new items that fit."""
 
-    name, label = EXPLORED, "Shown to learn about them"
-    numbers: ClassVar[Mapping[str, str]] = {
-        EXPLORED: "Shown to learn about it",
-        PROPENSITY: "Chance of being shown here",
-    }
+    name = EXPLORED
 
     def __init__(self, config: ExplorationConfig) -> None:
         self._config = config

@@ -9,8 +9,7 @@ order. A bid of 0 counts as none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field, NonNegativeInt, field_validator
@@ -64,11 +63,7 @@ def bids_of(catalogue: Catalogue, attribute: str, items: IntArray) -> FloatArray
 class SponsoredRule(ListRule):
     """Sells positions of the slate; see the module's docstring for who may buy."""
 
-    name, label = SPONSORED, "Places that were bought"
-    numbers: ClassVar[Mapping[str, str]] = {
-        BID: "Bid for the place",
-        ORGANIC: "Worth without the bid",
-    }
+    name = SPONSORED
 
     def __init__(self, config: SponsoredConfig) -> None:
         self._config = config

@@ -55,8 +55,6 @@ class Retriever(Recommender):
 
     name: ClassVar[str] = "retriever"
     config_class: ClassVar[type[Config]] = RetrieverConfig
-    label: ClassVar[str] = "Unified model"
-    origin: ClassVar[str] = "the unified model"
     score_kind: ClassVar[ScoreKind] = "similarity"
     zero_means_unknown: ClassVar[bool] = False
     config: RetrieverConfig
@@ -247,8 +245,6 @@ class RetrieverGroups(Recommender):
 
     name: ClassVar[str] = "retriever-groups"
     config_class: ClassVar[type[Config]] = RetrieverGroupsConfig
-    label: ClassVar[str] = "Unified model"
-    origin: ClassVar[str] = "the unified model"
     score_kind: ClassVar[ScoreKind] = "similarity"
     zero_means_unknown: ClassVar[bool] = False
     state: ClassVar[tuple[str, ...]] = ("_parts",)
