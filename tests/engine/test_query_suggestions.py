@@ -22,12 +22,11 @@ from serendip.engine.query_suggestions import (
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.search.logistic import LogisticModel
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.categories import Categories
 from serendip.search.suggestions.checks import TOP
 from serendip.search.suggestions.co_searches import CoSearches
-from serendip.search.suggestions.ranker import FEATURES, SuggestionUser
+from serendip.search.suggestions.ranker import FEATURES, LogisticModel, SuggestionUser
 from serendip.search.suggestions.table import QueryTable
 
 NOW = 1_790_000_000.0

@@ -33,13 +33,12 @@ from serendip.engine.stages.batch import shorten_history
 from serendip.engine.stages.exploration import request_seed
 from serendip.engine.stages.filters import Requested
 from serendip.engine.state import EngineState
-from serendip.search.logistic import LogisticModel
 from serendip.search.rewrites import WITHIN_S
 from serendip.search.suggestions.candidates import LIKE, MOST_CHARACTERS, Candidate, QueryKind
 from serendip.search.suggestions.checks import TOP, Blocklist
 from serendip.search.suggestions.completions import find_completions
 from serendip.search.suggestions.config import QueriesConfig
-from serendip.search.suggestions.ranker import SuggestionUser, query_features
+from serendip.search.suggestions.ranker import LogisticModel, SuggestionUser, query_features
 from serendip.search.suggestions.table import QueryTable
 from serendip.search.suggestions.variety import Group, Option, select_varied
 

@@ -28,10 +28,9 @@ from serendip.models.base import Recommender
 from serendip.models.context_counts import ContextCounts
 from serendip.models.ranker.model import Ranker
 from serendip.models.relevance.model import RelevanceModel
-from serendip.search.logistic import LogisticModel
 from serendip.search.nonsense import MeaningFloor
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions.ranker import prior_ranker
+from serendip.search.suggestions.ranker import LogisticModel, prior_ranker
 from serendip.search.suggestions.table import QueryTable
 from serendip.search.synonyms import Synonyms
 from serendip.search.variants import number_late

@@ -24,21 +24,20 @@ from serendip.models.context_counts import ContextCounts
 from serendip.models.ranker.model import Ranker
 from serendip.models.relevance.features import ItemTexts
 from serendip.models.relevance.model import LearnedRelevance, RelevanceModel
-from serendip.search.logistic import LogisticModel
 from serendip.search.nonsense import MeaningFloor
 from serendip.search.rewrites import RewriteTable
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions.ranker import FEATURES
+from serendip.search.suggestions.ranker import FEATURES, LogisticModel
 from serendip.search.suggestions.table import ItemChoices, QueryTable
 from serendip.search.values import ValueTable
 
 CONTENT, RANKER, MODELS = "content", "ranker", "models"
-SUGGESTIONS, REWRITES, RELEVANCE = "suggestions", "rewrites", "relevance"
-PARTS = (CONTENT, RANKER, MODELS, SUGGESTIONS, REWRITES, RELEVANCE)
+SUGGESTIONS, RELEVANCE = "suggestions", "relevance"
+PARTS = (CONTENT, RANKER, MODELS, SUGGESTIONS, RELEVANCE)
 """Parts of a generation, and their folders in it, each after those that it needs."""
 
 _NUMBERS, _WORDS = "_numbers", "_words"  # folders beside those of the models
-_QUERIES, _QUERY_RANKER, _RANKER = "queries", "ranker", "model"
+_QUERIES, _QUERY_RANKER, _REWRITES, _RANKER = "queries", "ranker", "rewrites", "model"
 _ITEM_TEXTS = "_items"  # texts of items, which all relevance models read
 
 
@@ -57,7 +56,7 @@ def open_state(folder: Path) -> EngineState:
             numbers of items or sizes of vectors.
     """
     state = open_models(folder)
-    for part in (SUGGESTIONS, REWRITES, RELEVANCE):
+    for part in (SUGGESTIONS, RELEVANCE):
         state = open_table(state, part, folder)
     state = state.with_ranker(open_ranker(folder))
     if state.ranker is not None:
@@ -89,19 +88,14 @@ def open_models(folder: Path) -> EngineState:
 
 
 def open_table(state: EngineState, part: str, folder: Path) -> EngineState:
-    """A copy of a state with ``SUGGESTIONS``, ``REWRITES`` or ``RELEVANCE`` of a saved one.
-
-    That has the same items.
-    """
+    """A copy of a state with ``SUGGESTIONS`` or ``RELEVANCE`` of a saved one of the same items."""
     place = folder / part
     if part == SUGGESTIONS:
         table = QueryTable.open(place / _QUERIES)
         ranker = LogisticModel.open(place / _QUERY_RANKER).require_names(FEATURES)
         queries = replace(table, choices=ItemChoices.of(state.counts))
-        return replace(state, queries=queries, query_ranker=ranker)
-    if part == REWRITES:
-        searcher = replace(state.searcher, rewrites=RewriteTable.open(place))
-        return replace(state, searcher=searcher)
+        searcher = replace(state.searcher, rewrites=RewriteTable.open(place / _REWRITES))
+        return replace(state, queries=queries, query_ranker=ranker, searcher=searcher)
     facts = RelevanceFacts.open(place)
     models = _open_relevance(place, facts.models, state.catalogue)
     return replace(state, relevance_models=models, relevance_thresholds=facts.thresholds)
@@ -169,10 +163,7 @@ def _write_models(state: EngineState, folder: Path) -> None:
 def _write_suggestions(state: EngineState, folder: Path) -> None:
     state.queries.save(folder / _QUERIES)
     state.query_ranker.save(folder / _QUERY_RANKER)
-
-
-def _write_rewrites(state: EngineState, folder: Path) -> None:
-    state.searcher.rewrites.save(folder)
+    state.searcher.rewrites.save(folder / _REWRITES)
 
 
 def _write_relevance(state: EngineState, folder: Path) -> None:
@@ -189,7 +180,6 @@ _WRITERS: Mapping[str, Callable[[EngineState, Path], None]] = {
     RANKER: _write_ranker,
     MODELS: _write_models,
     SUGGESTIONS: _write_suggestions,
-    REWRITES: _write_rewrites,
     RELEVANCE: _write_relevance,
 }
 

@@ -201,8 +201,8 @@ class Searcher:
 
     @cached_property
     def _instead(self) -> Callable[[str], tuple[Rewrite, ...]]:
-        parts = (self.matcher, self.synonyms)
-        return lru_cache(READINGS)(lambda key: self.rewrites.find(key, *parts))
+        matcher = self.matcher
+        return lru_cache(READINGS)(lambda key: self.rewrites.find(key, matcher))
 
     @cached_property
     def _complete(self) -> Callable[[Content, bool], ItemList]:
@@ -280,7 +280,7 @@ class Searcher:
     @property
     def matcher(self) -> CatalogueMatcher:
         """Counts matches of queries in the catalogue."""
-        return CatalogueMatcher(self.lexical, self.speller.counts, self.speller.pairs, self.titles)
+        return CatalogueMatcher(self.lexical, self.speller.counts, self.titles)
 
     def with_late(self, items: Mapping[int, Item]) -> Self:
         """A copy with late items by number; restores deleted ones.

@@ -1,7 +1,7 @@
-"""The parts ``suggestions``, ``rewrites`` and ``relevance``, which are made of the models.
+"""The parts ``suggestions``, rewrites included, and ``relevance``, which are made of the models.
 
-Suggestions and rewrites are made of their word index; relevance models leave out irrelevant items,
-with the texts of all items.
+Suggestions are made of their word index; relevance models leave out irrelevant items, with the
+texts of all items.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from serendip.engine.state_parts import (
     CONTENT,
     MODELS,
     RELEVANCE,
-    REWRITES,
     SUGGESTIONS,
     open_table,
 )
@@ -23,7 +22,6 @@ from serendip.evaluate.decision import write_decisions
 from serendip.jobs.context import JobContext
 from serendip.jobs.relevance.decisions import MODELS_KEY, decide_filters
 from serendip.jobs.relevance.versions import RelevanceTexts, load_relevance_models
-from serendip.jobs.rewrites import build_rewrites
 from serendip.jobs.suggestions.build import (
     build_suggestions,
     hash_written_queries,
@@ -32,23 +30,27 @@ from serendip.jobs.suggestions.build import (
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.jobs.train.parts.plan import Draft, Part, PartInputs
 from serendip.models.relevance.model import RelevanceModel
-from serendip.runtime.atomic_files import hash_files
 from serendip.runtime.versions import CHECKSUM, Version
 from serendip.search.rewrites import RewriteTable
 from serendip.search.searcher import Searcher
+from serendip.search.suggestions.checks import Blocklist
 from serendip.search.values import ValueTable
 
 
 def build_table_of_suggestions(inputs: PartInputs, draft: Draft | None) -> Draft:
-    """Build verified suggestions and the model that ranks them."""
+    """Build verified suggestions, the model that ranks them, and rewrites of queries."""
     assert draft is not None
     context, log, searcher = inputs.context, inputs.context.query_log, _plain(draft.models)
     with context.clock.stage("suggested queries"):
         written = read_written_queries(context.workspace, log.dataset.catalogue)
         table, report = build_suggestions(context, searcher, written)
         ranker = train_query_ranker(table, searcher.titles, log, context.options.seed)
-    facts = {**report, "ranker_learned_from": ranker.learned_from}
-    state = replace(draft.models, queries=table, query_ranker=ranker)
+        config = context.settings.queries
+        is_safe = Blocklist.of(config.unsafe_words).allows
+        rewrites = RewriteTable.of(log.searches, searcher.matcher, config.min_users, is_safe)
+    facts = {**report, "ranker_learned_from": ranker.learned_from, "rewrites": len(rewrites.head)}
+    known = replace(draft.models.searcher, rewrites=rewrites)
+    state = replace(draft.models, queries=table, query_ranker=ranker, searcher=known)
     return replace(draft, state=state).with_facts(queries=facts)
 
 
@@ -58,22 +60,6 @@ def read_suggestions(context: JobContext, current: Version | None) -> Mapping[st
         "[queries]": context.settings.queries.model_dump(mode="json"),
         "written queries": hash_written_queries(context.workspace),
     }
-
-
-def read_rewrites(context: JobContext, current: Version | None) -> Mapping[str, Any]:
-    """What rewrites are made from besides the models and the suggestions."""
-    path = context.workspace.synonyms
-    return {"synonyms": hash_files([path]) if path.exists() else ""}
-
-
-def build_table_of_rewrites(inputs: PartInputs, draft: Draft | None) -> Draft:
-    """Build rewrites of queries."""
-    assert draft is not None
-    with inputs.context.clock.stage("rewrites"):
-        plain = _plain(draft.models)
-        rewrites, facts = build_rewrites(plain, draft.models.queries, inputs.context)
-    state = replace(draft.models, searcher=replace(draft.models.searcher, rewrites=rewrites))
-    return replace(draft, state=state).with_facts(rewrites=facts)
 
 
 def _plain(state: EngineState) -> Searcher:
@@ -128,13 +114,6 @@ TABLES = (
         read_suggestions,
         build_table_of_suggestions,
         _linked(SUGGESTIONS),
-    ),
-    Part(
-        REWRITES,
-        (MODELS, SUGGESTIONS),
-        read_rewrites,
-        build_table_of_rewrites,
-        _linked(REWRITES),
     ),
     Part(RELEVANCE, (CONTENT,), read_relevance, build_relevance, _linked(RELEVANCE)),
 )
