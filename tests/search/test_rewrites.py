@@ -46,9 +46,17 @@ def test_texts_that_few_items_answer_are_offered_others_and_all_else_stays_bit_b
 ) -> None:
     told = searcher.find_rewrites("pink leather sofa")
     assert told[0] == Rewrite("leather sofa", "broader", 1.0), "no item has the word that is gone"
-    assert all(one.kind == "broader" and one.confidence >= 0.5 for one in told)
-    assert texts(searcher.find_rewrites("oak lamp")) == ["lamp", "oak"]
-    for text in ("leather", "red leather", "Model 7", "model 1", "mod", "qqq", "qqq zzz", ""):
+    for text in (
+        "oak lamp",
+        "leather",
+        "red leather",
+        "Model 7",
+        "model 1",
+        "mod",
+        "qqq",
+        "qqq zzz",
+        "",
+    ):
         assert searcher.find_rewrites(text) == ()
 
 

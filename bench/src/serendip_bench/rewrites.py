@@ -1,7 +1,7 @@
 """``serendip bench rewrites``: broader texts for queries with few matching items.
 
 Search is lexical, and nothing is learned from a log. ``offered`` are queries with a rewrite of
-confidence ``offer_from`` or more; the rows compare the results of the most confident rewrite with
+confidence ``least_kept`` or more; the rows compare the results of the most confident rewrite with
 those of the query. ``others`` is the number of queries that are not rewritten. Differences are
 means over queries with 95 % bootstrap intervals.
 """
@@ -20,7 +20,7 @@ from serendip.evaluate.classification import calibration_error
 from serendip.evaluate.intervals import estimate
 from serendip.runtime.atomic_files import hash_files, write_json
 from serendip.runtime.progress import TrainOptions
-from serendip.search.rewrites import FEW, OFFER_FROM, RewriteTable
+from serendip.search.rewrites import FEW, LEAST_KEPT, RewriteTable
 from serendip_bench.results import open_work_folder
 from serendip_bench.spelling import JudgedQueries
 
@@ -64,7 +64,7 @@ def run_rewrites(data: Path, file: Path, options: TrainOptions) -> dict[str, Any
         document = {
             "dataset": data.resolve().name,
             "data": hash_files(queries.files),
-            "protocol": {"about": __doc__, "few": FEW, "offer_from": OFFER_FROM},
+            "protocol": {"about": __doc__, "few": FEW, "least_kept": LEAST_KEPT},
             "queries": len(queries.texts),
             "items": queries.searcher.num_items,
             **_summarise(_evaluate(queries, options)),
@@ -104,7 +104,7 @@ def _summarise(evaluations: Sequence[_Evaluation]) -> dict[str, Any]:
         f"fewer than {FEW} have": [evaluation for evaluation in few if evaluation.matches],
         "both": few,
     }
-    threshold, rows = OFFER_FROM, []
+    threshold, rows = LEAST_KEPT, []
     for name, group in groups.items():
         offered = [evaluation for evaluation in group if evaluation.confidence >= threshold]
         row = {"queries": name, "of all": len(group), "offered": len(offered)}

@@ -16,13 +16,11 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from serendip.content.fusion import TEXT_ONLY, Fusion
-from serendip.data import Catalogue, Codebooks, Item, ItemFeatures, ItemSet
+from serendip.data import MISSING, Catalogue, Codebooks, Item, ItemFeatures, ItemSet, put_rows
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.events.repeats import Repeats
 from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.reception import Reception
-from serendip.data.rows.row_array import put_rows
-from serendip.data.vocabulary import MISSING
 from serendip.engine.feature_names import REPEAT_FEATURES, context_parts, feature_names
 from serendip.models.base import Recommender
 from serendip.models.context_counts import ContextCounts

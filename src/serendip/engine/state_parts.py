@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.artefact import Artefact
+from serendip.content.fusion import Fusion
+from serendip.data import Artefact, Catalogue, Codebooks, FloatArray, IntArray, ItemFeatures
 from serendip.data.events.repeats import Repeats
-from serendip.data.items.catalogue import Catalogue, open_catalogue, save_catalogue
+from serendip.data.items.catalogue import open_catalogue, save_catalogue
+from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.reception import Reception
-from serendip.engine.catalogue_content import CatalogueContent
 from serendip.engine.state import EngineState
 from serendip.errors import ArtefactError
 from serendip.models import open_model
@@ -24,12 +25,29 @@ from serendip.models.context_counts import ContextCounts
 from serendip.models.ranker.model import Ranker
 from serendip.models.relevance.features import ItemTexts
 from serendip.models.relevance.model import LearnedRelevance, RelevanceModel
+from serendip.search.names import ValueTable
 from serendip.search.nonsense import MeaningFloor
 from serendip.search.rewrites import RewriteTable
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.ranker import FEATURES, LogisticModel
 from serendip.search.suggestions.table import ItemChoices, QueryTable
-from serendip.search.values import ValueTable
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CatalogueContent(Artefact):
+    """Content of the N items of a catalogue; the arguments are those of ``EngineState``."""
+
+    features: ItemFeatures
+    codebooks: Codebooks
+    fusion: Fusion
+    cells: CodeCells
+    code_names: Mapping[str, str]
+    variants: IntArray
+
+    def parts(self) -> dict[str, Any]:
+        """Its arguments by name."""
+        return {own.name: getattr(self, own.name) for own in fields(self)}
+
 
 CONTENT, RANKER, MODELS = "content", "ranker", "models"
 SUGGESTIONS, RELEVANCE = "suggestions", "relevance"

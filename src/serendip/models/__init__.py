@@ -26,7 +26,7 @@ _CLASSES = {
     "item-knn": "serendip.models.item_to_item:ItemKNN",
     "ease": "serendip.models.item_to_item:EASE",
     "item2vec": "serendip.models.item2vec:Item2Vec",
-    "transitions": "serendip.models.transitions:Transitions",
+    "transitions": "serendip.models.item_to_item:Transitions",
     "content": "serendip.models.content_similarity:ContentSimilarity",
     "gru4rec": "serendip.models.sequence.model:GRU4Rec",
     "sasrec": "serendip.models.sequence.model:SASRec",

@@ -25,8 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.config import Config
-from serendip.data import Dataset, FloatArray, IntArray, ItemFeatures, ItemList, Query
-from serendip.data.artefact import Artefact
+from serendip.data import Artefact, Dataset, FloatArray, IntArray, ItemFeatures, ItemList, Query
 from serendip.data.item_list import top_k
 from serendip.errors import (
     DataError,
@@ -308,7 +307,6 @@ class Recommender(Artefact, ABC):
         """Hook of ``train``: set all learned state."""
 
     def _continue(self, dataset: Dataset, options: TrainOptions, start: WarmStart) -> None:
-        """Hook of ``train`` with a start, for models that implement ``learned``."""
         self._train(dataset, options)
 
     @abstractmethod
@@ -324,10 +322,8 @@ class Recommender(Artefact, ABC):
         return None
 
     def _stored(self) -> dict[str, Any]:
-        """Hook of ``save``: what training has set, by name."""
         return {name: getattr(self, name) for name in self.state}
 
     def _restore(self, learned: Mapping[str, Any]) -> None:
-        """Hook of ``open``: set what ``_stored`` returned."""
         for name, value in learned.items():
             setattr(self, name, value)

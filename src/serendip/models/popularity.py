@@ -17,11 +17,9 @@ import numpy as np
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.data import Dataset, FloatArray, IntArray, ItemFeatures, Query, TimeArray
-from serendip.data.arrays import NO_ITEMS
-from serendip.data.artefact import Artefact
+from serendip.data import Artefact, Dataset, ItemFeatures, Query, put_rows
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, TimeArray
 from serendip.data.items.quality import catalogue_prior, has_ratings
-from serendip.data.rows.row_array import put_rows
 from serendip.models.base import Recommender
 from serendip.models.query_scores import PriorOrder, PriorScores, QueryScores
 from serendip.runtime.progress import TrainOptions

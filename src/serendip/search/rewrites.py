@@ -20,12 +20,12 @@ from itertools import combinations
 from math import log
 from typing import Literal, Self, TypeAlias
 
-from serendip.data import Artefact
+from serendip.data import Artefact, normalise, title_key, words
 from serendip.data.events.search_log import Search
 from serendip.data.privacy import count_people, private_keys
-from serendip.data.text import NEGATIONS, normalise, title_key, words
+from serendip.data.text import NEGATIONS
+from serendip.search.language import ENGLISH, most_frequent
 from serendip.search.lexical import LexicalIndex
-from serendip.search.phrases import ENGLISH, most_frequent
 from serendip.search.titles import TitleIndex
 
 RewriteKind: TypeAlias = Literal["broader", "substitute"]
@@ -33,8 +33,8 @@ RewriteKind: TypeAlias = Literal["broader", "substitute"]
 FEW = 3
 """A query is answered if at least this many items have all of its words."""
 
-OFFER_FROM = 0.5
-"""Confidence from which a rewrite is offered."""
+OFFER_FROM, LEAST_KEPT = 0.5, 0.85
+"""Least confidence of what people searched next, and of a broader text, that is offered."""
 
 MOST = 3
 """Largest number of rewrites that are offered."""
@@ -148,16 +148,17 @@ class RewriteTable(Artefact):
         return cls(head)
 
     def find(
-        self, key: str, matcher: CatalogueMatcher, offer_from: float = OFFER_FROM
+        self, key: str, matcher: CatalogueMatcher, least_kept: float = LEAST_KEPT
     ) -> tuple[Rewrite, ...]:
         """Rewrites to offer for a normal form, people's first; none if it is answered."""
         if not key or matcher.is_answered(key):
             return ()
-        broader = sorted(matcher.broaden(key), key=lambda one: (-one.confidence, one.text))
+        broader = [one for one in matcher.broaden(key) if one.confidence >= least_kept]
+        broader.sort(key=lambda one: (-one.confidence, one.text))
+        people = (one for one in self.head.get(key, ()) if one.confidence >= OFFER_FROM)
         distinct: dict[str, Rewrite] = {}
-        for rewrite in (*self.head.get(key, ()), *broader):
-            if rewrite.confidence >= offer_from:
-                distinct.setdefault(title_key(rewrite.text), rewrite)
+        for rewrite in (*people, *broader):
+            distinct.setdefault(title_key(rewrite.text), rewrite)
         return tuple(one for one in distinct.values() if matcher.matches(one.text))[:MOST]
 
 

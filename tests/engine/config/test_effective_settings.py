@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from serendip.config import Overrides
-from serendip.engine.config.effective_settings import (
+from serendip.engine.workspace import (
     EffectiveSetting,
     read_effective_settings,
 )

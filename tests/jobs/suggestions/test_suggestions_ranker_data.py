@@ -9,7 +9,7 @@ from serendip.jobs.context import Log
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate
-from serendip.search.suggestions.categories import Categories
+from serendip.search.suggestions.combinations import Categories
 from serendip.search.suggestions.ranker import FEATURES, LogisticModel, prior_ranker
 from serendip.search.suggestions.table import QueryTable
 

@@ -23,10 +23,9 @@ from serendip.engine.artefacts.generations import (
     open_earlier,
     open_in_force,
 )
-from serendip.engine.catalogue_content import CatalogueContent
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.engine.state_parts import CONTENT, open_ranker, open_state
+from serendip.engine.state_parts import CONTENT, CatalogueContent, open_ranker, open_state
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ConfigError, DataError, GateError
 from serendip.evaluate.decision import DECISIONS, Decision

@@ -3,7 +3,7 @@ import pytest
 
 from serendip.data import Catalogue, History, Item
 from serendip.search.suggestions.candidates import Candidate
-from serendip.search.suggestions.categories import Categories
+from serendip.search.suggestions.combinations import Categories
 from serendip.search.suggestions.ranker import (
     FEATURES,
     FEW_PEOPLE,

@@ -1,6 +1,6 @@
 """Stages of a request, and what those that shape the list read and return.
 
-A surface is a list of stages (``surface_stages.py``), which ``pipeline.py`` runs in order. Every
+A surface is a list of stages (``selection.py``), which ``pipeline.py`` runs in order. Every
 stage declares its name, which is its key in the trace and in ``degraded``. The base classes of
 filters and sources are in ``filters.py`` and ``sources.py``.
 """

@@ -32,8 +32,8 @@ from serendip.config import INTERNAL, Config
 from serendip.data import BoolArray, FloatArray, IntArray, Query
 from serendip.engine.stages.base import FIRST, Kept, ListFilter, OrderedCandidates
 from serendip.engine.state import TYPED_TEXTS, EngineState
+from serendip.models.relevance.features import COUNTRY, RequestUser
 from serendip.models.relevance.model import RelevanceModel
-from serendip.models.relevance.user_features import COUNTRY, RequestUser
 from serendip.search.variants import UNTITLED
 
 SENT = "sent"

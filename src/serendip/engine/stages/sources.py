@@ -9,13 +9,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from serendip.data import AllowedItems, FloatArray, IntArray, ItemList, Query, tie_order
-from serendip.data.arrays import first_rows, locate
+from serendip.data import AllowedItems, FloatArray, IntArray, ItemList, Query, locate, tie_order
+from serendip.data.arrays import first_rows
 from serendip.data.events.repeats import last_choices, times_chosen
 from serendip.engine.stages.base import Stage
 from serendip.engine.stages.batch import Batch
 from serendip.engine.stages.likeness import taste_scores
-from serendip.engine.stages.sponsored import SPONSORED, has_bid
+from serendip.engine.stages.list_rules import SPONSORED, has_bid
 from serendip.engine.stages.surfaces import RETRIEVER
 from serendip.engine.state import EngineState
 from serendip.models.context_counts import ContextCounts

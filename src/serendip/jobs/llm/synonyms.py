@@ -20,8 +20,8 @@ from serendip.jobs.llm.job import Question, Writing, select_valid
 from serendip.jobs.synonyms import add_proposals, is_minable
 from serendip.llm.tasks import Task, WrittenSynonyms
 from serendip.runtime.scratch import scratch_folder
+from serendip.search.language import phrases_of
 from serendip.search.lexical import LexicalIndex, word_counts
-from serendip.search.phrases import phrases_of
 from serendip.search.suggestions.candidates import logged_queries
 from serendip.search.suggestions.checks import Blocklist, normal_form
 from serendip.search.synonyms import MOST_WORDS, Synonym

@@ -17,9 +17,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray
-from serendip.data.artefact import Artefact
-from serendip.data.query import NEAREST_TASK, TASKS, Task
+from serendip.data import Artefact, FloatArray, Task
+from serendip.data.query import NEAREST_TASK, TASKS
 from serendip.errors import (
     ArtefactError,
     ConfigError,

@@ -39,8 +39,7 @@ from serendip.models.sequence.config import (
     SequenceConfig,
     TrainedSequences,
 )
-from serendip.models.sequence.cooccurrence import cooccurrence_vectors
-from serendip.models.sequence.packing import Sequences, pack
+from serendip.models.sequence.packing import Sequences, cooccurrence_vectors, pack
 from serendip.runtime.progress import TrainOptions
 
 _ROWS_AT_ONCE = 4_096

@@ -13,8 +13,7 @@ from serendip.content.encoders.base import identify
 from serendip.content.features import encode_media
 from serendip.content.posted_media import MEDIA_ENCODERS
 from serendip.content.semantic_ids.kmeans import measure_code_quality
-from serendip.engine.catalogue_content import CatalogueContent
-from serendip.engine.state_parts import CONTENT
+from serendip.engine.state_parts import CONTENT, CatalogueContent
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.continuation import (
     compare_codes,

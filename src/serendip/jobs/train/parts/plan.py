@@ -16,9 +16,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from serendip.engine.catalogue_content import CatalogueContent
 from serendip.engine.state import EngineState
-from serendip.engine.state_parts import PARTS, RANKER, save_state
+from serendip.engine.state_parts import PARTS, RANKER, CatalogueContent, save_state
 from serendip.errors import ConfigError
 from serendip.evaluate.decision import DECISIONS, Decision, read_table, write_decisions
 from serendip.jobs.context import JobContext

@@ -31,10 +31,10 @@ from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.jobs.train.parts.plan import Draft, Part, PartInputs
 from serendip.models.relevance.model import RelevanceModel
 from serendip.runtime.versions import CHECKSUM, Version
+from serendip.search.names import ValueTable
 from serendip.search.rewrites import RewriteTable
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.checks import Blocklist
-from serendip.search.values import ValueTable
 
 
 def build_table_of_suggestions(inputs: PartInputs, draft: Draft | None) -> Draft:
