@@ -134,9 +134,10 @@ def test_a_value_is_the_weighted_sum_of_probabilities() -> None:
     probabilities = np.array([[0.5, 0.25], [1.0, 0.0]], np.float32)
     value = action_value(probabilities, {"like": 2.0, "interact": 1.0}, ("interact", "like"))
     assert value.tolist() == [1.0, 1.0]
-    assert Ranker().value(probabilities, {"like": 2.0}).tolist() == [0.5, 0.0]
+    actions = RankerConfig().actions
+    assert action_value(probabilities, {"like": 2.0}, actions).tolist() == [0.5, 0.0]
     with pytest.raises(ConfigError, match="'buy'"):
-        Ranker().value(probabilities, {"buy": 1.0})
+        action_value(probabilities, {"buy": 1.0}, actions)
 
 
 def test_it_says_which_tasks_it_may_order(ranker: Ranker, rows: RankerRows, tmp_path: Path) -> None:

@@ -148,10 +148,6 @@ class Ranker(Artefact):
             probabilities[block] = self._session.run(None, feed)[0]
         return probabilities
 
-    def value(self, probabilities: FloatArray, action_weights: Mapping[str, float]) -> FloatArray:
-        """Values (R,) of candidates: ``action_value`` with this ranker's actions."""
-        return action_value(probabilities, action_weights, self.config.actions)
-
     def stored(self) -> dict[str, Any]:
         """Config, names of the features and the network."""
         self._require_trained()
