@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from serendip.data import Catalogue, Dataset, EventLog, History, Item, Query, Vocabulary
-from serendip.models.transitions import Transitions, TransitionsConfig
+from serendip.models.item_to_item import Transitions, TransitionsConfig
 
 TRIPS = [["tent", "stove", "gas"], ["tent", "stove", "lamp"], ["boots", "socks"], ["tent", "stove"]]
 

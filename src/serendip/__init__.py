@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from serendip.data import Catalogue, Dataset, Event, Item, ItemList, Query
-    from serendip.engine.answer import Answer
     from serendip.engine.engine import Engine
-    from serendip.engine.request import Request
+    from serendip.engine.request import Answer, Request
     from serendip.models import model_class
     from serendip.runtime.progress import TrainOptions
 
@@ -33,7 +32,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Answer": "serendip.engine.answer",
+    "Answer": "serendip.engine.request",
     "Catalogue": "serendip.data.items.catalogue",
     "Dataset": "serendip.data.dataset",
     "Engine": "serendip.engine.engine",

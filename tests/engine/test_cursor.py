@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.engine.answer import decode_cursor, encode_cursor
+from serendip.engine.request import decode_cursor, encode_cursor
 from serendip.errors import DataError
 
 

@@ -7,9 +7,8 @@ from small_shop import add_settings
 
 from serendip.data import Event, Item
 from serendip.data.items.reception import MOST_IMPRESSIONS
-from serendip.engine.answer import Answer
 from serendip.engine.engine import Engine
-from serendip.engine.request import Request
+from serendip.engine.request import Answer, Request
 
 NOW = 1_700_000_000.0
 GENRES = ("horror", "comedy", "western")

@@ -13,18 +13,19 @@ from small_shop import add_settings
 
 from serendip.data import Event, Item
 from serendip.data.items.reception import DAY_S
-from serendip.engine.answer import Suggestion
 from serendip.engine.engine import Engine
-from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers
-from serendip.engine.request import Request
+from serendip.engine.query_suggestions import (
+    QuerySuggester,
+    SuggestionUsers,
+)
+from serendip.engine.request import Request, Suggestion
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.search.logistic import LogisticModel
 from serendip.search.suggestions.candidates import Candidate
-from serendip.search.suggestions.categories import Categories
 from serendip.search.suggestions.checks import TOP
 from serendip.search.suggestions.co_searches import CoSearches
-from serendip.search.suggestions.ranker import FEATURES, SuggestionUser
+from serendip.search.suggestions.combinations import Categories
+from serendip.search.suggestions.ranker import FEATURES, LogisticModel, SuggestionUser
 from serendip.search.suggestions.table import QueryTable
 
 NOW = 1_790_000_000.0

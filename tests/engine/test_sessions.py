@@ -12,7 +12,7 @@ from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import Split, temporal
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.engine.stages.context_features import SESSION_S, find_session
+from serendip.engine.stages.features import SESSION_S, find_session
 from serendip.engine.workspace import Workspace
 from serendip.jobs.surface_quality.baskets import read_baskets
 

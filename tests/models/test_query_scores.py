@@ -5,7 +5,6 @@ from typing import Self
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
@@ -16,8 +15,8 @@ from serendip.data.rows.row_array import dot_items, dot_rows, put_rows
 from serendip.models.base import Recommender
 from serendip.models.content_similarity import ContentSimilarityConfig
 from serendip.models.context import compute_contexts
-from serendip.models.index.vector_index import EXACT_UP_TO, ServedIndex
 from serendip.models.query_scores import PriorOrder, PriorScores, QueryScores, VectorScores
+from serendip.models.vector_index import EXACT_UP_TO, VectorIndex, draw_contexts
 from serendip.runtime.progress import TrainOptions
 from serendip.testing import build_small_world, draw_features
 
@@ -27,12 +26,13 @@ NUM_ITEMS = 3_000
 class MeanVector(Recommender):
     """A model of vectors: the score of an item is its product with the mean of the context."""
 
-    name, config_class, label, score_kind = "mean", ContentSimilarityConfig, "Mean", "similarity"
+    name, config_class, score_kind = "mean", ContentSimilarityConfig, "similarity"
     zero_means_unknown = False
     config: ContentSimilarityConfig
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
-        self._vectors, self._index = dataset.features.content, ServedIndex()
+        assert dataset.features is not None
+        self._vectors, self._index = dataset.features.content, self._build(dataset)
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
         return dot_rows(self.encode_queries(queries), self._vectors)
@@ -46,7 +46,7 @@ class MeanVector(Recommender):
         def score_all() -> FloatArray:
             return dot_rows(means, self._vectors)
 
-        return VectorScores(self._index.of(self), means, score, self._num_items, score_all)
+        return VectorScores(self._index, means, score, self._num_items, score_all)
 
     def encode_queries(self, queries: Sequence[Query]) -> FloatArray:
         contexts = compute_contexts(queries, self._num_items, self.config.decay)
@@ -56,16 +56,16 @@ class MeanVector(Recommender):
                 means[row] = (weights / weights.sum()) @ self._vectors[items]
         return means
 
-    def vectors_of(self, items: NDArray[np.integer]) -> FloatArray:
-        return self._vectors[items]
-
-    def typical_queries(self, contexts: Sequence[IntArray]) -> list[Query]:
-        return [Query(history=History.of_items(context)) for context in contexts]
+    def _build(self, dataset: Dataset) -> VectorIndex:
+        vectors = dataset.features.content if dataset.features else np.empty((0, 0), np.float32)
+        contexts = draw_contexts(vectors.__getitem__, len(vectors))
+        means = np.array([vectors[context].mean(0) for context in contexts])
+        return VectorIndex.build(vectors.__getitem__, len(vectors), means)
 
     def _with_late(self, item_nums: IntArray, features: ItemFeatures) -> Self:
         model = copy.copy(self)
         model._vectors = put_rows(self._vectors, item_nums, features.content)
-        model._index = self._index.with_late(model, item_nums)
+        model._index = self._index.with_late(item_nums, features.content)
         return model
 
 

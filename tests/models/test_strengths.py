@@ -10,9 +10,10 @@ from serendip.models.item_to_item import (
     EASEConfig,
     ItemKNN,
     ItemKNNConfig,
+    Transitions,
+    TransitionsConfig,
     build_user_item_matrix,
 )
-from serendip.models.transitions import Transitions, TransitionsConfig
 from serendip.testing.worlds import build_small_world
 
 VIEWED, BOUGHT = 4, 9

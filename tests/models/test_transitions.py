@@ -6,7 +6,7 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.items.features import ItemFeatures
 from serendip.data.query import History, Query
-from serendip.models.transitions import Transitions, TransitionsConfig
+from serendip.models.item_to_item import Transitions, TransitionsConfig
 from serendip.testing import (
     AddingVotesContract,
     LocalChangeContract,

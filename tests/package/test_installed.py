@@ -22,7 +22,7 @@ import pytest
 from packaging.utils import canonicalize_name
 
 from serendip import __version__
-from serendip.models.index.ann_index import ApproximateIndex
+from serendip.models.vector_index import ApproximateIndex
 from serendip.runtime.extras import TRAINING_PACKAGES
 
 ROOT = Path(__file__).parents[2]
@@ -263,7 +263,7 @@ SEARCH_AN_INDEX = """
 import sys
 from pathlib import Path
 import numpy as np
-from serendip.models.index.ann_index import ApproximateIndex
+from serendip.models.vector_index import ApproximateIndex
 index = ApproximateIndex.open(Path(sys.argv[1]))
 query = np.load(sys.argv[2])
 print(index.search(query, 3)[0].tolist())

@@ -7,9 +7,7 @@ import numpy as np
 from serendip.data import Catalogue, Item
 from serendip.search.documents import Document
 from serendip.search.searcher import Searcher
-from serendip.search.spelling.speller import Speller
-from serendip.search.spelling.typos import EditIndex, is_hangul, spell_out
-from serendip.search.spelling.word_statistics import WordCounts, WordPairs
+from serendip.search.spelling import EditIndex, Speller, WordCounts, WordPairs, is_hangul, spell_out
 
 TITLES = (
     "The Matrix",

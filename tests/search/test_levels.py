@@ -6,6 +6,7 @@ import pytest
 from search_world import post
 
 from serendip.data import Catalogue, Item
+from serendip.search.names import ValueTable
 from serendip.search.searcher import Searcher
 from serendip.search.synonyms import Synonym, Synonyms
 from serendip.search.understanding import (
@@ -17,7 +18,6 @@ from serendip.search.understanding import (
     TITLED,
     VALUES,
 )
-from serendip.search.values import ValueTable
 
 ROWS = (
     ("Big Fish", "a king tells of the sea", ("Comedy",), "Tom Hanks", 1991.0),

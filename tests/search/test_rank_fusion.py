@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from serendip.data import ItemList
 from serendip.data.item_list import tie_order
-from serendip.search.rank_fusion import reciprocal_rank_fusion
+from serendip.search.searcher import reciprocal_rank_fusion
 
 NUM_ITEMS = 12
 RANKING = st.lists(st.integers(0, NUM_ITEMS - 1), unique=True, max_size=NUM_ITEMS)

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.data import Catalogue, Item
+from serendip.search.names import ValueTable
 from serendip.search.searcher import Searcher
 from serendip.search.sentences import ANYTHING, find_wished, is_spoken, without_speech
-from serendip.search.values import ValueTable
 
 TITLES = ("Heat", "I Am Legend", "It Could Happen to You", "You Me and Everyone", "Lake House")
 

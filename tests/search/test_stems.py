@@ -1,6 +1,6 @@
 import pytest
 
-from serendip.search.stems import find_language, stem, stems
+from serendip.search.language import find_language, stem, stems
 
 
 @pytest.mark.parametrize(

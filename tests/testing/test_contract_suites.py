@@ -62,7 +62,7 @@ class Careless(Popularity):
 
 
 class Unnamed(Popularity):
-    label = "popular"
+    score_kind = "guess"
 
 
 WRONG_MODELS: list[tuple[type[Popularity], str]] = [

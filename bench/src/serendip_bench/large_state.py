@@ -31,12 +31,11 @@ from serendip.data.rows.row_array import pack_rows
 from serendip.data.store.store import Store
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.artefacts.generations import publish
-from serendip.engine.catalogue_content import CatalogueContent
 from serendip.engine.state import EngineState
 from serendip.engine.state_parts import (
     CONTENT,
-    REWRITES,
     WORDS,
+    CatalogueContent,
     save_content,
     save_models,
     save_ranker,
@@ -45,8 +44,8 @@ from serendip.engine.state_parts import (
 )
 from serendip.engine.workspace import Workspace
 from serendip.models.base import Recommender
-from serendip.models.content_similarity import ContentSimilarity
-from serendip.models.item_to_item import ItemKNN
+from serendip.models.content_similarity import ContentSimilarity, TermWeights
+from serendip.models.item_to_item import ItemKNN, Transitions
 from serendip.models.linalg import to_csr
 from serendip.models.popularity import Popularity, PopularityConfig, Window
 from serendip.models.query_scores import PriorOrder
@@ -54,13 +53,10 @@ from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentScores
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.model import Retriever
-from serendip.models.sparse.late_sparse import LateSparse
-from serendip.models.sparse.packed_sparse import PackedSparse
-from serendip.models.term_weights import TermWeights
-from serendip.models.transitions import Transitions
+from serendip.models.sparse.packed_sparse import LateSparse, PackedSparse
 from serendip.runtime.versions import Version
+from serendip.search.names import ValueTable
 from serendip.search.searcher import Searcher
-from serendip.search.values import ValueTable
 
 CONTENT_SIZE = 512
 """Size of the vectors of the default text encoder."""
@@ -103,8 +99,7 @@ def save_state(state: EngineState, folder: Path) -> None:
     indexed = searcher.lexical.fields, searcher.searches
     Searcher.build(state.catalogue, state.counts, folder / WORDS, *indexed)
     save_models(state, folder)
-    save_suggestions(state.queries, state.query_ranker, folder)
-    searcher.rewrites.save(folder / REWRITES)
+    save_suggestions(state.queries, state.query_ranker, searcher.rewrites, folder)
     save_relevance({}, (), {}, None, folder)
 
 

@@ -1,54 +1,33 @@
-"""``serendip bench rewrites``: query rewriting for queries with few matching items.
+"""``serendip bench rewrites``: broader texts for queries with few matching items.
 
-Search is lexical. ``without a log`` the rewrite model is trained on synthetic data of the
-catalogue; ``with a log`` also on the choices after half of the queries, while the other half is
-evaluated, and vice versa. No evaluated query is training data. ``offered`` are queries with a
-rewrite of confidence ``offer_from`` or more; the rows compare the results of the most confident
-rewrite with those of the query. ``others`` is the number of queries that are not rewritten.
-Differences are means over queries with 95 % bootstrap intervals.
+Search is lexical, and nothing is learned from a log. ``offered`` are queries with a rewrite of
+confidence ``least_kept`` or more; the rows compare the results of the most confident rewrite with
+those of the query. ``others`` is the number of queries that are not rewritten. Differences are
+means over queries with 95 % bootstrap intervals.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from serendip.content.cache import VectorCache
-from serendip.content.encoders.text import TextEncoderConfig, open_encoder
-from serendip.data.events.search_log import Search
 from serendip.evaluate.classification import calibration_error
 from serendip.evaluate.intervals import estimate
-from serendip.jobs.rewrites import build_rewrite_table, find_near_words
-from serendip.jobs.suggestions.build import build_table
 from serendip.runtime.atomic_files import hash_files, write_json
 from serendip.runtime.progress import TrainOptions
-from serendip.search.rewrites import FEW, OFFER_FROM, RewriteTable
-from serendip.search.suggestions.candidates import catalogue_candidates
-from serendip.search.suggestions.config import QueriesConfig
+from serendip.search.rewrites import FEW, LEAST_KEPT, RewriteTable
 from serendip_bench.results import open_work_folder
 from serendip_bench.spelling import JudgedQueries
-
-FOLDS = 2
-_TIMED = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class RewritesBench:
-    """Settings of a run."""
-
-    data: Path
-    file: Path
-    cache: Path
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Evaluation:
-    """Evaluation of one query by a model not trained on it.
+    """Evaluation of one query.
 
     Args:
         matches: number of items with all words of the query.
@@ -72,7 +51,7 @@ class _Evaluation:
         return self.rewritten[1] > 0 and self.rewritten[1] >= self.original[1]
 
 
-def run_rewrites(bench: RewritesBench, options: TrainOptions) -> dict[str, Any]:
+def run_rewrites(data: Path, file: Path, options: TrainOptions) -> dict[str, Any]:
     """Measure, and overwrite the results file.
 
     Raises:
@@ -80,73 +59,27 @@ def run_rewrites(bench: RewritesBench, options: TrainOptions) -> dict[str, Any]:
         StorageError: another process uses the same file.
         DataError: the kind of folder is unknown, or its data invalid.
     """
-    queries = JudgedQueries.read(bench.data)
-    with open_work_folder(bench.file):
-        build = _open_builder(queries, bench.cache, options)
-        folds, students = _assign_folds(queries), {}
-        for name, has_log in (("without a log", False), ("with a log", True)):
-            logs = [_build_log(queries, folds, fold) if has_log else [] for fold in range(FOLDS)]
-            trained = [build(log) for log in logs]
-            tables = [table for table, _ in trained]
-            facts = _summarise(queries, _evaluate(queries, folds, tables, options), tables[0])
-            students[name] = {"tables": [table_facts for _, table_facts in trained], **facts}
+    queries = JudgedQueries.read(data)
+    with open_work_folder(file):
         document = {
-            "dataset": bench.data.resolve().name,
+            "dataset": data.resolve().name,
             "data": hash_files(queries.files),
-            "protocol": {"about": __doc__, "few": FEW, "offer_from": OFFER_FROM},
+            "protocol": {"about": __doc__, "few": FEW, "least_kept": LEAST_KEPT},
             "queries": len(queries.texts),
             "items": queries.searcher.num_items,
-            "students": students,
+            **_summarise(_evaluate(queries, options)),
         }
-        write_json(bench.file, document)
+        write_json(file, document)
     return document
 
 
-def _open_builder(
-    queries: JudgedQueries, folder: Path, options: TrainOptions
-) -> Callable[[Sequence[Search]], tuple[RewriteTable, dict[str, Any]]]:
-    """Builds a table for a log; its candidate queries come from the catalogue, not from a log."""
-    config, searcher, catalogue = QueriesConfig(), queries.searcher, queries.dataset.catalogue
-    counts = queries.dataset.item_counts()
-    candidates = catalogue_candidates(catalogue, counts.astype(np.float32), config)
-    table, _ = build_table(catalogue, candidates, searcher, config, counts, [], options.progress)
-    encoder, cache = open_encoder(TextEncoderConfig()), VectorCache(folder)
-    near = find_near_words(searcher.speller.counts, (), encoder, cache, options)
-    return lambda log: build_rewrite_table(searcher, table, near, log, config, options)
-
-
-def _assign_folds(queries: JudgedQueries) -> list[int]:
-    """The fold of each query; texts with the same normal form are in the same fold."""
-    keys = [queries.searcher.read(text, literal=True).key for text in queries.texts]
-    index_of = {key: index for index, key in enumerate(dict.fromkeys(keys))}
-    return [index_of[key] % FOLDS for key in keys]
-
-
-def _build_log(queries: JudgedQueries, folds: Sequence[int], fold: int) -> list[Search]:
-    """A log of searches for the queries of the other folds; relevant items are the chosen ones."""
-    searches = []
-    rows = zip(queries.texts, queries.gains, folds, strict=True)
-    for number, (text, gains, query_fold) in enumerate(rows):
-        if query_fold != fold:
-            key = queries.searcher.read(text, literal=True).key
-            chosen = np.sort(np.array(list(gains), np.int32))
-            searches.append(Search(f"u{number}", float(number), text, key, chosen))
-    return searches
-
-
-def _evaluate(
-    queries: JudgedQueries,
-    folds: Sequence[int],
-    tables: Sequence[RewriteTable],
-    options: TrainOptions,
-) -> list[_Evaluation]:
-    """Evaluate each query by the table not trained on it; rewrites of any confidence count."""
+def _evaluate(queries: JudgedQueries, options: TrainOptions) -> list[_Evaluation]:
+    """Evaluate each query; rewrites of any confidence count."""
     plain, evaluations = queries.searcher, []
-    unseen = [replace(table, head={}) for table in tables]
     texts = options.progress.track(queries.texts, "queries", len(queries.texts))
     for number, text in enumerate(texts):
         key, start = plain.read(text).corrected_key, time.process_time()
-        rewrites = unseen[folds[number]].find(key, plain.matcher, plain.synonyms, 0.0)
+        rewrites = RewriteTable().find(key, plain.matcher, 0.0)
         ms = 1000 * (time.process_time() - start)
         original = rewritten = queries.measure(number, text)
         if rewrites:
@@ -164,16 +97,14 @@ def _evaluate(
     return evaluations
 
 
-def _summarise(
-    queries: JudgedQueries, evaluations: Sequence[_Evaluation], table: RewriteTable
-) -> dict[str, Any]:
+def _summarise(evaluations: Sequence[_Evaluation]) -> dict[str, Any]:
     few = [evaluation for evaluation in evaluations if evaluation.is_few]
     groups = {
         "no item has all words": [evaluation for evaluation in few if not evaluation.matches],
         f"fewer than {FEW} have": [evaluation for evaluation in few if evaluation.matches],
         "both": few,
     }
-    threshold, rows = OFFER_FROM, []
+    threshold, rows = LEAST_KEPT, []
     for name, group in groups.items():
         offered = [evaluation for evaluation in group if evaluation.confidence >= threshold]
         row = {"queries": name, "of all": len(group), "offered": len(offered)}
@@ -192,10 +123,7 @@ def _summarise(
         "rows": rows,
         "others": sum(one.matches > 0 or not one.is_few for one in evaluations),
         "confidence": confidence,
-        "ms": {
-            "unseen": _round_mean([evaluation.ms for evaluation in few]),
-            "seen": _time_table(queries, table),
-        },
+        "ms": _round_mean([evaluation.ms for evaluation in few]),
     }
 
 
@@ -210,15 +138,6 @@ def _compare_metrics(offered: Sequence[_Evaluation]) -> dict[str, Any]:
             "difference": asdict(estimate(after - before)),
         }
     return metrics
-
-
-def _time_table(queries: JudgedQueries, table: RewriteTable) -> float:
-    """Mean CPU milliseconds for the first texts of the table, without a result cache."""
-    plain, keys = queries.searcher, list(table.head)[:_TIMED]
-    start = time.process_time()
-    for key in keys:
-        table.find(key, plain.matcher, plain.synonyms)
-    return 1000 * (time.process_time() - start) / max(1, len(keys))
 
 
 def _round_mean(values: Any) -> float:

@@ -37,8 +37,8 @@ from serendip.evaluate.metrics import gini
 from serendip.evaluate.runs import Values
 from serendip.runtime.atomic_files import hash_files, write_json
 from serendip.runtime.progress import TrainOptions
+from serendip.search.config import QueriesConfig
 from serendip.search.suggestions.checks import TOP
-from serendip.search.suggestions.config import QueriesConfig
 from serendip_bench.results import TextVectors, find_cache, open_work_folder
 from serendip_bench.suggest_replay import SuggestReplay, list_suggestions
 from serendip_bench.suggest_sets import Target, filter_public, read_suggest_data

@@ -33,12 +33,12 @@ from serendip.jobs.context import Log
 from serendip.jobs.suggestions.build import build_table
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.runtime.progress import SilentProgress
+from serendip.search.config import QueriesConfig
+from serendip.search.names import ValueTable
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate, catalogue_candidates
-from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.ranker import RECENT, SuggestionUser
 from serendip.search.suggestions.table import QueryTable
-from serendip.search.values import ValueTable
 from serendip_bench.suggest_sets import QueryCounts, SuggestData, Target, filter_public
 
 TableBuilder: TypeAlias = Callable[[Dataset, Sequence[Search]], QueryTable]

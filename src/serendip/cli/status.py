@@ -126,7 +126,7 @@ def show_settings(workspace: WorkspaceOption = Path(), json: JsonOption = False)
     An environment variable such as SERENDIP_TRAIN__BUDGET overrides `budget` of the table `train`
     in serendip.toml.
     """
-    from serendip.engine.config.effective_settings import read_effective_settings
+    from serendip.engine.workspace import read_effective_settings
 
     terminal = Terminal(json)
     found = read_effective_settings(workspace, os.environ)

@@ -23,15 +23,6 @@ from serendip.content.semantic_ids.group_names import build_group_name
 from serendip.data import Event, IntArray, Item, Query, normalise
 from serendip.data.store.store import Store
 from serendip.data.users.user import User
-from serendip.engine.answer import (
-    Answer,
-    ChosenItem,
-    Explanation,
-    ItemFile,
-    SearchFeedback,
-    Suggestions,
-    decode_cursor,
-)
 from serendip.engine.artefacts.erasure import (
     PAUSE_S,
     REST,
@@ -45,18 +36,25 @@ from serendip.engine.artefacts.generations import (
     current_name,
     open_current,
 )
-from serendip.engine.explanations.labels import Labels
 from serendip.engine.fallback import fall_back
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.listing import list_sort_names, sort_items
-from serendip.engine.live.counts import LiveCounts
 from serendip.engine.live.media_encoding import NICE, encode_posted_media, may_encode
-from serendip.engine.live.state import ItemUpdater, LiveState
+from serendip.engine.live.state import ItemUpdater, LiveCounts, LiveState
 from serendip.engine.matches import Matches, build_browse_surface, is_browse
 from serendip.engine.presenter import Presenter
 from serendip.engine.query_builder import QueryBuilder, find_item_number, read_wish
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers
-from serendip.engine.request import Request
+from serendip.engine.request import (
+    Answer,
+    ChosenItem,
+    Explanation,
+    ItemFile,
+    Request,
+    SearchFeedback,
+    Suggestions,
+    decode_cursor,
+)
 from serendip.engine.stages.base import FIRST
 from serendip.engine.stages.pipeline import answer_queries
 from serendip.engine.stages.selection import Result
@@ -71,7 +69,7 @@ from serendip.errors import (
     StorageError,
     UnsupportedError,
 )
-from serendip.models.index.ann_index import LISTS_FILES, load_faiss
+from serendip.models.vector_index import LISTS_FILES, load_faiss
 from serendip.runtime.background import RecurringWork
 from serendip.runtime.versions import Version
 from serendip.search.suggestions.ranker import SuggestionUser
@@ -575,11 +573,6 @@ class Engine(AbstractContextManager["Engine"]):
             "models": len(state.models),
             "published": str(self._manifest["created"]),
         }
-
-    @property
-    def labels(self) -> Labels:
-        """Readable labels of the names in answers."""
-        return Labels.of(self._live.current.models, self._surfaces)
 
     def storage_problem(self) -> str:
         """Why a write would fail now, found without a write; empty = no known problem."""

@@ -18,7 +18,7 @@ from pydantic import field_validator
 from serendip.config import Config
 from serendip.content.encoders.image import ImageConfig
 from serendip.content.encoders.media_files import read_bounded, resolve_workspace_file
-from serendip.data.items.catalogue import Item
+from serendip.data import Item
 from serendip.errors import DataError
 
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")

@@ -21,10 +21,10 @@ from serendip.data import NO_ITEMS, AllowedItems, IntArray, ItemList, Query, nor
 from serendip.engine.listing import sort_items
 from serendip.engine.request import Request
 from serendip.engine.stages.list_filters import RelevanceFilterConfig
+from serendip.engine.stages.list_rules import SPONSORED
 from serendip.engine.stages.pipeline import answer_queries, find_allowed
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sources import BrowseSource, WordSource
-from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
 from serendip.search.lexical import are_allowed

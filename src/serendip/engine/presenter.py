@@ -15,25 +15,24 @@ import numpy as np
 
 from serendip.data import IntArray, ItemList, Query, words
 from serendip.data.items.semantic_ids import code_name
-from serendip.engine.answer import (
-    Answer,
-    AnswerItem,
-    Explanation,
-    SearchFeedback,
-    encode_cursor,
-)
 from serendip.engine.explanations.absence import AbsenceFinder
 from serendip.engine.explanations.explain import Explainer
 from serendip.engine.explanations.influence import Influence, find_influence, measure_influence
 from serendip.engine.explanations.translation import choose_language
 from serendip.engine.listing import count_facets, sort_items
-from serendip.engine.request import Request
+from serendip.engine.request import (
+    Answer,
+    AnswerItem,
+    Explanation,
+    Request,
+    SearchFeedback,
+    encode_cursor,
+)
 from serendip.engine.stages.base import FIRST
-from serendip.engine.stages.exploration import EXPLORED, PROPENSITY
 from serendip.engine.stages.list_filters import P_IRRELEVANT, RelevanceFilter
+from serendip.engine.stages.list_rules import EXPLORED, PROPENSITY, SPONSORED
 from serendip.engine.stages.pipeline import features_of
 from serendip.engine.stages.selection import Result
-from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.state import EngineState
 
 _WORD_SOURCE = "from words"  # key of a trace: candidates that the word search proposed

@@ -11,8 +11,8 @@ import numpy as np
 from serendip.content.encoders.base import TextEncoder
 from serendip.content.features import fuse_text_vectors
 from serendip.content.fusion import Fusion
-from serendip.data import NO_ITEMS, FloatArray, Query, UserPast, fold
-from serendip.data.events.event import ActionRules, session_code
+from serendip.data import NO_ITEMS, ActionRules, FloatArray, Query, UserPast, fold
+from serendip.data.events.event import session_code
 from serendip.data.items.attribute_test import parse_tests
 from serendip.data.store.store import Store
 from serendip.engine.listing import find_newest_order, find_year_attribute

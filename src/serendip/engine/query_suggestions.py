@@ -4,18 +4,31 @@ Completions are titles, attribute values and verified queries that continue the 
 order. Recommendations are verified queries and the user's own searches and items, by how well they
 fit the user and, on a results page, the search of that page; they are of several kinds, and differ.
 Every suggestion has a result now: items may have been deleted since its query was verified.
+
+Selection of a varied list of queries: the best next one, given those before it.
+
+Each kind has a share of the positions, counted from the first position on, and what shares a word
+with an earlier query counts less, as in maximal marginal relevance (Carbonell and Goldstein 1998,
+"The Use of MMR, Diversity-Based Reranking"). The order does not depend on how many are wanted.
+
+Query autocompletion from titles, attribute values and popularity.
+
+Sources, in the order of the answer: attribute values that begin with the prefix (at most two),
+titles that begin with it, titles with a later word that does, titles that contain it inside a word
+of a script without spaces, and, only if all of these are empty, titles that were probably meant.
+Every completion has results.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from itertools import islice
-from typing import Self
+from itertools import chain, islice
+from typing import Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,23 +38,150 @@ from serendip.data.events.search_log import IMPRESSION, SUGGESTED, choices_of
 from serendip.data.items.attribute_test import parse_tests
 from serendip.data.items.reception import DAY_S
 from serendip.data.store.store import Store
-from serendip.data.text import normalise
-from serendip.engine.answer import Suggestion
+from serendip.data.text import normalise, query_grams, title_key
 from serendip.engine.explanations.translation import find_language, is_readable
-from serendip.engine.request import Request
+from serendip.engine.request import Request, Suggestion
 from serendip.engine.stages.batch import shorten_history
-from serendip.engine.stages.exploration import request_seed
 from serendip.engine.stages.filters import Requested
+from serendip.engine.stages.list_rules import request_seed
 from serendip.engine.state import EngineState
-from serendip.search.logistic import LogisticModel
+from serendip.search.config import QueriesConfig
+from serendip.search.language import ENGLISH
 from serendip.search.rewrites import WITHIN_S
+from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import LIKE, MOST_CHARACTERS, Candidate, QueryKind
-from serendip.search.suggestions.checks import TOP, Blocklist
-from serendip.search.suggestions.completions import find_completions
-from serendip.search.suggestions.config import QueriesConfig
-from serendip.search.suggestions.ranker import SuggestionUser, query_features
+from serendip.search.suggestions.checks import TOP, Blocklist, normal_form
+from serendip.search.suggestions.ranker import LogisticModel, SuggestionUser, query_features
 from serendip.search.suggestions.table import QueryTable
-from serendip.search.suggestions.variety import Group, Option, select_varied
+
+MAX_VALUES = 2
+
+
+def find_completions(searcher: Searcher, prefix: str, k: int = 8) -> list[Candidate]:
+    """The k best completions of a text, without repetitions.
+
+    A blank text gives the most popular titles. A candidate has the item of its title, or the first
+    items of its value.
+    """
+    key, titles = title_key(prefix), searcher.titles
+    completing = chain(titles.completions(key, max(k, 0)), _inside(searcher, key, k))
+    candidates = chain(_values(searcher, key), _titled(searcher, completing, "title"))
+    found = _distinct(candidates, k)
+    return found or _distinct(_titled(searcher, _meant(searcher, prefix, k), "spelling"), k)
+
+
+def _distinct(candidates: Iterable[Candidate], k: int) -> list[Candidate]:
+    found: dict[str, Candidate] = {}
+    for candidate in candidates if k > 0 else ():
+        found.setdefault(title_key(candidate.text), candidate)
+        if len(found) == k:
+            break
+    return list(found.values())
+
+
+def _values(searcher: Searcher, key: str) -> Iterator[Candidate]:
+    """Values of attributes that have a normal form from one of their words on, and find items."""
+    values = searcher.values
+    rows = np.unique(values.word_starts.starting(key)[0]).tolist() if key else []
+    ranked = sorted(rows, key=lambda row: (-len(values.ranks_at(row)), values.texts[row]))
+    hits = ((values.texts[row], searcher.lexical.search(values.texts[row], TOP)) for row in ranked)
+    for value, found in islice((pair for pair in hits if len(pair[1])), MAX_VALUES):
+        yield Candidate(value, "attribute", "fields", np.sort(found.item_nums))
+
+
+def _inside(searcher: Searcher, key: str, k: int) -> Iterator[int]:
+    """Items with ``key`` in the middle of a word of their title: 커피 in 아이스커피."""
+    for number in searcher.lexical.search(key, k).item_nums.tolist() if query_grams(key) else ():
+        title = searcher.titles.key(number)
+        if key in title:
+            yield from searcher.titles.bearers(title)[:1]
+
+
+def _meant(searcher: Searcher, prefix: str, k: int) -> Iterator[int]:
+    """Items of titles near the text, else of completions of its corrected words, or near it."""
+    reading, titles = searcher.read(prefix), searcher.titles
+    for number in reading.corrected.tolist()[:k]:
+        yield from titles.bearers(titles.key(number))
+    start = searcher.speller.correct_beginning(reading.key)
+    yield from titles.completions(start, k) or titles.near_completions(start, k)
+
+
+def _titled(searcher: Searcher, items: Iterable[int], kind: QueryKind) -> Iterator[Candidate]:
+    for item in items:
+        title = searcher.titles.title(item)
+        yield Candidate(title, kind, "fields", np.array([item], np.int32))
+
+
+Group: TypeAlias = QueryKind | Literal["way out", "own"]
+
+SHARES: Mapping[Group, float] = {
+    "attribute": 0.1,
+    "rule": 0.3,
+    "name": 0.2,
+    "series": 0.2,
+    "phrase": 0.2,
+    "like": 0.2,
+    "written": 0.3,
+    "own": 0.2,
+    "query": 0.7,
+}
+"""Largest share of the positions of each group, rounded up; 1 for the others. ``query`` is whatever
+people searched, of any kind, and ``own`` what the user did."""
+
+SHARED_WORD = 0.6
+"""What a query loses for each one before it that has a word of it, in log odds of being chosen."""
+
+_OVER_SHARE = 1e3
+"""What a query loses beyond the share of its group: it fills a list that would end otherwise."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Option:
+    """A query that can be selected; its score is the log odds of being chosen, or higher."""
+
+    text: str
+    group: Group
+    score: float
+
+
+OptionT = TypeVar("OptionT", bound=Option)
+
+
+def select_varied(
+    options: Sequence[OptionT], accepts: Callable[[OptionT], bool]
+) -> Iterator[OptionT]:
+    """Yield the options, the best next one first.
+
+    Whether one may be shown after those that were yielded is asked once for each.
+    """
+    words = [_words(option.text) for option in options]
+    groups = sorted({option.group for option in options})
+    of_group = np.array([groups.index(option.group) for option in options], np.intp)
+    scores = np.array([option.score for option in options], np.float64)
+    numbers: Counter[str] = Counter()
+    while len(scores) and np.isfinite(scores.max()):
+        position = numbers.total() + 1
+        over = np.array([_loss(group, numbers[group], position) for group in groups])
+        place = int(np.argmax(scores - over[of_group]))
+        scores[place] = -math.inf
+        if accepts(options[place]):
+            yield options[place]
+            numbers[options[place].group] += 1
+            shares_word = [not words[place].isdisjoint(others) for others in words]
+            scores -= SHARED_WORD * np.array(shares_word)
+
+
+@lru_cache(maxsize=16_384)
+def _words(text: str) -> frozenset[str]:
+    return normal_form(text) - ENGLISH
+
+
+def _loss(group: Group, number: int, position: int) -> float:
+    """What the group of a query costs it at a position, from 1, after so many of its group."""
+    if number < math.ceil(SHARES.get(group, 1.0) * position):
+        return 0.0
+    return 2 * _OVER_SHARE if group == "attribute" else _OVER_SHARE
+
 
 MAX_COMPLETIONS = 128  # verified queries that the ranker orders for a typed text
 # The user's own searches and liked items that are candidates.

@@ -1,8 +1,26 @@
-"""Request: the parameters of one call of the engine, as a value."""
+"""Request: the parameters of one call of the engine, as a value.
+
+Answers of the engine as plain values, which the API, the CLI and the page render as they are.
+
+Each field is declared here once, for JSON as well: where its name or its schema differs there, its
+annotation says so.
+
+A cursor names a page of an answer: an opaque string for callers, an encoded offset inside.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, WithJsonSchema
+
+from serendip.engine.listing import Facet
+from serendip.errors import DataError
+from serendip.search.rewrites import Rewrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +78,255 @@ class Request:
     def reads_whole_list(self) -> bool:
         """Whether a page of the answer depends on items of other pages."""
         return bool(self.facets or self.sort)
+
+
+Number: TypeAlias = Annotated[
+    # JSON has null for what is not finite.
+    float, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]}, mode="serialization")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerItem:
+    """One item of an answer.
+
+    Args:
+        item_id: external id.
+        title: as shown; the id of an item without one.
+        score: final value, higher is better; comparable within one answer only. The score of a
+            sponsored item is its expected revenue, bid x P(action); ``parts`` has its organic
+            value.
+        parts: name -> number that the score is computed from: ranker features, probabilities.
+        reason: the strongest evidence as one sentence for people; empty = no evidence.
+        sponsored: whether the position was bought; pages must mark such an item.
+    """
+
+    item_id: str
+    title: str
+    score: Number
+    parts: dict[str, Number] = field(default_factory=dict)
+    reason: str = ""
+    sponsored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFeedback:
+    """How a typed text was interpreted.
+
+    Args:
+        searched: the searched text: as typed, corrected, or what a sentence asks for.
+        is_corrected: whether ``searched`` differs from the typed text; pages must say so and offer
+            a search for the text as typed.
+        did_you_mean: a suggested correction that was not searched; empty = none.
+        unknown: searched words that no item has.
+        by_meaning: whether no item has any of the words, so that the items were found by the
+            similarity of their vectors only.
+        nothing: whether nothing matches: no item has any of the words, and none is close enough in
+            meaning.
+        similar_to: external id of the item that the text asks for others like: the items are those
+            of the surface ``similar``; empty = it asks for none.
+        rewrites: texts to search instead if few items have all words, best first.
+    """
+
+    searched: str
+    is_corrected: bool = False
+    did_you_mean: str = ""
+    unknown: tuple[str, ...] = ()
+    by_meaning: bool = False
+    nothing: bool = False
+    similar_to: str = ""
+    rewrites: tuple[Rewrite, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one request.
+
+    Args:
+        request_id: unique id of this answer; callers send it with the events that follow. The id
+            of a request over HTTP, ``X-Request-ID``, is another one.
+        generation: name of the generation that answered.
+        surface: name of the requested surface.
+        items: one page of the list, in the order to show.
+        next: cursor of the next page; empty on the last page.
+        degraded: stages and rungs that are missing: they failed, or were skipped; empty if none.
+        understood: how the text was interpreted, ``query`` in JSON; None if no text was searched.
+        facets: attribute -> its values in the whole list, for those that the request names.
+    """
+
+    request_id: str
+    generation: str
+    surface: str
+    items: tuple[AnswerItem, ...]
+    next: str = ""
+    degraded: tuple[str, ...] = ()
+    understood: Annotated[
+        SearchFeedback | None,
+        Field(serialization_alias="query", exclude_if=lambda feedback: feedback is None),
+    ] = None
+    facets: Annotated[Mapping[str, Facet], Field(exclude_if=lambda facets: not facets)] = field(
+        default_factory=dict
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A suggested query.
+
+    Args:
+        text: the query.
+        kind: ``title``, ``attribute``, ``rule`` (several values of attributes), ``name`` (a person
+            or a brand, and a type), ``series`` (of titles), ``phrase`` (of a description), ``like``
+            (items similar to one), ``query`` (searched before), ``written`` (by an LLM) or
+            ``spelling`` (a title that was probably meant).
+        item_id: the item with exactly this title, or the one whose similar items are searched;
+            else empty.
+        propensity: probability with which it was chosen for its position, in (0, 1]; below 1 for a
+            query drawn at random.
+    """
+
+    text: str
+    kind: str
+    item_id: str = ""
+    propensity: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestions:
+    """Suggested queries, best first.
+
+    Args:
+        request_id: unique id of this answer; callers send it with the events that follow.
+        generation: name of the generation that answered.
+        queries: ``suggestions`` in JSON; each has at least one result.
+    """
+
+    request_id: str
+    generation: str
+    queries: Annotated[tuple[Suggestion, ...], Field(serialization_alias="suggestions")]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFile:
+    """What an answer about an item says of one of its media files.
+
+    Args:
+        state: ``encoded`` = its vector is in use; ``waiting`` = it will be encoded; ``left out`` =
+            it cannot be used.
+        problem: why it is left out; else empty.
+    """
+
+    state: Literal["encoded", "waiting", "left out"]
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenItem:
+    """An item that a user chose.
+
+    Args:
+        liked: whether one of the user's events with the item was a like.
+    """
+
+    item_id: str
+    liked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One reason to show an item.
+
+    Args:
+        kind: ``transition``, ``neighbour``, ``content``, ``attribute``, ``code``, ``word``,
+            ``again``, ``country``, ``popular`` or ``new``.
+        text: one sentence for people.
+        weight: strength, higher is stronger; comparable within one kind only.
+        item_id: the item of the history or the context behind it, of several the newest; empty =
+            none.
+    """
+
+    kind: str
+    text: str
+    weight: Number
+    item_id: str = ""
+
+
+AbsenceKind = Literal["filter", "candidates", "list filter", "length", "rule", "score", "order"]
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """Why an item is not among the items that a request shows.
+
+    Args:
+        kind: ``filter`` = it may not be shown; ``candidates`` = no source proposed it; ``list
+            filter`` = it was proposed and removed; ``length`` = the list ends before it; ``rule`` =
+            a list rule gave its place to others; ``score`` = the items shown have higher scores;
+            ``order`` = it is further down in the order of the request, or not in that list.
+        stage: name of the filter or rule, as in the trace; else empty.
+        text: one sentence for people.
+        change: what would change it, one sentence for people.
+        score: its score; None = it has none.
+        last_score: the lowest score of the items that are shown for their score; None without any.
+    """
+
+    kind: AbsenceKind
+    stage: str
+    text: str
+    change: str
+    score: float | None = None
+    last_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why an item is, or is not, in the answer to a request.
+
+    Args:
+        generation: name of the generation that answered.
+        item_id: the explained item.
+        evidence: reasons to show it, strongest first.
+        parts: name -> number that the score is computed from, as in ``AnswerItem``.
+        semantic_id: its codes in text form, ``12-7-201``.
+        trace: stage -> number of items after it, in the order of the stages.
+        position: 0-based position in the whole list; None = not in it.
+        absence: why it is not among the first ``Request.k`` items; None = it is.
+    """
+
+    generation: str
+    item_id: str
+    evidence: tuple[Evidence, ...]
+    parts: Mapping[str, Number]
+    semantic_id: str
+    trace: Mapping[str, int]
+    position: int | None = None
+    absence: Absence | None = None
+
+
+_MAX_OFFSET = 10_000  # in items
+
+
+def encode_cursor(offset: int) -> str:
+    """The cursor of the page that starts at a 0-based offset."""
+    return base64.urlsafe_b64encode(f"o{offset}".encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> int:
+    """The 0-based offset of a page; 0 for the empty cursor.
+
+    Raises:
+        DataError: ``encode_cursor`` did not write the cursor, or its offset is above 10,000.
+    """
+    if not cursor:
+        return 0
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+        offset = int(text.removeprefix("o")) if text.startswith("o") else -1
+    except (ValueError, binascii.Error):
+        offset = -1
+    if not 0 <= offset <= _MAX_OFFSET:
+        raise DataError(
+            f"cursor {cursor[:40]!r} is not valid.",
+            "Send `next` of the previous answer unchanged.",
+        )
+    return offset

@@ -16,22 +16,19 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from serendip.content.fusion import TEXT_ONLY, Fusion
-from serendip.data import Catalogue, Codebooks, Item, ItemFeatures, ItemSet
+from serendip.data import MISSING, Catalogue, Codebooks, Item, ItemFeatures, ItemSet, put_rows
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.events.repeats import Repeats
 from serendip.data.items.reception import Reception
 from serendip.data.items.semantic_ids import CodeCells
-from serendip.data.rows.row_array import put_rows
-from serendip.data.vocabulary import MISSING
 from serendip.engine.feature_names import REPEAT_FEATURES, context_parts, feature_names
 from serendip.models.base import Recommender
 from serendip.models.context_counts import ContextCounts
 from serendip.models.ranker.model import Ranker
 from serendip.models.relevance.model import RelevanceModel
-from serendip.search.logistic import LogisticModel
 from serendip.search.nonsense import MeaningFloor
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions.ranker import prior_ranker
+from serendip.search.suggestions.ranker import LogisticModel, prior_ranker
 from serendip.search.suggestions.table import QueryTable
 from serendip.search.synonyms import Synonyms
 from serendip.search.variants import number_late
@@ -231,7 +228,7 @@ class EngineState:
             context = context.only(context.config.named, count)
             return replace(self, ranker=None, context=context)
         learned, repeats = ranker.feature_names, self.repeats
-        knows_repeats = not REPEAT_FEATURES.keys().isdisjoint(learned)
+        knows_repeats = not {*REPEAT_FEATURES}.isdisjoint(learned)
         if knows_repeats != repeats.is_on:
             repeats = Repeats.never(count) if knows_repeats else Repeats()
         context = context.with_parts(context_parts(learned), count)

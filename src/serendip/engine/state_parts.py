@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.artefact import Artefact
+from serendip.content.fusion import Fusion
+from serendip.data import Artefact, Catalogue, Codebooks, FloatArray, IntArray, ItemFeatures
 from serendip.data.events.repeats import Repeats
-from serendip.data.items.catalogue import Catalogue, open_catalogue, save_catalogue
+from serendip.data.items.catalogue import open_catalogue, save_catalogue
 from serendip.data.items.reception import Reception
-from serendip.engine.catalogue_content import CatalogueContent
+from serendip.data.items.semantic_ids import CodeCells
 from serendip.engine.state import EngineState
 from serendip.errors import ArtefactError
 from serendip.models import open_model
@@ -24,24 +25,40 @@ from serendip.models.context_counts import ContextCounts
 from serendip.models.ranker.model import Ranker
 from serendip.models.relevance.features import ItemTexts
 from serendip.models.relevance.model import LearnedRelevance, RelevanceModel
-from serendip.search.logistic import LogisticModel
+from serendip.search.names import ValueTable
 from serendip.search.nonsense import MeaningFloor
 from serendip.search.rewrites import RewriteTable
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions.ranker import FEATURES
+from serendip.search.suggestions.ranker import FEATURES, LogisticModel
 from serendip.search.suggestions.table import ItemChoices, QueryTable
-from serendip.search.values import ValueTable
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CatalogueContent(Artefact):
+    """Content of the N items of a catalogue; the arguments are those of ``EngineState``."""
+
+    features: ItemFeatures
+    codebooks: Codebooks
+    fusion: Fusion
+    cells: CodeCells
+    code_names: Mapping[str, str]
+    variants: IntArray
+
+    def values(self) -> dict[str, Any]:
+        """Its arguments by name."""
+        return {own.name: getattr(self, own.name) for own in fields(self)}
+
 
 CONTENT, RANKER, MODELS = "content", "ranker", "models"
-SUGGESTIONS, REWRITES, RELEVANCE = "suggestions", "rewrites", "relevance"
-PARTS = (CONTENT, RANKER, MODELS, SUGGESTIONS, REWRITES, RELEVANCE)
+SUGGESTIONS, RELEVANCE = "suggestions", "relevance"
+PARTS = (CONTENT, RANKER, MODELS, SUGGESTIONS, RELEVANCE)
 """Parts of a generation, and their folders in it, each after those that it needs."""
 
 _NUMBERS = "_numbers"  # a folder beside those of the models
 WORDS = f"{MODELS}/_words"
 """Folder of the word index in a generation."""
 
-_QUERIES, _QUERY_RANKER, _RANKER = "queries", "ranker", "model"
+_QUERIES, _QUERY_RANKER, _REWRITES, _RANKER = "queries", "ranker", "rewrites", "model"
 _ITEM_TEXTS = "_items"  # texts of items, which all relevance models read
 
 
@@ -52,9 +69,7 @@ def open_state(folder: Path) -> EngineState:
         ArtefactError: another version of the code saved the state, or its parts are of different
             numbers of items or sizes of vectors.
     """
-    state = open_models(folder)
-    for part in (SUGGESTIONS, REWRITES, RELEVANCE):
-        state = open_table(state, part, folder)
+    state = _with_relevance(_with_suggestions(open_models(folder), folder), folder)
     state = state.with_ranker(open_ranker(folder))
     if state.ranker is not None:
         state.ranker.require_features(state.feature_names)
@@ -84,22 +99,18 @@ def open_models(folder: Path) -> EngineState:
     return state
 
 
-def open_table(state: EngineState, part: str, folder: Path) -> EngineState:
-    """A copy of a state with ``SUGGESTIONS``, ``REWRITES`` or ``RELEVANCE`` of a saved one.
+def _with_suggestions(state: EngineState, folder: Path) -> EngineState:
+    place = folder / SUGGESTIONS
+    table = QueryTable.open(place / _QUERIES)
+    ranker = LogisticModel.open(place / _QUERY_RANKER).require_names(FEATURES)
+    queries = replace(table, choices=ItemChoices.of(state.counts))
+    searcher = replace(state.searcher, rewrites=RewriteTable.open(place / _REWRITES))
+    return replace(state, queries=queries, query_ranker=ranker, searcher=searcher)
 
-    That has the same items.
-    """
-    place = folder / part
-    if part == SUGGESTIONS:
-        table = QueryTable.open(place / _QUERIES)
-        ranker = LogisticModel.open(place / _QUERY_RANKER).require_names(FEATURES)
-        queries = replace(table, choices=ItemChoices.of(state.counts))
-        return replace(state, queries=queries, query_ranker=ranker)
-    if part == REWRITES:
-        searcher = replace(state.searcher, rewrites=RewriteTable.open(place))
-        return replace(state, searcher=searcher)
-    facts = RelevanceFacts.open(place)
-    models = _open_relevance(place, facts.models, state.catalogue)
+
+def _with_relevance(state: EngineState, folder: Path) -> EngineState:
+    facts = RelevanceFacts.open(folder / RELEVANCE)
+    models = _open_relevance(folder / RELEVANCE, facts.models, state.catalogue)
     return replace(state, relevance_models=models, relevance_thresholds=facts.thresholds)
 
 
@@ -161,10 +172,14 @@ def save_models(state: EngineState, folder: Path) -> None:
         model.save(place / name)
 
 
-def save_suggestions(table: QueryTable, ranker: LogisticModel, folder: Path) -> None:
+def save_suggestions(
+    table: QueryTable, ranker: LogisticModel, rewrites: RewriteTable, folder: Path
+) -> None:
     """Write the part ``SUGGESTIONS`` of a generation."""
-    table.save(folder / SUGGESTIONS / _QUERIES)
-    ranker.save(folder / SUGGESTIONS / _QUERY_RANKER)
+    place = folder / SUGGESTIONS
+    table.save(place / _QUERIES)
+    ranker.save(place / _QUERY_RANKER)
+    rewrites.save(place / _REWRITES)
 
 
 def save_relevance(

@@ -13,8 +13,7 @@ from serendip.data import IntArray
 from serendip.data.items.catalogue import open_catalogue
 from serendip.data.items.semantic_ids import code_name
 from serendip.engine.artefacts.generations import open_current
-from serendip.engine.catalogue_content import CatalogueContent
-from serendip.engine.state_parts import CONTENT
+from serendip.engine.state_parts import CONTENT, CatalogueContent
 from serendip.engine.workspace import Workspace
 from serendip.errors import UnknownItemError
 

@@ -26,7 +26,7 @@ _CLASSES = {
     "item-knn": "serendip.models.item_to_item:ItemKNN",
     "ease": "serendip.models.item_to_item:EASE",
     "item2vec": "serendip.models.item2vec:Item2Vec",
-    "transitions": "serendip.models.transitions:Transitions",
+    "transitions": "serendip.models.item_to_item:Transitions",
     "content": "serendip.models.content_similarity:ContentSimilarity",
     "gru4rec": "serendip.models.sequence.model:GRU4Rec",
     "sasrec": "serendip.models.sequence.model:SASRec",
@@ -87,7 +87,7 @@ def _load_added(point: EntryPoint) -> type[Recommender]:
         ) from None
     if not (isinstance(added_class, type) and issubclass(added_class, Recommender)):
         raise ConfigError(f"{entry} is not a Recommender.", "Derive its class from Recommender.")
-    attributes = ("name", "config_class", "label", "score_kind")
+    attributes = ("name", "config_class", "score_kind")
     missing = [attribute for attribute in attributes if not hasattr(added_class, attribute)]
     if missing:
         raise ConfigError(f"{entry} does not declare {', '.join(missing)}.", "Set it on the class.")

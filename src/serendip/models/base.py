@@ -1,6 +1,6 @@
 """Contract of all recommenders: scores of items for a batch of queries.
 
-A model declares itself on its class: name, config class, kind of scores and labels. It is a frozen
+A model declares itself on its class: name, config class and kind of scores. It is a frozen
 config plus learned arrays, so it can be saved, opened in another process and give the same scores.
 Public methods validate and mask; private hooks (one per public method) hold the maths and use item
 numbers only. A trained model is immutable: ``with_late`` returns a copy that knows what was posted
@@ -25,8 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.config import Config
-from serendip.data import Dataset, FloatArray, IntArray, ItemFeatures, ItemList, Query
-from serendip.data.artefact import Artefact
+from serendip.data import Artefact, Dataset, FloatArray, IntArray, ItemFeatures, ItemList, Query
 from serendip.data.item_list import top_k
 from serendip.errors import (
     DataError,
@@ -108,13 +107,6 @@ class Recommender(Artefact, ABC):
     config_class: ClassVar[type[Config]]
     """Class of the model's hyperparameters."""
 
-    label: ClassVar[str]
-    """Label of the score: "Chosen next" is shown as "Chosen next (score)"."""
-
-    origin: ClassVar[str] = ""
-    """Label of the model as a candidate source: "the same people" is shown as "From the same
-    people"; empty = ``label`` in lower case."""
-
     score_kind: ClassVar[ScoreKind]
     """Kind of the scores; determines the ranker features."""
 
@@ -137,11 +129,6 @@ class Recommender(Artefact, ABC):
         self._num_items = -1
         self._num_unscored = 0
         self._is_late = False
-
-    @property
-    def source_label(self) -> str:
-        """Label of the model as a candidate source, such as "the same people"."""
-        return self.origin or self.label[:1].lower() + self.label[1:]
 
     @property
     def decay(self) -> float:
@@ -320,7 +307,6 @@ class Recommender(Artefact, ABC):
         """Hook of ``train``: set all learned state."""
 
     def _continue(self, dataset: Dataset, options: TrainOptions, start: WarmStart) -> None:
-        """Hook of ``train`` with a start, for models that implement ``learned``."""
         self._train(dataset, options)
 
     @abstractmethod
@@ -336,10 +322,8 @@ class Recommender(Artefact, ABC):
         return None
 
     def _stored(self) -> dict[str, Any]:
-        """Hook of ``save``: what training has set, by name."""
         return {name: getattr(self, name) for name in self.state}
 
     def _restore(self, learned: Mapping[str, Any]) -> None:
-        """Hook of ``open``: set what ``_stored`` returned."""
         for name, value in learned.items():
             setattr(self, name, value)

@@ -15,8 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray, IntArray, distinct
-from serendip.data.query import History, Query
+from serendip.data import FloatArray, History, IntArray, Query, distinct
 from serendip.models.linalg import Sparse, to_csr
 
 _MIN_WEIGHT = 1e-4

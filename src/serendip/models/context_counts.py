@@ -22,9 +22,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from serendip.config import Config, Use
-from serendip.data import Catalogue, Dataset, FloatArray, IntArray, Query
-from serendip.data.arrays import locate
-from serendip.data.artefact import Artefact
+from serendip.data import Artefact, Catalogue, Dataset, FloatArray, IntArray, Query, locate
 from serendip.data.events.local_time import is_zone, local_hours, zone_of
 from serendip.data.item_list import tie_order
 from serendip.data.items.semantic_ids import first_codes

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray
+from serendip.data import FloatArray
 from serendip.runtime.progress import TrainOptions
 
 if TYPE_CHECKING:

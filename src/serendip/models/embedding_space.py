@@ -21,8 +21,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data import FloatArray, Vocabulary
-from serendip.data.artefact import Artefact
+from serendip.data import Artefact, FloatArray, Vocabulary
 from serendip.models.linalg import fit_procrustes, mean_cosine, measure_agreement
 
 MIN_AGREEMENT = 0.6

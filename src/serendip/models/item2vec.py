@@ -31,9 +31,8 @@ import numpy as np
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.data import Dataset, FloatArray, IntArray, Query
+from serendip.data import Dataset, FloatArray, IntArray, Query, dot_rows
 from serendip.data.numeric import unit
-from serendip.data.rows.row_array import dot_rows
 from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import build_context_matrix, compute_context_weights
 from serendip.models.linalg import Sparse, sum_rows, to_csr
@@ -77,8 +76,6 @@ class Item2Vec(Recommender):
 
     name = "item2vec"
     config_class = Item2VecConfig
-    label = "Found in the same histories"
-    origin = "the same histories"
     score_kind = "similarity"
     evidence = VoteEvidence(
         "neighbour",

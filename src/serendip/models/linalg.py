@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data import FloatArray, IntArray
 
 Sparse: TypeAlias = Any
 """A two-dimensional ``scipy.sparse.csr_array`` with float32 values."""

@@ -17,11 +17,9 @@ import numpy as np
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.data import Dataset, FloatArray, IntArray, ItemFeatures, Query, TimeArray
-from serendip.data.arrays import NO_ITEMS
-from serendip.data.artefact import Artefact
+from serendip.data import Artefact, Dataset, ItemFeatures, Query, put_rows
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, TimeArray
 from serendip.data.items.quality import catalogue_prior, has_ratings
-from serendip.data.rows.row_array import put_rows
 from serendip.models.base import Recommender
 from serendip.models.query_scores import PriorOrder, PriorScores, QueryScores
 from serendip.runtime.progress import TrainOptions
@@ -56,16 +54,10 @@ class Popularity(Recommender):
 
     name = "popularity"
     config_class = PopularityConfig
-    label = "Popularity"
     score_kind = "prior"
     state = ("_order", "_prior", "_window")
     config: PopularityConfig
     zero_means_unknown = False
-
-    @property
-    def source_label(self) -> str:
-        """Label as a candidate source: of all time, or of late."""
-        return "what is popular" + (" of late" if self.config.window_days is not None else "")
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
         events, counts = dataset.events, dataset.item_counts()  # (N,)

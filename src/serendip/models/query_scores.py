@@ -9,18 +9,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serendip.data import AllowedItems, Artefact, ItemSet, put_rows
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, distinct, locate
-from serendip.data.artefact import Artefact
 from serendip.data.item_list import ItemList, tie_order, top_k
-from serendip.data.items.allowed_items import AllowedItems, ItemSet
-from serendip.data.rows.row_array import put_rows
-from serendip.models.index.vector_index import VectorIndex
+from serendip.models.vector_index import VectorIndex
 
 _MOST_COMPARED = 2_000
 """Items of a small set that are all scored where too few of those near are in it."""
@@ -94,39 +92,6 @@ class DenseScores(QueryScores):
         if self._zero_means_unknown:
             usable &= scores != 0
         return top_k(np.where(usable, scores, -np.inf), k)
-
-
-class SparseScores(QueryScores):
-    """Scores that are 0, "no evidence", for all but a few items of each query.
-
-    Args:
-        rows: per query the items with a positive score, ascending, and their scores, float32.
-    """
-
-    def __init__(self, rows: Sequence[tuple[IntArray, FloatArray]], num_items: int) -> None:
-        self._rows, self._num_items = rows, num_items
-
-    def of_items(self, rows: IntArray, items: IntArray) -> FloatArray:
-        """The scores of the rows' items; 0 for items that are not there."""
-        result = np.zeros(len(rows), np.float32)
-        for row, part in _parts(rows, len(self._rows)):
-            known, scores = self._rows[row]
-            positions, found = locate(known, items[part])
-            result[part][found] = scores[positions[found]]
-        return result
-
-    def best(self) -> FloatArray:
-        """The largest score of each query; 0 if there is none."""
-        return np.array([scores.max(initial=0.0) for _, scores in self._rows], np.float32)
-
-    def top(self, k: int, allowed: Sequence[AllowedItems]) -> list[ItemList]:
-        """The allowed items with the largest scores."""
-        lists = []
-        for (items, scores), one in zip(self._rows, allowed, strict=True):
-            usable = one.admits_ascending(items)
-            usable &= scores != 0
-            lists.append(_best_of(items[usable], scores[usable], k, self._num_items))
-        return lists
 
 
 class PriorOrder(Artefact):
@@ -306,6 +271,21 @@ class NeighbourScores(QueryScores):
     ) -> None:
         self._near, self._score, self._num_items = near, score, num_items
         self._scores: list[FloatArray | None] = [None] * len(near)  # of ``near``
+
+    @classmethod
+    def of_rows(cls, rows: Sequence[tuple[IntArray, FloatArray]], num_items: int) -> Self:
+        """Scores that are 0, "no evidence", for all but the items of each row, ascending."""
+
+        def score(row: int, items: IntArray) -> FloatArray:
+            known, scores = rows[row]
+            places, found = locate(known, items)
+            result = np.zeros(len(items), np.float32)
+            result[found] = scores[places[found]]
+            return result
+
+        listed = cls([items for items, _ in rows], score, num_items)
+        listed._scores = [scores for _, scores in rows]
+        return listed
 
     def of_items(self, rows: IntArray, items: IntArray) -> FloatArray:
         """The score of each pair."""

@@ -18,7 +18,7 @@ import numpy as np
 from serendip.data import Artefact, Catalogue, Item, Strings, normalise
 from serendip.data.events.search_log import LoggedRequest
 from serendip.data.privacy import VISITOR, is_private
-from serendip.search.spelling.word_statistics import english_word_frequencies
+from serendip.search.spelling import english_word_frequencies
 
 MOST_SEARCHES = 20
 """Of an item: those of most people."""

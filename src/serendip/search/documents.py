@@ -21,7 +21,7 @@ from itertools import chain, islice, product
 
 from serendip.data.items.catalogue import Attribute, Item
 from serendip.data.text import code_key, grams, normalise, query_grams, words
-from serendip.search.stems import stems
+from serendip.search.language import stems
 from serendip.search.synonyms import Expansion
 
 FIELDS = ("title", "body", "grams")

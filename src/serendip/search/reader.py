@@ -17,11 +17,11 @@ import numpy as np
 
 from serendip.data import MISSING, NO_ITEMS, IntArray, fold, normalise, title_key, words
 from serendip.search.documents import MAX_QUERY_TERMS
+from serendip.search.language import is_function_word
 from serendip.search.lexical import LexicalIndex
-from serendip.search.phrases import is_function_word
+from serendip.search.names import MOST_WORDS, ValueTable
 from serendip.search.sentences import find_wished, is_spoken, without_speech
-from serendip.search.spelling.speller import ENGLISH, Correction, Speller
-from serendip.search.spelling.word_statistics import english_word_frequencies
+from serendip.search.spelling import ENGLISH, Correction, Speller, english_word_frequencies
 from serendip.search.synonyms import Synonyms
 from serendip.search.titles import TitleIndex
 from serendip.search.understanding import (
@@ -36,7 +36,6 @@ from serendip.search.understanding import (
     without_genitive,
     without_kind,
 )
-from serendip.search.values import MOST_WORDS, ValueTable
 
 MAX_NEAR_TITLES = 3
 TITLE_CONFIDENCE = 0.9

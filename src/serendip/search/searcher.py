@@ -6,6 +6,13 @@ first), items with a text of several words in their title, items with all words,
 with some words; see ``understanding.EXACT``. Words are ordered by the rank fusion of BM25 and title
 completions. Semantic matches are left to the retriever. A searcher is immutable; posting and
 deleting items gives a new one that shares everything built.
+
+Reciprocal rank fusion: merges ranked lists whose scores have no common scale.
+
+The result does not depend on the order of the lists; ties follow the fixed order of
+``data.item_list``.
+
+Paper: Cormack, Clarke and Buettcher 2009, Reciprocal Rank Fusion outperforms Condorcet (SIGIR).
 """
 
 from __future__ import annotations
@@ -19,28 +26,28 @@ from typing import Self
 import numpy as np
 from pyroaring import BitMap
 
-from serendip.data import NO_ITEMS, AllowedItems, Catalogue, FloatArray, IntArray, Item, ItemList
-from serendip.data.artefact import Artefact
+from serendip.data import MISSING, AllowedItems, Artefact, Catalogue, Item, Vocabulary
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
+from serendip.data.item_list import ItemList, tie_order
 from serendip.data.rows.strings import StringIndex, Strings
 from serendip.data.text import code_key, normalise, query_grams, words
-from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import ArtefactError, DataError
 from serendip.search.chosen_searches import ChosenSearches
 from serendip.search.documents import FIELDS, GENERATED, MAX_CODE, document_of
+from serendip.search.language import ENGLISH, function_words, stem
 from serendip.search.lexical import LexicalIndex, are_allowed, known_strings, word_counts
-from serendip.search.names import Merits, Names
-from serendip.search.phrases import ENGLISH, function_words
-from serendip.search.rank_fusion import reciprocal_rank_fusion
+from serendip.search.names import Merits, Names, ValueTable, keys_of
 from serendip.search.reader import QueryReader
 from serendip.search.rewrites import CatalogueMatcher, Rewrite, RewriteTable
-from serendip.search.spelling.speller import Speller
-from serendip.search.spelling.typos import EditIndex, is_hangul, spell_out
-from serendip.search.spelling.word_statistics import (
+from serendip.search.spelling import (
+    EditIndex,
+    Speller,
     WordCounts,
     WordPairs,
     english_word_frequencies,
+    is_hangul,
+    spell_out,
 )
-from serendip.search.stems import stem
 from serendip.search.synonyms import Synonyms
 from serendip.search.titles import TitleIndex
 from serendip.search.understanding import (
@@ -56,7 +63,25 @@ from serendip.search.understanding import (
     Interpretation,
     find_wish,
 )
-from serendip.search.values import ValueTable, keys_of
+
+RANK_CONSTANT = 60
+"""A larger one would reduce the weight of the top ranks."""
+
+
+def reciprocal_rank_fusion(lists: Sequence[ItemList], num_items: int) -> ItemList:
+    """Score each item by the sum of ``1 / (60 + rank)`` over its lists; ranks start at 1."""
+    if not lists:
+        return ItemList()
+    numbers = np.unique(np.concatenate([ranked.item_nums for ranked in lists]))
+    gains = np.zeros((len(lists), len(numbers)))
+    for row, ranked in enumerate(lists):
+        columns = np.searchsorted(numbers, ranked.item_nums)
+        gains[row, columns] = 1.0 / (RANK_CONSTANT + 1.0 + np.arange(len(ranked)))
+    # Sorting makes the sum independent of the order of the lists, to the last bit.
+    scores = np.sort(gains, axis=0).sum(axis=0).astype(np.float32)
+    order = np.lexsort((tie_order(num_items)[numbers], -scores))
+    return ItemList(numbers[order].astype(np.int32), scores[order])
+
 
 RATIO_WEIGHT = 0.8
 """Largest ``title_match`` of a title that is neither an exact nor a corrected match."""
@@ -129,7 +154,6 @@ def _first_of_each(levels: Mapping[float, IntArray], k: int) -> tuple[IntArray, 
 
 
 def _is_held(word: str, terms: Set[str], language: str) -> bool:
-    """Whether a word, a form of it, or all its bigrams are terms of an item."""
     pairs = query_grams(word)
     return word in terms or stem(word, language) in terms or (bool(pairs) and terms >= {*pairs})
 
@@ -201,8 +225,8 @@ class Searcher:
 
     @cached_property
     def _instead(self) -> Callable[[str], tuple[Rewrite, ...]]:
-        parts = (self.matcher, self.synonyms)
-        return lru_cache(READINGS)(lambda key: self.rewrites.find(key, *parts))
+        matcher = self.matcher
+        return lru_cache(READINGS)(lambda key: self.rewrites.find(key, matcher))
 
     @cached_property
     def _complete(self) -> Callable[[Content, bool], ItemList]:
@@ -280,7 +304,7 @@ class Searcher:
     @property
     def matcher(self) -> CatalogueMatcher:
         """Counts matches of queries in the catalogue."""
-        return CatalogueMatcher(self.lexical, self.speller.counts, self.speller.pairs, self.titles)
+        return CatalogueMatcher(self.lexical, self.speller.counts, self.titles)
 
     def with_late(self, items: Mapping[int, Item]) -> Self:
         """A copy with late items by number; restores deleted ones.

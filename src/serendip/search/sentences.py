@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from serendip.data.text import fold, normalise, words
-from serendip.search.phrases import ENGLISH
+from serendip.data import fold, normalise, words
+from serendip.search.language import ENGLISH
 from serendip.search.understanding import GENERIC
 
 ANYTHING = "best"

@@ -21,7 +21,7 @@ from itertools import permutations, product
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from serendip.data.text import normalise, words
+from serendip.data import normalise, words
 from serendip.errors import DataError
 from serendip.runtime.atomic_files import exclusive_lock, write_text
 

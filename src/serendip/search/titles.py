@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pyroaring import BitMap
 
-from serendip.data import IntArray, Item, Strings
+from serendip.data import IntArray, Item, Strings, fold, title_key
 from serendip.data.arrays import first_rows
-from serendip.data.text import fold, strip_article, title_key
+from serendip.data.text import strip_article
 from serendip.search.names import MAX_COMPARED, Merits, Names
 from serendip.search.synonyms import with_other_numeral
 

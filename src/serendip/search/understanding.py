@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from serendip.data import IntArray, fold, normalise, words
-from serendip.search.phrases import is_function_word
-from serendip.search.stems import stem
+from serendip.search.language import is_function_word, stem
 
 EXACT, CORRECTED, VALUES, TITLED = 1.0, 0.9, 0.8, 0.75
 ALL_WORDS, ONE_VALUE, SOME_WORDS = 0.7, 0.6, 0.5

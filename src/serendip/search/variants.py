@@ -13,8 +13,8 @@ from typing import Final
 
 import numpy as np
 
-from serendip.data import IntArray, Item
-from serendip.data.text import code_key, normalise, title_key
+from serendip.data import IntArray, Item, normalise, title_key
+from serendip.data.text import code_key
 
 UNTITLED: Final = -1
 """Of an item without a title, or whose title is its id: a search never leads with it."""

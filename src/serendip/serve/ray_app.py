@@ -40,7 +40,6 @@ class Replica:
         self._app = self._open.enter_context(open_application(*parts))
 
     def __serve_build_asgi_app__(self) -> Any:
-        """The application."""
         return self._app
 
     def check_health(self) -> None:

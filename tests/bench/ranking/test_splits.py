@@ -5,7 +5,7 @@ import pytest
 from bench_world import NUM_ITEMS, sequences, write_world
 
 from serendip.data.query import History, Query
-from serendip.models.transitions import Transitions
+from serendip.models.item_to_item import Transitions
 from serendip_bench.datasets.sequences import read_sequences
 from serendip_bench.ranking.splits import COLD_SHARE, BenchSplit, split_sequences, split_tasks
 

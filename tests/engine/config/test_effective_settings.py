@@ -3,7 +3,10 @@ from pathlib import Path
 import pytest
 
 from serendip.config import Overrides
-from serendip.engine.config.effective_settings import EffectiveSetting, read_effective_settings
+from serendip.engine.workspace import (
+    EffectiveSetting,
+    read_effective_settings,
+)
 from serendip.errors import ConfigError
 
 FILE = """

@@ -1,8 +1,7 @@
 import pytest
 
 from serendip.config import validate
-from serendip.engine.config.serve import ServeConfig
-from serendip.engine.config.settings import Settings
+from serendip.engine.config.settings import ServeConfig, Settings
 from serendip.errors import ConfigError
 
 

@@ -4,13 +4,12 @@ import numpy as np
 from wire_client import WireClient
 
 from serendip.data import Event, Query
-from serendip.engine.answer import Absence
 from serendip.engine.engine import Engine
 from serendip.engine.explanations.absence import STAGES, AbsenceFinder
-from serendip.engine.request import Request
-from serendip.engine.stages.diversity import DiversityConfig
+from serendip.engine.request import Absence, Request
 from serendip.engine.stages.filters import REQUEST_FILTERS, NotRejected, NotSeen
 from serendip.engine.stages.list_filters import MinValueConfig, MinValueFilter, RelevanceFilter
+from serendip.engine.stages.list_rules import DiversityConfig
 from serendip.engine.stages.pipeline import answer_queries
 from serendip.engine.stages.surfaces import SurfaceConfig
 

@@ -12,7 +12,7 @@ from serendip.llm.reason_task import WordedReason
 from serendip.models import model_class
 from serendip.models.base import ScoreKind, VoteEvidence
 from serendip.models.context_counts import ContextCounts, FieldCounts
-from serendip.search.values import ValueTable
+from serendip.search.names import ValueTable
 
 
 @dataclass(frozen=True)

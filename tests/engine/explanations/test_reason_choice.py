@@ -3,7 +3,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.engine.explanations.reason_choice import (
+from serendip.engine.explanations.explain import (
     MOST_ALIKE,
     REPEATED,
     TOLERANCE,

@@ -6,7 +6,7 @@ from postgres_server import on_both_databases
 
 from serendip.data import Event, Item, Query
 from serendip.engine.engine import Engine
-from serendip.engine.live.counts import FOLLOW_S, LiveCounts
+from serendip.engine.live.state import FOLLOW_S, LiveCounts
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files

@@ -9,9 +9,9 @@ import pytest
 
 from serendip.data import Item, Query
 from serendip.data.store.store import Store
-from serendip.engine.answer import ItemFile
 from serendip.engine.engine import Engine
 from serendip.engine.live.media_encoding import PostedMediaEncoder
+from serendip.engine.request import ItemFile
 from serendip.engine.workspace import Workspace
 
 Image = pytest.importorskip("PIL.Image", reason="pillow is not installed")

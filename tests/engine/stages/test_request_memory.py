@@ -20,14 +20,13 @@ from serendip.engine.stages.pipeline import answer_queries
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.models.context_counts import ITEM_COUNTRIES, ContextConfig, ContextCounts
-from serendip.models.item_to_item import ItemKNNConfig
+from serendip.models.item_to_item import ItemKNNConfig, TransitionsConfig
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import Ranker
 from serendip.models.retriever.config import RetrieverConfig, UnifiedConfig
-from serendip.models.transitions import TransitionsConfig
 from serendip.runtime.progress import TrainOptions
+from serendip.search.names import ValueTable
 from serendip.search.searcher import Searcher
-from serendip.search.values import ValueTable
 from serendip.testing import build_small_world
 from serendip.testing.worlds import NUM_CODES, VECTOR_SIZE, draw_unit_vectors
 

@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 from serendip.data.query import History, Query
 from serendip.engine.stages import selection
 from serendip.engine.stages.base import Ranked, Slate
-from serendip.engine.stages.diversity import DiversityConfig
-from serendip.engine.stages.exploration import ExplorationConfig, request_seed
-from serendip.engine.stages.sponsored import SponsoredConfig
-from serendip.engine.stages.surface_stages import SurfaceStages
+from serendip.engine.stages.list_rules import (
+    DiversityConfig,
+    ExplorationConfig,
+    SponsoredConfig,
+    request_seed,
+)
+from serendip.engine.stages.selection import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig
 
 EXPLORED, SPONSORED, MOVED = "explored", "sponsored", "moved by diversity"

@@ -7,7 +7,7 @@ import pytest
 from serendip.config import validate
 from serendip.data.query import History, Query
 from serendip.engine.config.settings import Settings
-from serendip.engine.stages.surface_stages import SurfaceStages
+from serendip.engine.stages.selection import SurfaceStages
 from serendip.engine.stages.surfaces import (
     DEFAULT_SURFACES,
     REQUEST_PARTS,

@@ -8,9 +8,8 @@ from vote_ranker import order_by_votes
 from serendip.content.encoders.text import open_encoder
 from serendip.data import Item, Query
 from serendip.engine.engine import Engine
-from serendip.engine.explanations.explain import Explainer
+from serendip.engine.explanations.explain import Explainer, Ground
 from serendip.engine.explanations.influence import find_influence
-from serendip.engine.explanations.reason_choice import Ground
 from serendip.engine.live.state import ItemUpdater
 from serendip.engine.request import Request
 from serendip.engine.stages.selection import Result

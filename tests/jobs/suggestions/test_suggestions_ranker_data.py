@@ -5,11 +5,10 @@ from serendip.data import Catalogue, Dataset, EventLog, Item, Vocabulary
 from serendip.data.events.search_log import Search, SuggestedQuery
 from serendip.jobs.context import Log
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
-from serendip.search.logistic import LogisticModel
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate
-from serendip.search.suggestions.categories import Categories
-from serendip.search.suggestions.ranker import FEATURES, prior_ranker
+from serendip.search.suggestions.combinations import Categories
+from serendip.search.suggestions.ranker import FEATURES, LogisticModel, prior_ranker
 from serendip.search.suggestions.table import QueryTable
 
 NUM_ITEMS, NUM_USERS = 40, 30

@@ -49,7 +49,7 @@ def test_one_changed_setting_of_suggestions_builds_these_and_what_is_made_of_the
     add_settings(fresh, '\n[queries]\nphrases = ["title"]\n')
     first = open_current(Workspace.open(fresh).generations)
     found = {name: reason for name, reason in reasons(fresh).items() if reason}
-    assert found == {"suggestions": "[queries] changed", "rewrites": "suggestions is built"}
+    assert found == {"suggestions": "[queries] changed"}
     second = train(fresh)
     assert built_by(second) == [*found]
     for part in ("content", "ranker", "models"):
@@ -68,7 +68,7 @@ def compare_with_a_training_of_everything(shop: Path, generation: Version) -> No
     # Only what compares with the generation before knows that this is the third one.
     others = [name for name in built if built[name] != linked[name]]
     assert others == ["manifest.json", "models/_space/0-rotation.npy"]
-    for fact in ("counts", "settings", "queries", "rewrites"):
+    for fact in ("counts", "settings", "queries"):
         assert generation.manifest[fact] == afresh.manifest[fact], fact
     chosen, again = (version.manifest["decisions"] for version in (generation, afresh))
     assert chosen.keys() == again.keys() and chosen["ranker"] == again["ranker"]
@@ -85,7 +85,7 @@ def test_a_few_new_events_build_models_that_continue_from_the_older_part(fresh: 
     first = train(fresh)
     put_events(fresh, 1)
     second = train(fresh)
-    assert built_by(second) == ["models", "suggestions", "rewrites"]
+    assert built_by(second) == ["models", "suggestions"]
     before, after = (version.manifest["counts"]["events"] for version in (first, second))
     assert after == before + 1
     put_events(fresh, int(MOST_NEW * before) + 1)
@@ -129,7 +129,7 @@ def test_a_part_is_built_alone_only_if_nothing_else_has_changed_and_the_command_
     code, found = invoke("train", "--workspace", str(stand))
     assert (code, found["generation"], found["trained"]) == (0, "gen-1", False)
 
-    assert reasons(stand, "rewrites")["rewrites"] == "it was asked for"
+    assert reasons(stand, "suggestions")["suggestions"] == "it was asked for"
     add_settings(stand, "\n[context]\nuse = 'off'\n")
     with pytest.raises(ConfigError, match=r"alone: ranker would be built too, as \[context\]"):
         train(stand, only="suggestions")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serendip.data import AllowedItems, BoolArray, FloatArray, ItemSet
-from serendip.models.index.ann_index import ApproximateIndex
+from serendip.models.vector_index import ApproximateIndex
 
 
 def clustered(count: int, size: int = 8, seed: int = 0) -> FloatArray:

@@ -1,7 +1,7 @@
 import numpy as np
 
 from serendip.data.arrays import NO_ITEMS
-from serendip.models.index.vector_index import VectorIndex
+from serendip.models.vector_index import VectorIndex
 
 
 def test_an_index_with_no_late_item_or_with_one_twice() -> None:

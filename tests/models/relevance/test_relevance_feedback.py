@@ -1,6 +1,6 @@
 import numpy as np
 
-from serendip.models.relevance.feedback import FEEDBACK_DEPTHS, RelevanceFeedback
+from serendip.models.relevance.features import FEEDBACK_DEPTHS, RelevanceFeedback
 from serendip.models.relevance.term_overlap import TermOverlap
 
 AXES = np.eye(8, dtype=np.float32)

@@ -8,14 +8,20 @@ import pytest
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.numeric import unit
 from serendip.evaluate.classification import BinaryPredictions
-from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
+from serendip.models.relevance.features import (
+    USER_FEATURES,
+    ItemTexts,
+    PairFeatures,
+    QueryTexts,
+    RequestUser,
+    UserFeatures,
+)
 from serendip.models.relevance.model import RelevanceModel
 from serendip.models.relevance.train import (
     LabelledPairs,
     TrainedRelevanceModel,
     train_relevance_model,
 )
-from serendip.models.relevance.user_features import USER_FEATURES, RequestUser, UserFeatures
 
 ITEMS, QUERIES, SIZE, LENGTH = 90, 120, 24, 15
 GENRES, COUNTRIES = ("horror", "comedy", "western"), ("KR", "DE")

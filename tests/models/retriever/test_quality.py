@@ -4,10 +4,10 @@ import numpy as np
 
 from serendip.data.dataset import Dataset
 from serendip.data.items.quality import UNKNOWN, item_quality
+from serendip.models.retriever.artefact import QualityVector
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_weights import tune_quality
 from serendip.models.retriever.model import Retriever
-from serendip.models.retriever.quality import QualityVector
 from serendip.models.retriever.requests import TASK_OF
 from serendip.models.retriever.train import RetrieverTraining
 from serendip.runtime.progress import TrainOptions

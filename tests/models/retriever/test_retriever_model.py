@@ -19,8 +19,7 @@ from serendip.models.retriever.network import (
     example_request,
 )
 from serendip.models.retriever.train import RetrieverTraining, train_retriever
-from serendip.models.sequence.cooccurrence import cooccurrence_vectors
-from serendip.models.sequence.packing import Sequences
+from serendip.models.sequence.packing import Sequences, cooccurrence_vectors
 from serendip.runtime.progress import TrainOptions
 from serendip.testing import (
     LocalChangeContract,

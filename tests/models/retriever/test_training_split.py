@@ -11,8 +11,7 @@ from serendip.models.retriever.batches import BatchBuilder
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.requests import HOME, NONE, SEARCH
 from serendip.models.retriever.train import RetrieverTraining
-from serendip.models.retriever.training_data import held_out_queries
-from serendip.models.retriever.validation import ValidationRequests
+from serendip.models.retriever.validation import ValidationRequests, held_out_queries
 from serendip.testing import build_small_world
 
 

@@ -7,10 +7,10 @@ import pytest
 from serendip.data import Catalogue, Dataset, QueryExamples
 from serendip.data.dataset import UserCountries
 from serendip.models.base import WarmStart
+from serendip.models.retriever.artefact import RetrieverStart
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.train import RetrieverTraining
-from serendip.models.retriever.warm_start import RetrieverStart
 from serendip.runtime.budget import open_budget
 from serendip.runtime.progress import TrainOptions
 from serendip.testing import build_small_world

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from serendip.models.sequence.cooccurrence import cooccurrence_vectors
-from serendip.models.sequence.packing import Sequences
+from serendip.models.sequence.packing import Sequences, cooccurrence_vectors
 
 
 def sequences(*histories: list[int]) -> Sequences:

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serendip.models.linalg import to_csr
-from serendip.models.sparse.late_sparse import LateSparse
+from serendip.models.sparse.packed_sparse import LateSparse
 
 ROWS = st.lists(st.lists(st.sampled_from([0.0, 0.0, 1.0, 2.5]), min_size=4, max_size=4), max_size=3)
 

@@ -9,10 +9,9 @@ import pytest
 from serendip.data.artefact import save_value
 from serendip.models.base import Recommender
 from serendip.models.item2vec import count_pairs
-from serendip.models.item_to_item import ItemKNN
+from serendip.models.item_to_item import ItemKNN, Transitions
 from serendip.models.linalg import Sparse, to_csr
 from serendip.models.sparse import row_tasks
-from serendip.models.transitions import Transitions
 from serendip.runtime.executor import LocalExecutor
 from serendip.runtime.progress import TrainOptions
 from serendip.testing.worlds import build_small_world

@@ -10,9 +10,13 @@ from serendip.data import Catalogue, Item
 from serendip.search.documents import document_of
 from serendip.search.lexical import word_counts
 from serendip.search.searcher import Searcher
-from serendip.search.spelling.speller import DOUBTFUL, Speller
-from serendip.search.spelling.typos import log_typo_probability
-from serendip.search.spelling.word_statistics import WordPairs, english_word_frequencies
+from serendip.search.spelling import (
+    DOUBTFUL,
+    Speller,
+    WordPairs,
+    english_word_frequencies,
+    log_typo_probability,
+)
 
 TITLES = (
     *("Harry Potter and the Stone", "Harry Potter and the Chamber", "Harry Potter and the Goblet"),

@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 from rapidfuzz.distance import OSA
 from search_world import speller_of
 
-from serendip.search.spelling.typos import EditIndex
+from serendip.search.spelling import EditIndex
 
 SHORT = st.text("abc ", min_size=1, max_size=8)
 

@@ -7,9 +7,9 @@ from serendip.data import Catalogue, Item
 from serendip.data.events.search_log import Search
 from serendip.data.privacy import VISITOR
 from serendip.data.text import normalise
-from serendip.search.phrases import function_words, phrases_of, spell_phrases
+from serendip.search.config import QueriesConfig
+from serendip.search.language import function_words, phrases_of, spell_phrases
 from serendip.search.suggestions.candidates import catalogue_candidates, logged_queries
-from serendip.search.suggestions.config import QueriesConfig
 
 
 def film(number, year, genre, cast="Ann Lee", text=""):

@@ -4,11 +4,11 @@ import pytest
 
 from serendip.data import Catalogue, Item
 from serendip.data.items.catalogue import Attribute
-from serendip.search.suggestions.categories import main_attribute
 from serendip.search.suggestions.combinations import (
     LEAST_ITEMS,
     combined_values,
     find_decade,
+    main_attribute,
     single_values,
 )
 

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from search_world import POPULARITY, films
 
+from serendip.engine.query_suggestions import find_completions
+from serendip.search.names import ValueTable
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions.completions import find_completions
-from serendip.search.values import ValueTable
 
 
 @pytest.fixture(scope="module")

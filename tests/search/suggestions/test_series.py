@@ -1,5 +1,7 @@
-from serendip.search.phrases import ENGLISH
-from serendip.search.suggestions.series import find_series
+"""Series: what the titles of several items begin with."""
+
+from serendip.search.language import ENGLISH
+from serendip.search.suggestions.candidates import find_series
 
 
 def found(*titles: str) -> dict[str, list[int]]:

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from serendip.data import Catalogue, History, Item
-from serendip.search.logistic import RankingRows
 from serendip.search.suggestions.candidates import Candidate
-from serendip.search.suggestions.categories import Categories
+from serendip.search.suggestions.combinations import Categories
 from serendip.search.suggestions.ranker import (
     FEATURES,
     FEW_PEOPLE,
     PRIOR,
+    RankingRows,
     SuggestionUser,
     prior_ranker,
     query_features,

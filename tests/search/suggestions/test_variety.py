@@ -1,7 +1,7 @@
 from collections import Counter
 from itertools import islice
 
-from serendip.search.suggestions.variety import Option, select_varied
+from serendip.engine.query_suggestions import Option, select_varied
 
 
 def order(options: list[Option], most: int = 100) -> list[str]:

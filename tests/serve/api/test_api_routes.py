@@ -5,7 +5,7 @@ from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
 from serendip.data import Item
-from serendip.engine.answer import SearchFeedback
+from serendip.engine.request import SearchFeedback
 
 
 @pytest.fixture

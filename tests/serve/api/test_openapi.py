@@ -5,7 +5,7 @@ import pytest
 from tiny_engine import TinyEngine
 from wire_client import WireClient
 
-from serendip.engine.answer import AnswerItem, SearchFeedback
+from serendip.engine.request import AnswerItem, SearchFeedback
 from serendip.search.rewrites import Rewrite
 from serendip.serve.api import responses
 

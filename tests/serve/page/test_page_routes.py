@@ -12,13 +12,12 @@ from wire_client import WireClient
 
 from serendip.data import Item
 from serendip.data.items.catalogue import Attribute
-from serendip.engine.answer import Answer, SearchFeedback, Suggestions
 from serendip.engine.listing import Facet
-from serendip.engine.request import Request
+from serendip.engine.request import Answer, Request, SearchFeedback, Suggestions
 from serendip.engine.workspace import REPORT_HTML
 from serendip.errors import UnknownItemError
 from serendip.search.rewrites import Rewrite
-from serendip.serve.page.cards import summarise_attributes
+from serendip.serve.page.assets import summarise_attributes
 from serendip.serve.page.params import PageQuery
 
 VOID = {"meta", "link", "input", "img", "br"}
@@ -180,7 +179,7 @@ def test_why_is_a_page_of_its_own_and_a_panel(client):
             for word in ("The evidence", '<details class="details">', "The numbers", "The stages")
         ]
         assert order == sorted(order)
-        assert "<dt>What it is (similarity)</dt>" in html
+        assert "<dt>content</dt>" in html
         assert "<dt>popularity</dt>" in html
         assert "Similar to Film 003" in html
         assert "nan" not in html

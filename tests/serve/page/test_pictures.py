@@ -12,7 +12,7 @@ from tiny_engine import TinyEngine, film, poster_pictures
 from wire_client import WireClient
 
 from serendip.data import Item
-from serendip.serve.page.cards import draw_cover
+from serendip.serve.page.assets import draw_cover
 
 REMOTE = "https://cdn.example.com/f4.jpg?a=1&b=2"
 

@@ -45,9 +45,8 @@ from pyarrow.csv import ConvertOptions, ParseOptions, read_csv
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.errors import DataError
-from serendip.models.relevance.features import REFERENCE_SIZE, VIEWS, ItemTexts, QueryTexts
+from serendip.models.relevance.features import KINDS, REFERENCE_SIZE, VIEWS, ItemTexts, QueryTexts
 from serendip.models.relevance.projection import QueryProjection
-from serendip.models.relevance.reference import KINDS
 from serendip_bench.judges.gold import (
     EXTRA,
     TRAIN_ONLY,

@@ -14,7 +14,7 @@ import numpy as np
 
 from serendip.data import Catalogue, FloatArray, ItemList, Query
 from serendip.search.lexical import LexicalIndex
-from serendip.search.rank_fusion import reciprocal_rank_fusion
+from serendip.search.searcher import reciprocal_rank_fusion
 
 WordScorer = Literal["bm25", "vectors", "rrf"]
 WORD_SCORERS: tuple[WordScorer, ...] = get_args(WordScorer)

@@ -31,7 +31,7 @@ from serendip.errors import ConfigError
 from serendip.models import model_class, model_names
 from serendip.models.base import Recommender
 from serendip.models.content_similarity import ContentSimilarityConfig
-from serendip.models.item_to_item import ItemKNNConfig
+from serendip.models.item_to_item import ItemKNNConfig, TransitionsConfig
 from serendip.models.popularity import RECENT, PopularityConfig
 from serendip.models.retriever.config import (
     RetrieverConfig,
@@ -39,7 +39,6 @@ from serendip.models.retriever.config import (
     UnifiedConfig,
     unified_retriever,
 )
-from serendip.models.transitions import TransitionsConfig
 
 CLASS_KEY = "class"  # names the model class
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")

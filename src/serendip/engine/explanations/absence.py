@@ -13,17 +13,13 @@ from typing import TypeAlias
 import numpy as np
 
 from serendip.data import BoolArray, Query
-from serendip.engine.answer import Absence, AbsenceKind
 from serendip.engine.explanations.translation import choose_language, translate
-from serendip.engine.request import Request
-from serendip.engine.stages.diversity import DiversityRule
-from serendip.engine.stages.exploration import EXPLORED
+from serendip.engine.request import Absence, AbsenceKind, Request
 from serendip.engine.stages.likeness import LIKENESS, MODEL, floor_of, is_by_likeness
+from serendip.engine.stages.list_rules import EXPLORED, SPONSORED, DiversityRule
 from serendip.engine.stages.pipeline import restrict, score
-from serendip.engine.stages.selection import Result
+from serendip.engine.stages.selection import Result, SurfaceStages
 from serendip.engine.stages.sources import BrowseSource, WordSource
-from serendip.engine.stages.sponsored import SPONSORED
-from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
 

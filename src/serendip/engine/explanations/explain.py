@@ -1,11 +1,33 @@
-"""Evidence: why an item is shown, each reason as one sentence, from the models' own numbers."""
+"""Evidence: why an item is shown, each reason as one sentence, from the models' own numbers.
+
+Grounds for showing items, and the choice of one for each item of a list.
+
+Each item is given the strongest ground there is, where a kind counts less with each time that the
+list has told it, as in the diversification of results (maximal marginal relevance, Carbonell and
+Goldstein 1998). The same sentence, or one of a kind that rests on no item, is told a few times at
+most. So a list does not say the same thing ten times, and of an item nothing is told that is far
+weaker than its strongest ground.
+
+Strengths of different kinds are made comparable by what the strongest of a kind in the list has:
+1 for that one, its share of it for the others. Kinds that say less of the user (a group,
+popularity) reach less than 1, and those that leave nothing open (the title that was typed) more.
+
+Values of attributes that a user chooses more often than the catalogue has them.
+
+A value, such as an author or a genre, is particular to a user by p log(p / q), where p is the share
+of the user's newest items that have it and q that of the catalogue: its part of the divergence of
+the two (Kullback and Leibler 1951). What everybody has is not particular, nor is what the user
+chose once.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,21 +35,136 @@ from numpy.typing import NDArray
 from serendip.content.semantic_ids.group_names import build_group_name, shared_parts
 from serendip.data import BoolArray, FloatArray, IntArray, Query, locate, normalise
 from serendip.data.items.semantic_ids import common_prefix
-from serendip.engine.answer import Evidence
-from serendip.engine.explanations.attribute_preferences import find_preferences
 from serendip.engine.explanations.influence import Influence
-from serendip.engine.explanations.reason_choice import (
-    DECISIVE,
-    Ground,
-    choose_grounds,
-    group_by_row,
-    order_grounds,
-)
 from serendip.engine.explanations.translation import DEFAULT, Language, find_translation, translate
 from serendip.engine.feature_names import models_of_kind
+from serendip.engine.request import Evidence
 from serendip.engine.state import EngineState
 from serendip.models.base import Recommender, ScoreKind, VoteEvidence
 from serendip.search.understanding import CORRECTED, EXACT
+
+TOLERANCE = 0.5  # a ground with this share of the strongest one's strength may be told instead
+REPEATED = 0.85  # what a ground counts for with each time that its kind has been told in the list
+MOST_ALIKE = 3  # times that a list says the same: of the same items, or of none, as of popularity
+DECISIVE = 3.0  # strength of a ground beside which no other one is told
+
+
+class Ground(NamedTuple):
+    """A ground for showing one item; its sentence is made where it is told.
+
+    Args:
+        row: the item, as a position in the list.
+        kind: of the evidence.
+        strength: comparable over kinds, above 0.
+        weight: as in ``Evidence``.
+        sentence: template.
+        names: values of the template, besides the title of the last item that it rests on.
+        rests_on: numbers of the items of the history or the context behind it.
+    """
+
+    row: int
+    kind: str
+    strength: float
+    weight: float
+    sentence: str
+    names: Mapping[str, str | float] = MappingProxyType({})
+    rests_on: tuple[int, ...] = ()
+
+
+def group_by_row(grounds: Iterable[Ground], count: int) -> list[list[Ground]]:
+    """The grounds of each of ``count`` items, in the order in which they come."""
+    rows: list[list[Ground]] = [[] for _ in range(count)]
+    for ground in grounds:
+        rows[ground.row].append(ground)
+    return rows
+
+
+def choose_grounds(rows: Sequence[Sequence[Ground]]) -> list[Ground | None]:
+    """One ground for each item, None for an item without any."""
+    told: Counter[str] = Counter()
+    alike: Counter[tuple[object, ...]] = Counter()
+    chosen: list[Ground | None] = []
+    for grounds in rows:
+        least = TOLERANCE * max((ground.strength for ground in grounds), default=0.0)
+        best, most = None, 0.0
+        for ground in grounds:
+            worth = ground.strength * REPEATED ** told[ground.kind]
+            is_worn = alike[_what_is_said(ground)] >= MOST_ALIKE
+            if ground.strength >= least and worth > most and not is_worn:
+                best, most = ground, worth
+        if best is not None:
+            told[best.kind] += 1
+            alike[_what_is_said(best)] += 1
+        chosen.append(best)
+    return chosen
+
+
+def _what_is_said(ground: Ground) -> tuple[object, ...]:
+    names = ground.names if ground.rests_on else ("value",)
+    return ground.sentence, ground.rests_on[-1:], *(ground.names.get(name) for name in names)
+
+
+def order_grounds(grounds: Sequence[Ground]) -> list[Ground]:
+    """The grounds of one item, those of the strongest kind first, and the strongest of a kind."""
+    strongest: dict[str, float] = {}
+    for ground in grounds:
+        strongest[ground.kind] = max(ground.strength, strongest.get(ground.kind, 0.0))
+    kinds = sorted(strongest, key=lambda kind: -strongest[kind])
+    return sorted(grounds, key=lambda ground: (kinds.index(ground.kind), -ground.strength))
+
+
+NEWEST = 20  # items of the history that are compared
+_LEAST = 2  # items of a history that must have a value, and items of the catalogue
+_KEY = "attribute preferences"
+
+
+class Preference(NamedTuple):
+    """A value of the user's newest items, or of the source items of a request.
+
+    Args:
+        strength: in (0, 1], how particular it is.
+        items: numbers of the items that have it, oldest first.
+    """
+
+    strength: float
+    items: tuple[int, ...]
+
+
+# Number of items that were compared, and value -> how particular it is; others are left out.
+Preferences: TypeAlias = tuple[int, Mapping[str, Preference]]
+
+
+def find_preferences(query: Query, state: EngineState) -> Preferences:
+    """Preferences of a request: of its source items if it has any, else of the user's newest items.
+
+    They are kept with the history as long as the catalogue stays the same.
+    """
+    if len(query.source_items):
+        return _compare(query.source_items.tolist(), state, 1)
+    derived = query.history.derived
+    found: tuple[object, Preferences] | None = derived.get(_KEY)
+    if found is None or found[0] is not state.catalogue:
+        newest = query.history.item_nums.tolist()[::-1]
+        items = [item for item in dict.fromkeys(newest) if not state.hidden[item]][:NEWEST]
+        found = derived[_KEY] = state.catalogue, _compare(items[::-1], state, _LEAST)
+    return found[1]
+
+
+def _compare(items: list[int], state: EngineState, least: int) -> Preferences:
+    having: dict[str, list[int]] = {}
+    for item in items:
+        for word in state.catalogue.words(item):
+            having.setdefault(word, []).append(item)
+    values = {}
+    for word, owners in having.items():
+        known = state.searcher.values.count(normalise(word))
+        share = len(owners) / len(items)
+        if len(owners) < least or known < _LEAST or share * state.num_items <= known:
+            continue
+        strength = share * math.log(share * state.num_items / known)
+        values[word] = Preference(min(strength, 1.0), tuple(owners))
+    return len(items), values
+
 
 TITLE = "The title is what you typed"
 ITEM_ID = "Its number is what you typed"

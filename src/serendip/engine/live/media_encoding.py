@@ -20,7 +20,7 @@ from typing import Any
 from serendip.content.config import open_media
 from serendip.content.encoders.media_files import Media
 from serendip.content.posted_media import PostedMedia
-from serendip.data.items.catalogue import Item
+from serendip.data import Item
 from serendip.data.store.store import Store
 from serendip.engine.artefacts.generations import ITEM_VERSION, open_current
 from serendip.engine.workspace import Workspace

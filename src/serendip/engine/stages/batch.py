@@ -17,7 +17,7 @@ import numpy as np
 
 from serendip.data import AllowedItems, FloatArray, History, IntArray, ItemList, Query
 from serendip.data.query import RECALLED, RECENT, select_relevant_history
-from serendip.engine.stages.sponsored import SPONSORED
+from serendip.engine.stages.list_rules import SPONSORED
 from serendip.engine.stages.surfaces import SurfaceConfig, without_past
 from serendip.engine.state import EngineState
 from serendip.models.query_scores import QueryScores

@@ -22,8 +22,7 @@ reach it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +32,8 @@ from serendip.config import INTERNAL, Config
 from serendip.data import BoolArray, FloatArray, IntArray, Query
 from serendip.engine.stages.base import FIRST, Kept, ListFilter, OrderedCandidates
 from serendip.engine.state import TYPED_TEXTS, EngineState
+from serendip.models.relevance.features import COUNTRY, RequestUser
 from serendip.models.relevance.model import RelevanceModel
-from serendip.models.relevance.user_features import COUNTRY, RequestUser
 from serendip.search.variants import UNTITLED
 
 SENT = "sent"
@@ -64,8 +63,7 @@ class MinValueConfig(Config):
 class MinValueFilter(ListFilter):
     """Removes items below a minimum value, and all items if too few reach it."""
 
-    name, label = "min value", "Good enough to be sent"
-    counts: ClassVar[Mapping[str, str]] = {SENT: "The best of them, to be sent"}
+    name = "min value"
 
     def __init__(self, config: MinValueConfig) -> None:
         self._config = config
@@ -135,10 +133,7 @@ class RelevanceFilter(ListFilter):
         min_value: of the same surface, if it has one.
     """
 
-    name, label = "relevance filter", "Left without irrelevant items"
-    counts: ClassVar[Mapping[str, str]] = {CHECKED: "Checked for relevance"}
-    numbers: ClassVar[Mapping[str, str]] = {P_IRRELEVANT: "Probability of being irrelevant"}
-    failure_label = "the check for relevance"
+    name = "relevance filter"
 
     def __init__(
         self, config: RelevanceFilterConfig, min_value: MinValueConfig | None = None
@@ -254,7 +249,7 @@ def _query_words(
 class VariantFilter(ListFilter):
     """Moves items behind the others of which a variant comes before them; removes none."""
 
-    name, label = "variants", "With variants of one item behind the others"
+    name = "variants"
 
     def keep(self, ordered: OrderedCandidates) -> Kept:
         """All candidates: the first of each item and its variants, then the others."""

@@ -15,16 +15,15 @@ from itertools import pairwise
 
 import numpy as np
 
-from serendip.data import AllowedItems, FloatArray, IntArray, ItemList, ItemSet, Query, tie_order
-from serendip.data.arrays import distinct
+from serendip.data import AllowedItems, FloatArray, IntArray, ItemList, ItemSet, distinct, tie_order
+from serendip.data.query import Query
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.features import feature_matrix
 from serendip.engine.stages.filters import Filter
 from serendip.engine.stages.likeness import is_by_likeness, keep_alike
 from serendip.engine.stages.scoring import fuse_by_rank, score_candidates
-from serendip.engine.stages.selection import Result, Selector
+from serendip.engine.stages.selection import Result, Selector, SurfaceStages
 from serendip.engine.stages.sources import Source
-from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
 from serendip.errors import SerendipError
@@ -32,7 +31,6 @@ from serendip.runtime.budget import share_of_time
 
 CATALOGUE, CANDIDATES = "catalogue", "candidates"  # counts of the run itself in a trace
 SOURCES_SHARE = 0.5  # of the time for an answer in which sources begin
-TRACE_LABELS = {CATALOGUE: "In the catalogue", CANDIDATES: "Candidates, each once"}
 
 
 def answer_queries(

@@ -17,11 +17,11 @@ from serendip.data import Catalogue, FloatArray, IntArray, ItemList, Task, locat
 from serendip.engine.feature_names import models_of_kind
 from serendip.engine.stages.batch import Batch, Candidates, round_scores
 from serendip.engine.stages.likeness import discount_rejected, is_by_likeness, order_by_likeness
-from serendip.engine.stages.sponsored import bids_of
+from serendip.engine.stages.list_rules import bids_of
 from serendip.engine.stages.surfaces import LEARNED, RANKER, ItemValueConfig, SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.models.ranker.model import Ranker, action_value
-from serendip.search.rank_fusion import RANK_CONSTANT
+from serendip.search.searcher import RANK_CONSTANT
 from serendip.search.understanding import ALL_WORDS, CORRECTED, ONE_VALUE, TITLED, VALUES
 from serendip.search.variants import UNTITLED
 

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from serendip.data import AllowedItems, FloatArray, IntArray, ItemList, Query, tie_order
-from serendip.data.arrays import first_rows, locate
+from serendip.data import AllowedItems, FloatArray, IntArray, ItemList, Query, locate, tie_order
+from serendip.data.arrays import first_rows
 from serendip.data.events.repeats import last_choices, times_chosen
 from serendip.engine.stages.base import Stage
 from serendip.engine.stages.batch import Batch
 from serendip.engine.stages.likeness import taste_scores
-from serendip.engine.stages.sponsored import SPONSORED, has_bid
+from serendip.engine.stages.list_rules import SPONSORED, has_bid
 from serendip.engine.stages.surfaces import RETRIEVER
 from serendip.engine.state import EngineState
 from serendip.models.context_counts import ContextCounts
@@ -40,8 +40,8 @@ class Source(Stage, ABC):
 class ModelSource(Source):
     """The best items of a model."""
 
-    def __init__(self, name: str, label: str = "") -> None:
-        self.name, self.label = name, label or name
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """The best allowed items with evidence that are not too far from the text."""
@@ -72,7 +72,7 @@ def _take_best(batch: Batch, items: IntArray, scores: FloatArray, quota: int) ->
 class NewItemSource(Source):
     """New items that fit the taste of the user best; see ``likeness.taste_scores``."""
 
-    name, label = "new-items", "new items"
+    name = "new-items"
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """Best first; of very many new items, those that a model finds are compared."""
@@ -92,7 +92,7 @@ class NewItemSource(Source):
 class CountrySource(Source):
     """The items with most interactions in the country of the request."""
 
-    name, label = "popular-country", "what is popular in the country"
+    name = "popular-country"
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """Best first; nothing for an unknown country, or if the settings do not name the country.
@@ -119,7 +119,7 @@ class CountrySource(Source):
 class AgainSource(Source):
     """Items that the user chose before and that may come again, the most chosen ones first."""
 
-    name, label = "again", "what was chosen before"
+    name = "again"
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """Best first by the number of choices; of equally many, the newer ones."""
@@ -142,7 +142,7 @@ class AgainSource(Source):
 class WordSource(Source):
     """Results of the search for the text of the query; nothing without a text."""
 
-    name, label = "words", "the words"
+    name = "words"
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """Search once per query; the hits stay in the batch for the ranker's features."""
@@ -166,7 +166,7 @@ class BrowseSource(Source):
     It proposes what passes the filters of a category page, whether or not anybody has chosen it.
     """
 
-    name, label = "browse", "all that may be shown"
+    name = "browse"
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """Best first by the number of interactions."""
@@ -184,7 +184,7 @@ def list_popular(allowed: AllowedItems, state: EngineState, most: int) -> ItemLi
 class SponsoredSource(Source):
     """Items with a bid that fit the request best by the unified retriever."""
 
-    name, label = SPONSORED, "items with a bid"
+    name = SPONSORED
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """Best first by similarity; the auction takes the bids into account."""

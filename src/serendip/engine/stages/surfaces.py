@@ -2,7 +2,7 @@
 
 ``[surfaces.<name>]`` in ``serendip.toml`` changes a surface below or adds one of any other name;
 neither needs code. Keys that a table leaves out have the values of the surface of that name, else
-of the surface that its task is named after. ``surface_stages.py`` builds the stages.
+of the surface that its task is named after. ``selection.py`` builds the stages.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveInt, model_validator
 
 from serendip.config import INTERNAL, Config
-from serendip.data.arrays import NO_ITEMS
+from serendip.data import NO_ITEMS, History, Query, Task
 from serendip.data.events.event import NO_SESSION
 from serendip.data.events.rejections import Rejected
 from serendip.data.items.attribute_test import AttributeTest
-from serendip.data.query import ITEM_TASKS, History, Query, Task
-from serendip.engine.stages.diversity import DiversityConfig
-from serendip.engine.stages.exploration import ExplorationConfig
+from serendip.data.query import ITEM_TASKS
 from serendip.engine.stages.list_filters import MinValueConfig, RelevanceFilterConfig
-from serendip.engine.stages.sponsored import SPONSORED, SponsoredConfig
+from serendip.engine.stages.list_rules import (
+    SPONSORED,
+    DiversityConfig,
+    ExplorationConfig,
+    SponsoredConfig,
+)
 from serendip.engine.state import TYPED_TEXTS
 from serendip.errors import DataError, UnsupportedError
 

@@ -20,16 +20,15 @@ import numpy as np
 
 from serendip.data import Item, Query
 from serendip.data.text import normalise, words
-from serendip.engine.explanations.explain import Explainer
+from serendip.engine.explanations.explain import Explainer, Ground
 from serendip.engine.explanations.influence import find_influence
-from serendip.engine.explanations.reason_choice import Ground
 from serendip.engine.live.state import ItemUpdater
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.evaluate.lists import Deletion, FaithfulnessFigures, summarise_deletions
 from serendip.jobs.whole_answers import answer_whole
-from serendip.search.stems import stem
+from serendip.search.language import stem
 
 NEWEST = 20
 """Items of the history that others are drawn from."""

@@ -22,9 +22,8 @@ from serendip.engine.explanations.explain import Explainer, list_sentences
 from serendip.engine.explanations.influence import find_influence
 from serendip.engine.explanations.translation import choose_language
 from serendip.engine.request import Request
-from serendip.engine.stages.exploration import PROPENSITY
+from serendip.engine.stages.list_rules import PROPENSITY, SPONSORED
 from serendip.engine.stages.selection import Result
-from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surfaces import SurfaceConfig, find_surface
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnsupportedError

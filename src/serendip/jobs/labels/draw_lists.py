@@ -44,7 +44,7 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.labels.pair_files import ListRequest, Pair, describe_request, write_lists
 from serendip.jobs.surface_quality.answers import without_relevance_filter
 from serendip.jobs.whole_answers import answer_whole
-from serendip.models.relevance.user_features import COUNTRY
+from serendip.models.relevance.features import COUNTRY
 
 BEHIND, DEPTH = 10, 200
 """Items behind the first ten that are labelled, and the rank that they reach to."""

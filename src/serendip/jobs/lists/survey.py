@@ -18,18 +18,17 @@ import numpy as np
 
 from serendip.data.dataset import Dataset
 from serendip.data.text import normalise, words
-from serendip.engine.answer import AnswerItem, Evidence
 from serendip.engine.engine import Engine
 from serendip.engine.explanations.explain import WORDS
-from serendip.engine.request import Request
-from serendip.engine.stages.exploration import EXPLORED
+from serendip.engine.request import AnswerItem, Evidence, Request
+from serendip.engine.stages.list_rules import EXPLORED
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, NotTrainedError
 from serendip.evaluate.lists import ListFigure, ListFigures, Measured, ShownList
 from serendip.jobs.lists.item_facts import ItemFacts, choose
 from serendip.jobs.lists.queries import NamedQuery, read_queries, write_gibberish, write_queries
 from serendip.jobs.surface_quality.sample import take_turns
-from serendip.search.phrases import ENGLISH
+from serendip.search.language import ENGLISH
 from serendip.search.understanding import GENERIC
 
 ASKED = 60

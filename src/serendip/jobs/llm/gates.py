@@ -49,7 +49,7 @@ from serendip.jobs.llm.job import read_original
 from serendip.jobs.suggestions.build import compute_queries, to_candidates
 from serendip.runtime.atomic_files import scratch_folder
 from serendip.search.lexical import LexicalIndex
-from serendip.search.rank_fusion import reciprocal_rank_fusion
+from serendip.search.searcher import reciprocal_rank_fusion
 
 METRIC = NDCG(10)
 MIN_QUERIES = 30

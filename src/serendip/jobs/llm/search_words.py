@@ -34,8 +34,8 @@ from serendip.jobs.suggestions.build import compute_queries
 from serendip.jobs.synonyms import add_proposals, is_minable
 from serendip.llm.tasks import Enrichment, Task, WrittenQueries, WrittenSynonyms
 from serendip.runtime.atomic_files import scratch_folder
+from serendip.search.language import phrases_of
 from serendip.search.lexical import LexicalIndex, word_counts
-from serendip.search.phrases import phrases_of
 from serendip.search.suggestions.candidates import MOST_CHARACTERS, logged_queries
 from serendip.search.suggestions.checks import Blocklist, normal_form
 from serendip.search.suggestions.table import QueryTable

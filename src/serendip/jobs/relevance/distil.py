@@ -55,14 +55,19 @@ from serendip.jobs.labels.pair_files import (
 )
 from serendip.jobs.relevance.decisions import MOST_LOST, MOST_WRONG, reason_against_proof
 from serendip.jobs.relevance.model import DistilledModel, RelevanceTexts
-from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
+from serendip.models.relevance.features import (
+    ItemTexts,
+    PairFeatures,
+    QueryTexts,
+    RequestUser,
+    UserFeatures,
+)
 from serendip.models.relevance.model import RelevanceModel
 from serendip.models.relevance.train import (
     LabelledPairs,
     TrainedRelevanceModel,
     train_relevance_model,
 )
-from serendip.models.relevance.user_features import RequestUser, UserFeatures
 from serendip.runtime.extras import require_training
 from serendip.runtime.progress import TrainOptions
 

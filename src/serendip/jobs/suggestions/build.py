@@ -25,12 +25,12 @@ from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.runtime.atomic_files import scratch_folder
 from serendip.runtime.progress import Progress
+from serendip.search.config import QueriesConfig
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate, catalogue_candidates, logged_queries
-from serendip.search.suggestions.categories import Categories
 from serendip.search.suggestions.checks import verify_candidates
 from serendip.search.suggestions.co_searches import CoSearches
-from serendip.search.suggestions.config import QueriesConfig
+from serendip.search.suggestions.combinations import Categories
 from serendip.search.suggestions.table import ItemChoices, QueryTable
 
 UNKNOWN_STARTS: TimeArray = np.empty(0)

@@ -31,11 +31,12 @@ from serendip.data.events.search_log import Search, SuggestedQuery
 from serendip.data.privacy import VISITOR, count_people
 from serendip.data.text import normalise
 from serendip.jobs.context import Log
-from serendip.search.logistic import LogisticModel, RankingRows
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.ranker import (
     FEATURES,
     PRIOR_STRENGTH,
+    LogisticModel,
+    RankingRows,
     SuggestionUser,
     prior_ranker,
     query_features,

@@ -19,8 +19,8 @@ import numpy as np
 from serendip.data import AllowedItems, IntArray, ItemList, Query
 from serendip.data.query import TASKS
 from serendip.engine.stages.list_filters import RelevanceFilterConfig
+from serendip.engine.stages.list_rules import BID, SPONSORED, has_bid
 from serendip.engine.stages.selection import Result
-from serendip.engine.stages.sponsored import BID, SPONSORED, has_bid
 from serendip.engine.stages.surfaces import RANKER, SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.evaluate.special_surfaces import Sale, measure_messages

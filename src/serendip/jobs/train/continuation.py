@@ -37,10 +37,9 @@ from serendip.engine.artefacts.generations import (
     ITEM_VERSION,
     REMOVALS,
 )
-from serendip.engine.catalogue_content import CatalogueContent
 from serendip.engine.config.settings import Settings
 from serendip.engine.state import EngineState
-from serendip.engine.state_parts import CONTENT, RANKER
+from serendip.engine.state_parts import CONTENT, RANKER, CatalogueContent
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.ranker.labels import INNER_FRACTION, has_ranker
 from serendip.jobs.train.staleness import compare_settings

@@ -15,8 +15,8 @@ import numpy as np
 
 from serendip.data.dataset import Dataset
 from serendip.data.splits import Split, temporal
-from serendip.engine.catalogue_content import CatalogueContent
 from serendip.engine.state import EngineState
+from serendip.engine.state_parts import CatalogueContent
 from serendip.evaluate.decision import Decision
 from serendip.jobs.surface_quality.record import QualityRecord
 from serendip.jobs.train.continuation import OlderFit

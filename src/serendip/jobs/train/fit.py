@@ -30,9 +30,9 @@ from serendip.data.rows.row_array import pack_rows
 from serendip.data.splits import Split
 from serendip.data.text import fold
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.catalogue_content import CatalogueContent
 from serendip.engine.config.settings import Settings
 from serendip.engine.state import EngineState
+from serendip.engine.state_parts import CatalogueContent
 from serendip.jobs.context import JobContext
 from serendip.jobs.suggestions.build import read_written_queries
 from serendip.jobs.surface_quality.requests import LabelledQuery
@@ -46,9 +46,9 @@ from serendip.models.base import Recommender
 from serendip.models.context_counts import ContextCounts
 from serendip.runtime.progress import StageClock, TrainOptions
 from serendip.search.chosen_searches import ChosenSearches
+from serendip.search.names import ValueTable
 from serendip.search.nonsense import MeaningFloor, make_nonsense
 from serendip.search.searcher import Searcher
-from serendip.search.values import ValueTable
 from serendip.search.variants import find_variants
 
 ALIGNED_FRACTION = 0.9

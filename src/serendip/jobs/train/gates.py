@@ -16,9 +16,8 @@ from serendip.data.items.catalogue import open_catalogue
 from serendip.data.rows.row_array import ROWS_PER_BLOCK
 from serendip.data.text import normalise
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.answer import Answer
 from serendip.engine.engine import Engine
-from serendip.engine.request import Request
+from serendip.engine.request import Answer, Request
 from serendip.engine.stages.sources import WordSource
 from serendip.engine.stages.surfaces import RETRIEVER, SurfaceConfig
 from serendip.engine.state import EngineState

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from serendip.config import INTERNAL, Config
-from serendip.data.arrays import FloatArray
+from serendip.data import FloatArray
 from serendip.data.query import RETRIEVAL_TASKS
 
 SearchSource = Literal["logged", "labelled", "written"]

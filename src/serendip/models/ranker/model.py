@@ -17,10 +17,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray
-from serendip.data.artefact import Artefact
-from serendip.data.query import NEAREST_TASK, TASKS, Task
-from serendip.errors import ArtefactError, DataError, NotTrainedError
+from serendip.data import Artefact, FloatArray, Task
+from serendip.data.query import NEAREST_TASK, TASKS
+from serendip.errors import (
+    ArtefactError,
+    DataError,
+    NotTrainedError,
+)
 from serendip.models.onnx import open_session
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.runtime.progress import TrainOptions

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from serendip.data.arrays import FloatArray
+from serendip.data import FloatArray
 from serendip.models.early_stopping import train_epochs
 from serendip.models.onnx import to_onnx
 from serendip.models.ranker.config import RankerConfig, RankerRows

@@ -1,7 +1,7 @@
 """Query-item features of the relevance model: lexical and embedding similarity, no training.
 
 Embedding similarities are those of the query itself, as they are and standardised against
-reference items (``reference.py``), and of pseudo-relevance feedback (``feedback.py``). Words are
+reference items, and of pseudo-relevance feedback. Words are
 compared in full and by their first five letters, a stemmer that matches "nurse" and "nursing"
 in most languages with suffixes. For a query that contains "without", the words before it count as
 wanted and those after it as unwanted.
@@ -10,24 +10,183 @@ Nothing here is learned from relevance labels.
 
 Shapes: Q queries, N items, P pairs, q queries and n items of one batch, p pairs of it, T passages,
 V views, C size of a text vector, F features.
+
+Similarity standardised against reference items.
+
+A cosine of 0.4 alone is not informative: some queries are near all items. So it is standardised by
+the query's cosines with a sample of reference items.
+
+Shapes: p pairs of a query, V views, K reference items, C size of a text vector.
+
+Pseudo-relevance feedback: similarity of an item to the centroid of a query's top results.
+
+A short query has little text; its top results by vectors and by words show what else belongs to it
+(Rocchio 1971; for words the relevance model of Lavrenko and Croft 2001). The feedback depends on
+the items that are searched for it only, not on the other items of the request.
+
+Shapes: n items, p pairs of a query, V views, K searched items, B nearest items, C size of a text
+vector, R directions.
+
+User-item features of the relevance model: whether an item fits what its user chose before.
+
+An item can be relevant to a text or a list and not to the person who reads it. The features compare
+it with the newest items of the user's past, by their texts and by the values of their attributes,
+and with what else is known of the user: the country of the request, and attributes that users and
+items share, such as a language or a city. Nothing here is learned from labels, and a feature is a
+likeness or a share: a model serves users and values that no label has seen.
+
+Shapes: N items, P pairs of one user, M items of the past, K attribute values, V views, C size of a
+text vector, U features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.artefact import Artefact
+from serendip.data import NO_ITEMS, Artefact, Catalogue, FloatArray, IntArray, normalise
 from serendip.data.numeric import unit
-from serendip.data.text import NEGATIONS, normalise, tokens
-from serendip.models.relevance.feedback import FEEDBACK_DEPTHS, RelevanceFeedback
-from serendip.models.relevance.reference import KINDS, ReferenceItems
+from serendip.data.text import NEGATIONS, tokens
+from serendip.data.users.profile import PreferenceTable
+from serendip.models.linalg import main_directions
 from serendip.models.relevance.term_overlap import OVERLAPS, TermOverlap, TermSets
+
+KINDS = ("similarity", "for the query")
+"""Columns of each view: cosine, and the same standardised for the query."""
+
+_MIN_SPREAD = 1e-6
+"""Added to the standard deviation of similarities, which is 0 where all are equal."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReferenceItems(Artefact):
+    """The moments of the vectors of a sample of items.
+
+    With x the items and e a query vector, mean((e x)^2) = e' S e, where S is the mean of x x': mean
+    and standard deviation of the cosines take no pass over the items.
+
+    Args:
+        means: (V, C) of the vectors.
+        squares: (V, C, C) means of the outer products x x'.
+    """
+
+    means: FloatArray
+    squares: FloatArray
+
+    @classmethod
+    def of(cls, vectors: FloatArray) -> Self:
+        """From centred unit vectors (V, K, C)."""
+        squares = np.stack([view.T @ view / view.shape[0] for view in vectors])  # (V, C, C)
+        return cls(vectors.mean(1), squares)
+
+    def columns(self, vectors: Sequence[FloatArray], views: FloatArray) -> FloatArray:
+        """(p, 2 V) ``KINDS`` of each view.
+
+        Args:
+            vectors: V times (C,) unit vectors of the query; they may be the same.
+            views: (V, p, C) centred unit vectors of the items.
+        """
+        columns = []
+        for view, (vector, items) in enumerate(zip(vectors, views, strict=True)):
+            mean = vector @ self.means[view]
+            variance = vector @ self.squares[view] @ vector - mean**2
+            similarity = items @ vector  # (p,)
+            spread = np.sqrt(max(variance, 0.0)) + _MIN_SPREAD
+            columns += [similarity, (similarity - mean) / spread]
+        return np.column_stack(columns)
+
+
+_SHORTEST = 1e-9
+"""Mean vectors shorter than this are rounding residue."""
+
+MAX_FEEDBACK_ITEMS = 8_192
+
+DIRECTIONS = 192
+"""Principal directions of their vectors that are searched by."""
+
+FEEDBACK_DEPTHS = (5, 15, 40)
+"""Numbers of top results that feedback is taken from."""
+
+_TERM_WEIGHT = 0.5
+"""Weight of the standardised term overlap beside the standardised cosine."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RelevanceFeedback:
+    """A sample of items that is searched for a query's top results.
+
+    Args:
+        views: (V, N, C) centred vectors of all items.
+        items: (K,) numbers of the sample.
+        directions: (C, R) orthonormal.
+        projected: (K, R) unit vectors of all views together, along the directions.
+    """
+
+    views: FloatArray
+    items: IntArray
+    directions: FloatArray
+    projected: FloatArray
+    words: TermSets
+
+    @classmethod
+    def of(cls, views: FloatArray, words: TermOverlap) -> Self:
+        """From items and their centred vectors (V, N, C); sampled, by seed 0, if too many."""
+        random = np.random.default_rng(0)
+        items = np.sort(random.permutation(views.shape[1])[:MAX_FEEDBACK_ITEMS]).astype(np.int32)
+        vectors = unit(views[:, items].mean(0), _SHORTEST)  # (K, C)
+        directions = main_directions(vectors, DIRECTIONS)
+        postings = words.postings.restrict(items, views.shape[1])
+        return cls(views, items, directions, vectors @ directions, postings)
+
+    def columns(
+        self,
+        query: tuple[FloatArray, Collection[str]],
+        words: TermOverlap,
+        views: FloatArray,
+        titles: TermSets,
+    ) -> FloatArray:
+        """(p, 3 (V + 1) + 1) similarity of items to the top results of a query, its vector and
+        words.
+
+        For each of ``FEEDBACK_DEPTHS`` the cosines with the centroid of the top results (V), and
+        the share of their rare terms in the item's title; last the coherence of the top results:
+        the mean cosine with their own centroid. Words are those of all items; views (V, p, C) and
+        titles those of the items to score.
+        """
+        vector, terms = query
+        scores = _standardise(self.projected @ (vector @ self.directions))  # (K,)
+        shares = words.share_sums(terms, self.words, len(self.items))
+        scores += _TERM_WEIGHT * _standardise(shares)
+        count = min(FEEDBACK_DEPTHS[-1], len(scores))
+        best = np.argpartition(-scores, count - 1)[:count]
+        best = best[np.argsort(-scores[best], kind="stable")]
+        results, weights = self.items[best], _depth_weights(scores[best])  # (B,), (3, B)
+        vectors = self.views.take(results, axis=1)  # (V, B, C)
+        centroids = unit(weights @ vectors, _SHORTEST)  # (V, 3, C)
+        columns = np.empty((len(titles), len(FEEDBACK_DEPTHS), len(vectors) + 1), np.float32)
+        columns[:, :, :-1] = (views @ centroids.transpose(0, 2, 1)).transpose(1, 2, 0)
+        columns[:, :, -1] = words.with_titles(results, weights, titles).T
+        coherence = float((vectors[0] @ centroids[0, -1]).mean())
+        flat = columns.reshape(len(columns), -1)
+        return np.column_stack([flat, np.full(len(flat), coherence, np.float32)])
+
+
+def _depth_weights(scores: FloatArray) -> FloatArray:
+    """(3, B) weights of the top results for each depth, by their falling scores (B,)."""
+    weights = np.exp(scores - scores[0])
+    inside = np.where(np.arange(len(scores)) < np.array(FEEDBACK_DEPTHS)[:, None], weights, 0.0)
+    shares: FloatArray = (inside / inside.sum(1, keepdims=True)).astype(np.float32)
+    return shares
+
+
+def _standardise(values: FloatArray) -> FloatArray:
+    standardised: FloatArray = (values - values.mean()) / (values.std() + 1e-6)
+    return standardised
+
 
 VIEWS = ("title", "body", "passages")
 REFERENCE_SIZE = 1_024
@@ -248,3 +407,128 @@ def _trigrams(text: str) -> frozenset[str]:
 def build_prefixes(words: Collection[str]) -> frozenset[str]:
     """The first letters of words."""
     return frozenset(word[:_PREFIX_LENGTH] for word in words)
+
+
+USER_FEATURES = (
+    "past: items",
+    "past: its mean",
+    "past: nearest",
+    "past: three nearest",
+    "past: newest",
+    "past: the query",
+    "past: values",
+    "past: values against all items",
+    "past: values of the newest",
+    "country: same",
+    "attributes: same",
+)
+
+COUNTRY = "country"
+"""Attribute of items that the country of a request is compared with."""
+
+NEWEST = 20
+"""Items of the past that are compared, the newest ones."""
+
+_MOST_VALUES = 256
+_NEAREST = 3
+_PRIOR = 5.0
+"""Items of the catalogue's mean that the shares of a past are shrunk by."""
+
+_UNKNOWN = -1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RequestUser:
+    """What a request has of its user; nothing for a visitor who chose nothing yet.
+
+    Args:
+        items: (M,) int32 chosen items, the newest last.
+        attributes: name -> value, with the country under ``COUNTRY``.
+    """
+
+    items: IntArray = field(default_factory=lambda: NO_ITEMS)
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UserFeatures:
+    """Computes the features of a user and the items of one catalogue.
+
+    Args:
+        views: (V, N, C) centred unit vectors of the items' texts.
+        usual: (K,) mean share of each value over all items.
+    """
+
+    views: FloatArray
+    catalogue: Catalogue
+    values: PreferenceTable
+    usual: FloatArray
+
+    @classmethod
+    def of(cls, views: FloatArray, catalogue: Catalogue) -> Self:
+        """From the text vectors (V, N, C) and the attributes of the items."""
+        values = PreferenceTable.of(catalogue, _MOST_VALUES)
+        return cls(views, catalogue, values, values.usual_shares())
+
+    def compute(self, user: RequestUser, query: FloatArray, numbers: IntArray) -> FloatArray:
+        """(P, U) ``USER_FEATURES`` of items.
+
+        The query is the centred unit vector (C,) of the text that the request stands for.
+        """
+        past = user.items[user.items < self.views.shape[1]][-NEWEST:]  # (M,)
+        country = {name: text for name, text in user.attributes.items() if name == COUNTRY}
+        others = {name: text for name, text in user.attributes.items() if name != COUNTRY}
+        features = np.zeros((len(numbers), len(USER_FEATURES)), np.float32)
+        if len(past):
+            features[:, 0] = np.log1p(len(past))
+            features[:, 1:6] = self._similarities(past, query, numbers)
+            features[:, 6:9] = self._values_in_common(past, numbers)
+        features[:, 9] = self._share_equal(country, numbers)
+        features[:, 10] = self._share_equal(others, numbers)
+        return features
+
+    def _similarities(self, past: IntArray, query: FloatArray, numbers: IntArray) -> FloatArray:
+        """(P, 5) cosines with the past's mean, nearest, three nearest and newest; the query's."""
+        chosen, items = self._vectors(past), self._vectors(numbers)  # (M, C), (P, C)
+        mean = unit(chosen.mean(0)[None])[0]  # (C,)
+        cosines = items @ chosen.T  # (P, M)
+        count = min(_NEAREST, len(past))
+        nearest = np.partition(cosines, -count, axis=1)[:, -count:]  # (P, 3)
+        return np.column_stack(
+            [
+                items @ mean,
+                nearest.max(1),
+                nearest.mean(1),
+                cosines[:, -1],
+                np.full(len(numbers), query @ mean),
+            ]
+        )
+
+    def _vectors(self, numbers: IntArray) -> FloatArray:
+        """(P, C) unit vectors of items: the mean of their views."""
+        return unit(self.views[:, numbers].mean(0))
+
+    def _values_in_common(self, past: IntArray, numbers: IntArray) -> FloatArray:
+        """(P, 3) mean over an item's attribute values: their share of the past, the logarithm of
+        that against all items, and whether the newest item has them.
+        """
+        shares = self.values.shares_of(past)  # (K,)
+        count, usual = len(past), np.maximum(self.usual, 1e-6)
+        against = np.log((count * shares + _PRIOR * usual) / ((count + _PRIOR) * usual))
+        newest = self.values.shares_of(past[-1:]) > 0
+        columns = np.column_stack([shares, against, newest]).astype(np.float32)  # (K, 3)
+        means: FloatArray = self.values.mean_over(numbers, columns)
+        return means
+
+    def _share_equal(self, attributes: Mapping[str, str], numbers: IntArray) -> FloatArray:
+        """(P,) share of a user's attributes that an item has with the same value; -1 = the items
+        have none of these attributes.
+        """
+        known = [name for name in attributes if name in self.catalogue.attribute_names]
+        if not known:
+            return np.full(len(numbers), _UNKNOWN, np.float32)
+        same = [
+            self.catalogue.column(name).having_of(attributes[name], numbers) for name in known
+        ]  # (P,) each
+        share: FloatArray = np.mean(same, axis=0, dtype=np.float32)
+        return share

@@ -2,7 +2,7 @@
 
 The features are lexical and embedding similarities (``features.py``), the learned query projection
 (``projection.py``) and, where labels show that the user decides, what the user chose before
-(``user_features.py``). Trees are trained by lightgbm (``train.py``), and serving needs only
+(``features.py``). Trees are trained by lightgbm (``train.py``), and serving needs only
 numpy and onnxruntime, which runs them as an ONNX graph. Their scores are calibrated to
 probabilities by a logistic curve (Platt 1999), fitted out of fold: of pairs with a probability of
 0.2, one in five is irrelevant. What was learned (projection and trees) is separate from the
@@ -22,23 +22,23 @@ from typing import Any, Self
 
 import numpy as np
 
-from serendip.data import BoolArray, Catalogue, FloatArray, IntArray
-from serendip.data.artefact import Artefact
+from serendip.data import Artefact, BoolArray, Catalogue, FloatArray, IntArray, put_rows
 from serendip.data.numeric import NewtonSteps, fit_logistic, logistic
-from serendip.data.rows.row_array import put_rows
 from serendip.errors import ArtefactError
 from serendip.models.onnx import open_session
 from serendip.models.relevance.features import (
     PAIR_FEATURES,
+    USER_FEATURES,
     ItemTexts,
     PairFeatures,
     QueryTexts,
+    ReferenceItems,
+    RelevanceFeedback,
+    RequestUser,
+    UserFeatures,
     centre_views,
 )
-from serendip.models.relevance.feedback import RelevanceFeedback
 from serendip.models.relevance.projection import PROJECTED_FEATURES, QueryProjection
-from serendip.models.relevance.reference import ReferenceItems
-from serendip.models.relevance.user_features import USER_FEATURES, RequestUser, UserFeatures
 
 _STEPS = NewtonSteps(count=50, tolerance=1e-9)
 

@@ -19,11 +19,15 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.artefact import Artefact
+from serendip.data import Artefact, BoolArray, FloatArray, IntArray
 from serendip.data.numeric import unit
-from serendip.models.relevance.features import VIEWS, PairFeatures, QueryTexts, split_by_query
-from serendip.models.relevance.reference import KINDS
+from serendip.models.relevance.features import (
+    KINDS,
+    VIEWS,
+    PairFeatures,
+    QueryTexts,
+    split_by_query,
+)
 
 PROJECTED_FEATURES = tuple(f"projected {view}: {kind}" for view in VIEWS for kind in KINDS)
 

@@ -15,8 +15,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.artefact import Artefact
+from serendip.data import Artefact, FloatArray, IntArray
 
 OVERLAPS = ("in title", "in text", "in both", "rarest")
 """Columns of ``TermOverlap.overlaps``."""

@@ -14,11 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data import BoolArray, FloatArray, IntArray
 from serendip.models.relevance.features import (
+    USER_FEATURES,
     ItemTexts,
     PairFeatures,
     QueryTexts,
+    RequestUser,
+    UserFeatures,
     split_by_query,
 )
 from serendip.models.relevance.model import (
@@ -29,7 +32,6 @@ from serendip.models.relevance.model import (
     fit_calibration,
 )
 from serendip.models.relevance.projection import QueryProjection, out_of_fold_features
-from serendip.models.relevance.user_features import USER_FEATURES, RequestUser, UserFeatures
 
 _MIN_LEAVES, _MIN_ROUNDS = 4, 33
 

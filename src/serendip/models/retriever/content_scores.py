@@ -23,12 +23,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray, locate
-from serendip.data.artefact import Artefact
-from serendip.data.query import Query
+from serendip.data import Artefact, BoolArray, FloatArray, IntArray, Query, locate, normalise
 from serendip.data.rows.aligned_rows import AlignedRows
 from serendip.data.rows.row_array import dot_items, dot_rows
-from serendip.data.text import normalise
 from serendip.models.context import compute_contexts
 from serendip.models.retriever.requests import SEARCH, TASK_OF
 

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
+from serendip.data import FloatArray
+from serendip.models.retriever.artefact import QualityVector
 from serendip.models.retriever.batches import TrainingBatch
 from serendip.models.retriever.content_scores import DECAY
-from serendip.models.retriever.quality import QualityVector
 from serendip.models.retriever.requests import NONE, SIMILAR, LongArray
 from serendip.models.retriever.validation import ValidationRequests
 

@@ -13,10 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.artefact import Artefact
+from serendip.data import Artefact, BoolArray, FloatArray, IntArray, ItemFeatures, Tokens
 from serendip.data.dataset import AlignedProjection
-from serendip.data.items.features import ItemFeatures, Tokens
 from serendip.data.rows.row_array import PackedRows, RowArray
 from serendip.errors import DataError
 from serendip.models.linalg import Sparse, sum_rows, to_csr

@@ -21,14 +21,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from serendip.data import BoolArray, FloatArray, IntArray, ItemFeatures, QueryExamples, TimeArray
-from serendip.data.items.features import Tokens
+from serendip.data import BoolArray, FloatArray, IntArray, ItemFeatures, TimeArray, Tokens
+from serendip.data.dataset import QueryExamples
+from serendip.models.retriever.artefact import CODE_TABLES, IDS, RetrieverStart
 from serendip.models.retriever.batches import TrainingBatch
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.item_encoder import NUM_ID_DONORS
 from serendip.models.retriever.network import ContextEncoder, ItemContent, ItemTower
 from serendip.models.retriever.requests import HOME, NUM_TASKS, SEARCH
-from serendip.models.retriever.warm_start import CODE_TABLES, IDS, RetrieverStart
 from serendip.models.sparse.content_neighbours import find_content_neighbours
 
 

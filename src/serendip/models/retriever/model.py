@@ -28,22 +28,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.config import Config
-from serendip.data import BoolArray, Dataset, FloatArray, History, IntArray, ItemFeatures, Query
-from serendip.data.items.features import Tokens
+from serendip.data import BoolArray, Dataset, FloatArray, History, IntArray, Query, put_rows
+from serendip.data.items.features import ItemFeatures, Tokens
 from serendip.data.numeric import unit
-from serendip.data.rows.row_array import put_rows
 from serendip.errors import UnsupportedError
 from serendip.models.base import Recommender, ScoreKind, WarmStart
 from serendip.models.embedding_space import CONTENT, NETWORK
-from serendip.models.index.vector_index import EXACT_UP_TO, ServedIndex
 from serendip.models.onnx import open_session
 from serendip.models.query_scores import QueryScores, VectorScores
-from serendip.models.retriever.artefact import TrainedRetriever
+from serendip.models.retriever.artefact import QualityVector, RetrieverStart, TrainedRetriever
 from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsConfig, group_config
 from serendip.models.retriever.item_encoder import NEW_ITEM_BONUS
-from serendip.models.retriever.quality import QualityVector
 from serendip.models.retriever.requests import TASK_OF, build_requests
-from serendip.models.retriever.warm_start import RetrieverStart
+from serendip.models.vector_index import EXACT_UP_TO, VectorIndex, draw_contexts
 from serendip.runtime.progress import TrainOptions
 
 _NOISE = 1e-5
@@ -55,8 +52,6 @@ class Retriever(Recommender):
 
     name: ClassVar[str] = "retriever"
     config_class: ClassVar[type[Config]] = RetrieverConfig
-    label: ClassVar[str] = "Unified model"
-    origin: ClassVar[str] = "the unified model"
     score_kind: ClassVar[ScoreKind] = "similarity"
     zero_means_unknown: ClassVar[bool] = False
     config: RetrieverConfig
@@ -65,7 +60,7 @@ class Retriever(Recommender):
         super().__init__(config)
         self._trained: TrainedRetriever
         self._codes: IntArray
-        self._index: ServedIndex
+        self._index: VectorIndex | None
         self._session: Any = None
 
     @property
@@ -157,7 +152,7 @@ class Retriever(Recommender):
 
     def _use(self, trained: TrainedRetriever, codes: IntArray) -> None:
         self._trained, self._codes = trained, codes
-        self._session, self._index = open_session(trained.context), ServedIndex()
+        self._session, self._index = open_session(trained.context), None
 
     @property
     def quality(self) -> QualityVector | None:
@@ -185,9 +180,16 @@ class Retriever(Recommender):
         def score_all() -> FloatArray:
             return self._trained.scores_of_all(vectors)
 
-        return VectorScores(self._index.of(self), vectors, score, self._num_items, score_all)
+        return VectorScores(self._built_index(), vectors, score, self._num_items, score_all)
 
-    def typical_queries(self, contexts: Sequence[IntArray]) -> list[Query]:
+    def _built_index(self) -> VectorIndex:
+        if self._index is None:
+            contexts = draw_contexts(self.vectors_of, self.num_items)
+            queries = self.encode_queries(self._typical_queries(contexts))
+            self._index = VectorIndex.build(self.vectors_of, self.num_items, queries)
+        return self._index
+
+    def _typical_queries(self, contexts: Sequence[IntArray]) -> list[Query]:
         """Histories, single source items and, if items have content, texts near two of them."""
         affinity, queries = self._trained.affinity, list[Query]()
         for row, context in enumerate(contexts):
@@ -230,16 +232,17 @@ class Retriever(Recommender):
             affinity=trained.affinity and trained.affinity.put(nums, features.content[rows]),
             quality=trained.quality and trained.quality.with_new(new),
         )
-        model._index = self._index.with_late(model, nums)
+        if self._index is not None:
+            model._index = self._index.with_late(nums, model.vectors_of(nums))
         return model
 
     def _stored(self) -> dict[str, Any]:
-        index = self._index.of(self) if self._num_items > EXACT_UP_TO else None
+        index = self._built_index() if self._num_items > EXACT_UP_TO else None
         return {"trained": self._trained, "codes": self._codes, "index": index}
 
     def _restore(self, learned: Mapping[str, Any]) -> None:
         self._use(learned["trained"], learned["codes"])
-        self._index = ServedIndex(learned["index"])
+        self._index = learned["index"]
 
 
 class RetrieverGroups(Recommender):
@@ -247,8 +250,6 @@ class RetrieverGroups(Recommender):
 
     name: ClassVar[str] = "retriever-groups"
     config_class: ClassVar[type[Config]] = RetrieverGroupsConfig
-    label: ClassVar[str] = "Unified model"
-    origin: ClassVar[str] = "the unified model"
     score_kind: ClassVar[ScoreKind] = "similarity"
     zero_means_unknown: ClassVar[bool] = False
     state: ClassVar[tuple[str, ...]] = ("_parts",)

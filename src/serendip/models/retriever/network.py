@@ -33,13 +33,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from serendip.data.arrays import FloatArray
-from serendip.data.items.features import Tokens
-from serendip.data.rows.row_array import PackedRows
+from serendip.data import FloatArray, PackedRows, Tokens
 from serendip.models.linalg import fit_procrustes
+from serendip.models.retriever.artefact import RetrieverStart
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.requests import NUM_GAPS, NUM_TASKS, SEARCH
-from serendip.models.retriever.warm_start import RetrieverStart
 
 
 def sum_tokens(tokens: Tokens, table: Tensor, texts: Tensor) -> Tensor:

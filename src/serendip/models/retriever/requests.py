@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray, IntArray, TimeArray
-from serendip.data.query import RECALLED, History, Query, Task, select_relevant_history
+from serendip.data import FloatArray, History, IntArray, Query, Task, TimeArray
+from serendip.data.query import RECALLED, select_relevant_history
 
 if TYPE_CHECKING:
     from serendip.models.retriever.config import RetrieverConfig

@@ -27,12 +27,11 @@ from typing import cast
 import numpy as np
 import torch
 
-from serendip.data import BoolArray, Dataset, EventLog, FloatArray, ItemFeatures
+from serendip.data import BoolArray, Dataset, EventLog, FloatArray, ItemFeatures, PackedRows
 from serendip.data.rows.aligned_rows import AlignedRows
-from serendip.data.rows.row_array import PackedRows
 from serendip.models.early_stopping import train_epochs
 from serendip.models.onnx import to_onnx
-from serendip.models.retriever.artefact import TrainedRetriever
+from serendip.models.retriever.artefact import QualityVector, RetrieverStart, TrainedRetriever
 from serendip.models.retriever.batches import BatchBuilder, PackedLog
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentScores, TrainedQueries
@@ -45,14 +44,10 @@ from serendip.models.retriever.content_weights import (
 from serendip.models.retriever.item_encoder import NEW_ITEM_BONUS, ItemEncoderArrays
 from serendip.models.retriever.loss import CandidateDraw, EncodedItems, RetrieverNetwork
 from serendip.models.retriever.network import COUNTRY, INPUTS, OPEN_AXES, example_request
-from serendip.models.retriever.quality import QualityVector
 from serendip.models.retriever.requests import NUM_TASKS, SEARCH, TASK_OF
-from serendip.models.retriever.training_data import TrainingSplit
-from serendip.models.retriever.validation import ValidationRequests, ValidationSample
-from serendip.models.retriever.warm_start import RetrieverStart
+from serendip.models.retriever.validation import TrainingSplit, ValidationRequests, ValidationSample
 from serendip.models.row_adam import RowAdamW
-from serendip.models.sequence.cooccurrence import cooccurrence_vectors
-from serendip.models.sequence.packing import Sequences
+from serendip.models.sequence.packing import Sequences, cooccurrence_vectors
 from serendip.runtime.budget import UNLIMITED, Allowance
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.threads import num_threads

@@ -11,8 +11,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from serendip.config import Config
-from serendip.data.arrays import FloatArray
-from serendip.data.artefact import Artefact
+from serendip.data import Artefact, FloatArray
 
 INPUT, OUTPUT = "history", "encoded"
 """Names of the exported graph's input and output."""

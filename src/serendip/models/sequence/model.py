@@ -39,8 +39,7 @@ from serendip.models.sequence.config import (
     SequenceConfig,
     TrainedSequences,
 )
-from serendip.models.sequence.cooccurrence import cooccurrence_vectors
-from serendip.models.sequence.packing import Sequences, pack
+from serendip.models.sequence.packing import Sequences, cooccurrence_vectors, pack
 from serendip.runtime.progress import TrainOptions
 
 _ROWS_AT_ONCE = 4_096
@@ -113,8 +112,6 @@ class SASRec(SequenceRecommender):
 
     name: ClassVar[str] = "sasrec"
     config_class: ClassVar[type[Config]] = SASRecConfig
-    label: ClassVar[str] = "Next in the sequence, by self-attention"
-    origin: ClassVar[str] = "what comes next by self-attention"
     config: SASRecConfig
 
     def _fit(self, dataset: Dataset, options: TrainOptions) -> TrainedSequences:
@@ -134,8 +131,6 @@ class GRU4Rec(SequenceRecommender):
 
     name: ClassVar[str] = "gru4rec"
     config_class: ClassVar[type[Config]] = GRU4RecConfig
-    label: ClassVar[str] = "Next in the sequence, by a recurrent network"
-    origin: ClassVar[str] = "what comes next by a recurrent network"
     config: GRU4RecConfig
 
     def _fit(self, dataset: Dataset, options: TrainOptions) -> TrainedSequences:

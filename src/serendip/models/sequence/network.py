@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
-from serendip.data.arrays import FloatArray
+from serendip.data import FloatArray
 from serendip.models.onnx import to_onnx
 from serendip.models.sequence.config import (
     INPUT,

@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.rows.row_array import dot_rows
+from serendip.data import BoolArray, FloatArray, IntArray, dot_rows
 from serendip.models.linalg import (
     Sparse,
     keep_top_entries,

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray, IntArray, TimeArray
+from serendip.data import FloatArray, IntArray, TimeArray
 from serendip.models.linalg import Sparse, multiply_top, split_rows, to_csr
 from serendip.models.sparse.row_tasks import Parts, compute_rows
 from serendip.runtime.progress import TrainOptions

@@ -20,8 +20,8 @@ from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, Time
 from serendip.data.items.reception import DAY_S
 from serendip.search.names import WordStarts
 from serendip.search.suggestions.candidates import KINDS, Candidate, QueryKind, Source
-from serendip.search.suggestions.categories import Categories
 from serendip.search.suggestions.co_searches import CoSearches
+from serendip.search.suggestions.combinations import Categories
 
 _OF_ONE_ITEM: tuple[QueryKind, ...] = ("like", "written", "title", "spelling")
 _FOCUS_PRIOR = 30.0

@@ -20,8 +20,8 @@ from typing_extensions import TypedDict
 
 from serendip.content.encoders.media_files import FileProblem
 from serendip.data import Event, Item
-from serendip.engine.answer import ItemFile
 from serendip.engine.artefacts.erasure import ErasurePlace, ErasureReceipt
+from serendip.engine.request import ItemFile
 
 if TYPE_CHECKING:
     from serendip.engine.engine import Engine

@@ -20,8 +20,8 @@ from serendip.data import Item
 from serendip.data.api_key import ADMIN, READ, READ_USERS, WRITE
 from serendip.data.items.attribute_test import AttributeTest
 from serendip.data.users.user import User
-from serendip.engine.answer import Answer, Explanation, Suggestions
 from serendip.engine.listing import DESCENDING
+from serendip.engine.request import Answer, Explanation, Suggestions
 from serendip.engine.request import Request as EngineRequest
 from serendip.errors import DataError, UnknownItemError
 from serendip.serve.access import declare, get_caller

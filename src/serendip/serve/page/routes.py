@@ -22,8 +22,7 @@ from serendip.serve.api.strict_route import StrictRoute
 from serendip.serve.gate import EngineGate
 from serendip.serve.middleware import HTML_TYPE, ErrorResponse, content_security_policy
 from serendip.serve.page import views, visitors
-from serendip.serve.page.assets import environment, static_file
-from serendip.serve.page.cards import item_link
+from serendip.serve.page.assets import environment, item_link, static_file
 from serendip.serve.page.params import PageQuery, form_fields, form_query, page_query
 
 if TYPE_CHECKING:

@@ -11,11 +11,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from serendip.data import Item
-from serendip.data.text import normalise
-from serendip.engine.answer import Answer, ChosenItem, Suggestion
+from serendip.data import Item, normalise
 from serendip.engine.listing import AVAILABLE_FROM, DESCENDING, Facet
-from serendip.engine.request import Request
+from serendip.engine.request import Answer, ChosenItem, Request, Suggestion
 from serendip.errors import UnknownItemError
 from serendip.serve.api.routes import get_item, require_public
 from serendip.serve.page.params import PageQuery
@@ -255,7 +253,6 @@ def choose_facets(facets: Mapping[str, Facet], query: PageQuery) -> dict[str, li
 
 
 def _add_frequent(facet: Facet, picked: list[str]) -> list[str]:
-    """The chosen values of an attribute, then the most frequent others."""
     values = [*picked, *(one for one in facet.values if _is_word(one) and one not in picked)]
     return values[: max(_MOST_LINKS, len(picked))]
 

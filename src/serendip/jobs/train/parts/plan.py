@@ -17,9 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from serendip.engine.catalogue_content import CatalogueContent
 from serendip.engine.state import EngineState
-from serendip.engine.state_parts import CONTENT, open_models
+from serendip.engine.state_parts import CONTENT, CatalogueContent, open_models
 from serendip.errors import ConfigError
 from serendip.evaluate.decision import DECISIONS
 from serendip.jobs.context import JobContext

@@ -1,7 +1,7 @@
-"""The parts ``suggestions``, ``rewrites`` and ``relevance``, which need no training of the models.
+"""The parts ``suggestions``, rewrites included, and ``relevance``, which train no model of items.
 
-Suggestions and rewrites are made of the word index of the models; relevance models leave out
-irrelevant items by the texts of all items.
+Suggestions are made of the word index of the models; relevance models leave out irrelevant items by
+the texts of all items.
 """
 
 from __future__ import annotations
@@ -15,16 +15,13 @@ from serendip.engine.state_parts import (
     CONTENT,
     MODELS,
     RELEVANCE,
-    REWRITES,
     SUGGESTIONS,
-    open_table,
     save_relevance,
     save_suggestions,
 )
 from serendip.evaluate.decision import DECISIONS, write_decisions
 from serendip.jobs.relevance.decisions import decide_filters
 from serendip.jobs.relevance.model import REPORTS, RelevanceTexts, open_distilled
-from serendip.jobs.rewrites import build_rewrites
 from serendip.jobs.suggestions.build import (
     build_suggestions,
     hash_written_queries,
@@ -32,20 +29,25 @@ from serendip.jobs.suggestions.build import (
 )
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.jobs.train.parts.plan import Part, PartInputs
-from serendip.runtime.atomic_files import hash_files
+from serendip.search.names import ValueTable
+from serendip.search.rewrites import RewriteTable
 from serendip.search.searcher import Searcher
-from serendip.search.values import ValueTable
+from serendip.search.suggestions.checks import Blocklist
 
 
 def build_table_of_suggestions(inputs: PartInputs) -> Mapping[str, Any]:
-    """Build verified suggestions and the model that ranks them."""
+    """Build verified suggestions, the model that ranks them, and rewrites of queries."""
     context, log, searcher = inputs.context, inputs.context.query_log, _plain(inputs)
     with context.clock.stage("suggested queries"):
         written = read_written_queries(context.workspace, log.dataset.catalogue)
         table, report = build_suggestions(context, searcher, written)
         ranker = train_query_ranker(table, searcher.titles, log, context.options.seed)
-    save_suggestions(table, ranker, inputs.folder)
-    return {"queries": {**report, "ranker_learned_from": ranker.learned_from}}
+        config = context.settings.queries
+        is_safe = Blocklist.of(config.unsafe_words).allows
+        rewrites = RewriteTable.of(log.searches, searcher.matcher, config.min_users, is_safe)
+    save_suggestions(table, ranker, rewrites, inputs.folder)
+    learned_from, known = ranker.learned_from, len(rewrites.head)
+    return {"queries": {**report, "ranker_learned_from": learned_from, "rewrites": known}}
 
 
 def read_suggestions(inputs: PartInputs) -> Mapping[str, Any]:
@@ -54,21 +56,6 @@ def read_suggestions(inputs: PartInputs) -> Mapping[str, Any]:
         "[queries]": inputs.context.settings.queries.model_dump(mode="json"),
         "written queries": hash_written_queries(inputs.context.workspace),
     }
-
-
-def read_rewrites(inputs: PartInputs) -> Mapping[str, Any]:
-    """What rewrites are made from besides the models and the suggestions."""
-    path = inputs.context.workspace.synonyms
-    return {"synonyms": hash_files([path]) if path.exists() else ""}
-
-
-def build_table_of_rewrites(inputs: PartInputs) -> Mapping[str, Any]:
-    """Build rewrites of queries."""
-    queries = open_table(inputs.models, SUGGESTIONS, inputs.folder).queries
-    with inputs.context.clock.stage("rewrites"):
-        rewrites, facts = build_rewrites(_plain(inputs), queries, inputs.context)
-    rewrites.save(inputs.folder / REWRITES)
-    return {"rewrites": facts}
 
 
 def _plain(inputs: PartInputs) -> Searcher:
@@ -109,6 +96,5 @@ def read_relevance(inputs: PartInputs) -> Mapping[str, Any]:
 
 TABLES = (
     Part(SUGGESTIONS, (MODELS,), read_suggestions, build_table_of_suggestions),
-    Part(REWRITES, (MODELS, SUGGESTIONS), read_rewrites, build_table_of_rewrites),
     Part(RELEVANCE, (CONTENT,), read_relevance, build_relevance),
 )

@@ -1,4 +1,15 @@
-"""Approximate nearest neighbour index: maximum inner product with filters, as an inverted file.
+"""Index of the item vectors of one model: approximate search, for scores that are dot products.
+
+Vectors of hundreds of dimensions are searched in their main directions: each dimension is scaled by
+its spread among typical queries, so that the directions lose least of the scores, not of the
+vectors. The index proposes more items than are asked for, and the model scores them exactly. New
+and changed items are compared one by one, in the same directions, beside the index, which never
+changes.
+
+Shapes: N items, n of them in the index, V size of a vector, D number of main directions, B queries,
+M items, L late (new or changed) items.
+
+Approximate nearest neighbour index: maximum inner product with filters, as an inverted file.
 
 Few allowed items are scored one by one. Of more an inverted file (IVF) is searched: vectors lie in
 lists around centroids, and only the lists nearest to the query are probed.
@@ -29,17 +40,18 @@ Shapes: N items, B queries, D size of the vectors, M allowed items.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray, IntArray, locate
-from serendip.data.artefact import Artefact
+from serendip.data import NO_ITEMS, Artefact, FloatArray, IntArray, distinct, locate
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
-from serendip.data.rows.row_array import PackedRows, dot_items, pack_rows
+from serendip.data.rows.row_array import PackedRows, dot_items, merge_numbers, pack_rows
+from serendip.models.linalg import main_directions
 
 LISTS_FILES = "*-lists.npy"
 """Pattern of the file of an artefact that has the lists of an index."""
@@ -254,3 +266,108 @@ def load_faiss() -> Any:
     import faiss
 
     return faiss
+
+
+EXACT_UP_TO = 2_000
+"""Largest number of items of a model that are all scored for every request."""
+
+NUM_DIRECTIONS = 128
+
+_POOL_FACTOR, _POOL_EXTRA = 2, 100
+"""Items that a search for k proposes: 2 k + 100."""
+
+_FITTED_ON = 20_000
+"""Item vectors from which the main directions are computed."""
+
+_ROWS_PER_BLOCK = 16_384
+_NUM_SAMPLES = 128
+"""Typical queries for which the index is built."""
+
+VectorsOf = Callable[[NDArray[np.integer]], FloatArray]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VectorIndex(Artefact):
+    """Main directions, the index of the items known when it was built, and late items.
+
+    Args:
+        item_map: (V, D) maps item vectors into the searched space.
+        query_map: (V, D) maps query vectors, so that dot products are nearly the same.
+        late_items: (L,) int32 items that were added or changed since, ascending.
+        late_vectors: (L, D) their vectors in the searched space.
+    """
+
+    item_map: FloatArray
+    query_map: FloatArray
+    base: ApproximateIndex
+    late_items: IntArray
+    late_vectors: FloatArray
+
+    @classmethod
+    def build(cls, vectors_of: VectorsOf, num_items: int, queries: FloatArray) -> Self:
+        """Fit the directions and build the index of N items, at least 1.
+
+        Queries (B, V) are typical ones, at least one.
+        """
+        rows = np.linspace(0, num_items - 1, min(num_items, _FITTED_ON)).astype(np.int32)
+        spread = np.sqrt(np.square(queries).mean(0))  # (V,)
+        spread = np.maximum(spread, max(float(spread.max()), 1e-12) * 1e-3)
+        main = main_directions(vectors_of(rows) * spread, NUM_DIRECTIONS)  # (V, D)
+        item_map, query_map = spread[:, None] * main, main / spread[:, None]
+        reduced = np.empty((num_items, main.shape[1]), np.float32)  # (N, D)
+        for begin in range(0, num_items, _ROWS_PER_BLOCK):
+            block = np.arange(begin, min(begin + _ROWS_PER_BLOCK, num_items), dtype=np.int32)
+            reduced[block] = vectors_of(block) @ item_map
+        base = ApproximateIndex.build(reduced, queries @ query_map)
+        return cls(item_map, query_map, base, NO_ITEMS, reduced[:0])
+
+    def with_late(self, item_nums: IntArray, vectors: FloatArray) -> VectorIndex:
+        """A copy in which items (M,) have these exact vectors (M, V)."""
+        items, places = merge_numbers(self.late_items, item_nums)
+        late = np.concatenate([self.late_vectors, vectors @ self.item_map])[places]
+        return replace(self, late_items=items, late_vectors=late)
+
+    def reduce(self, queries: FloatArray) -> FloatArray:
+        """Query vectors (B, V) in the searched space (B, D)."""
+        return queries @ self.query_map
+
+    def search(self, reduced: FloatArray, k: int, allowed: AllowedItems | None) -> IntArray:
+        """Items among which the k best allowed ones are expected, in any order.
+
+        ``reduced`` (D,) is the query in the searched space; k is 1 or more; ``allowed`` None = all
+        items.
+        """
+        pool = _POOL_FACTOR * k + _POOL_EXTRA
+        if allowed is not None and allowed.count <= pool:
+            numbers = allowed.shared.numbers
+            return numbers[allowed.admits(numbers)]
+        found, _ = self.base.search(reduced, pool, allowed)
+        late, vectors = self.late_items, self.late_vectors
+        if allowed is not None and len(late):
+            usable = allowed.admits(late)
+            late, vectors = late[usable], vectors[usable]
+        if len(late) > pool:
+            late = late[np.argpartition(-(vectors @ reduced), pool - 1)[:pool]]
+        return distinct(np.concatenate([found, late])) if len(late) else found
+
+    def stored(self) -> dict[str, Any]:
+        """The maps and the index of the generation."""
+        return {"item_map": self.item_map, "query_map": self.query_map, "base": self.base}
+
+    @classmethod
+    def restored(cls, values: Mapping[str, Any]) -> Self:
+        """See ``Artefact``."""
+        no_vectors = np.empty((0, values["item_map"].shape[1]), np.float32)
+        return cls(**values, late_items=NO_ITEMS, late_vectors=no_vectors)
+
+
+def draw_contexts(vectors_of: VectorsOf, num_items: int) -> list[IntArray]:
+    """Items that go together: a random item, and those most like it of a random sample."""
+    rng = np.random.default_rng(0)
+    sample = rng.integers(0, num_items, 2_000).astype(np.int32)  # (M,)
+    vectors = vectors_of(sample)  # (M, V)
+    contexts = []
+    for row in range(min(_NUM_SAMPLES, len(sample))):
+        nearest = np.argsort(-(vectors @ vectors[row]), kind="stable")[: rng.integers(1, 9)]
+        contexts.append(sample[nearest[::-1]])
+    return contexts

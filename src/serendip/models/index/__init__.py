@@ -1,1 +1,0 @@
-"""Indexes of item vectors: approximate search for dot products."""
