@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from serendip.jobs.llm.job import Writing
 
 app = build_group(
-    "llm", "Let an LLM write labels, queries, attributes and synonyms; test and revert them."
+    "llm", "Let an LLM write labels, queries, texts, attributes and synonyms; test and revert them."
 )
 
 
@@ -42,7 +42,7 @@ def improve(
     ] = True,
     json: JsonOption = False,
 ) -> None:
-    """Ask for labels, queries and attributes; use what passes its gate. Exit 1 = nothing."""
+    """Ask for labels, queries, attributes and texts; use what passes its gate. Exit 1 = nothing."""
     from serendip.jobs.llm.improve import Improvement
 
     terminal = Terminal(json)
@@ -77,11 +77,11 @@ def improve(
         raise typer.Exit(1)
 
 
-RunKind = Literal["labels", "queries", "attribute", "synonyms"]
-GateKind = Literal["queries", "attribute"]
+RunKind = Literal["labels", "queries", "texts", "attribute", "synonyms"]
+GateKind = Literal["queries", "texts", "attribute"]
 """What a gate decides on; the others are reviewed or gated where they are used."""
 
-_ROWS: Mapping[GateKind, Kind] = {"queries": "query", "attribute": "value"}
+_ROWS: Mapping[GateKind, Kind] = {"queries": "query", "texts": "text", "attribute": "value"}
 _AttributeOption = Annotated[
     str | None, typer.Option("--attribute", help="Of `attribute`: its name, of the catalogue.")
 ]
@@ -113,9 +113,9 @@ def run(
     estimate: EstimateOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Let an LLM write labels, queries, an attribute or synonyms. Exit 1 = incomplete.
+    """Let an LLM write labels, queries, texts, an attribute or synonyms. Exit 1 = incomplete.
 
-    Queries and attributes are used once their gate passes, synonyms once people accept them.
+    Queries, texts and attributes are used once their gate passes, synonyms once people accept them.
     """
     from serendip.jobs.llm.job import write
 
@@ -154,7 +154,7 @@ def _open_writing(
 ) -> Writing[Any]:
     from serendip.jobs.llm.attributes import ask_values
     from serendip.jobs.llm.labels import ask_labels
-    from serendip.jobs.llm.search_words import ask_queries, ask_synonyms
+    from serendip.jobs.llm.search_words import ask_queries, ask_synonyms, ask_texts
 
     match kind:
         case "labels":
@@ -166,6 +166,8 @@ def _open_writing(
             return ask_queries(context, most)
         case "synonyms":
             return ask_synonyms(context, most)
+        case "texts":
+            return ask_texts(context)
         case _:
             return ask_values(context, _require_name(attribute))
 
@@ -193,21 +195,32 @@ def _require_name(attribute: str | None) -> str:
 def gate(
     kind: Annotated[GateKind, typer.Argument(help="What to test.")],
     attribute: _AttributeOption = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--judgements",
+            help="Of `texts`: labelled queries: query, item_id, label. Default: held-out queries "
+            "of the log.",
+        ),
+    ] = None,
     workspace: WorkspaceOption = Path(),
     json: JsonOption = False,
 ) -> None:
     """Use what was written if it helps, else leave it out. Exit 1 = it is not used.
 
-    Queries must find their items, values of an attribute be right.
+    Queries must find their items, texts improve search, values of an attribute be right.
     """
-    from serendip.jobs.llm.gates import gate_queries, gate_values
+    from serendip.jobs.llm.gates import gate_queries, gate_texts, gate_values
 
     terminal = Terminal(json)
     with terminal.job("gate", workspace) as context:
-        if kind == "queries":
-            result = gate_queries(context)
-        else:
-            result = gate_values(context, _require_name(attribute))
+        match kind:
+            case "queries":
+                result = gate_queries(context)
+            case "texts":
+                result = gate_texts(context, labels)
+            case _:
+                result = gate_values(context, _require_name(attribute))
     terminal.result(result.to_json())
     terminal.say(f"{result.decision.describe()}; {result.active:,} in use")
     if not result.decision.on:

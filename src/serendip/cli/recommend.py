@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+from serendip.cli.terminal import EstimateOption, JsonOption, Terminal, WorkspaceOption
 from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,10 +46,25 @@ def run(
         bool, typer.Option("--reasons", help="With --batch: a column with the reason of each item.")
     ] = False,
     language: Annotated[str, typer.Option(help="Language of the reasons: en or ko.")] = "",
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            help="With --reasons: the LLM of [llm] words them; most that all runs may cost."
+        ),
+    ] = None,
+    estimate: EstimateOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Recommend for one user, or with --batch for all users into a Parquet file."""
+    """Recommend for one user, or with --batch for all users into a Parquet file.
+
+    Exit 1 = the LLM did not answer all questions.
+    """
     terminal = Terminal(json)
+    is_worded = budget is not None or estimate
+    if is_worded and not (batch and reasons):
+        raise ConfigError(
+            "--budget or --estimate without --batch --reasons.", "Add both; an LLM words reasons."
+        )
     if batch and sort:
         raise ConfigError("--sort with --batch.", "Leave it out; the file has scores to sort.")
     if batch and out is None:
@@ -63,12 +78,15 @@ def run(
         _recommend(terminal, workspace, asked)
         return
     from serendip.jobs.exports.recommendations import recommend_all
+    from serendip.jobs.llm.job import write
     from serendip.runtime.atomic_files import require_writable
 
     require_writable(out)
     request = replace(request, reasons=reasons)
+    limits = "reasons", budget or 0.0, estimate, terminal.print_estimate
     with terminal.job("recommendations", workspace, on_engine=True) as context:
-        summary = recommend_all(workspace, request, out, context.options)
+        ask = (lambda writing: write(context, writing, *limits)) if is_worded else None
+        summary = recommend_all(workspace, request, out, context.options, ask=ask)
     _print_batch(terminal, summary)
 
 
@@ -86,10 +104,18 @@ def _recommend(terminal: Terminal, workspace: Path, request: Request) -> None:
 
 
 def _print_batch(terminal: Terminal, summary: Mapping[str, Any]) -> None:
+    terminal.result(summary)
+    if "rows" not in summary:  # Only the cost was asked.
+        return
     terminal.say(f"{summary['rows']:,} rows for {summary['users']:,} users in {summary['out']}")
     for count, users in summary["users_by_items"].items():
         terminal.say(f"  {int(count) or 'no':>4} items: {users:,} users")
-    terminal.result(summary)
+    if told := summary.get("llm"):
+        count = f"{told['written']:,} of {told['sentences']:,}"
+        terminal.say(f"{count} sentences of reasons worded, spent {told['spent']:.4g}")
+        if told["state"] == "partial":
+            terminal.print_incomplete(told["reason"])
+            raise typer.Exit(1)
 
 
 def embed(

@@ -63,7 +63,7 @@ def read_snapshot(store: Store, rules: ActionRules) -> StoreSnapshot:
 
 
 def _digest_generated(store: Store) -> str:
-    active = [astuple(row) for row in store.generated.active("value")]
+    active = [astuple(row) for row in store.generated.of_items()]
     return hashlib.sha256(json.dumps(active).encode()).hexdigest() if active else ""
 
 
@@ -78,7 +78,7 @@ def take_snapshot(store: Store, rules: ActionRules) -> Dataset:
 
 
 def _build(store: Store, items: Sequence[Item], columns: LogColumns, rules: ActionRules) -> Dataset:
-    catalogue = Catalogue(with_generated(items, store.generated.active("value")))
+    catalogue = Catalogue(with_generated(items, store.generated.of_items()))
     feedback = Feedback.of_actions(*columns.actions, columns.values, rules)
     ignored = ~feedback.interest & (feedback.exclusions < 0)
     codes, item_ids = columns.items

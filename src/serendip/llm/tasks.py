@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from serendip.data.privacy import holds_address, is_plain
+from serendip.data.text import tokens
 from serendip.errors import ConfigError
 from serendip.llm.client import LlmRequest
 
@@ -141,6 +143,59 @@ class AttributeValue(TaskAnswer):
         """See ``TaskAnswer``."""
         is_known = not self.value or self.value in data["values"]
         return "" if is_known else "value: not one of those of the data"
+
+
+_MIN_NEW_WORDS = 3
+"""Words of a description that are not in the title."""
+
+Phrase = Annotated[str, Field(min_length=2, max_length=60)]
+
+
+class Enrichment(TaskAnswer):
+    """Texts for an item."""
+
+    prompt = "enrich-1"
+
+    description: Annotated[str, Field(max_length=400)]
+    """Sentences about the item; may be empty."""
+
+    keywords: Annotated[list[Phrase], Field(max_length=12)]
+    """Names that people use for such an item."""
+
+    attributes: Annotated[list[Phrase], Field(max_length=6)]
+    """Properties that the item's texts state, as "name: value"."""
+
+    def find_problem(self, data: Mapping[str, Any]) -> str:
+        """See ``TaskAnswer``; all parts must be plain text."""
+        parts = self.description, *self.keywords, *self.attributes
+        if any(map(holds_address, parts)):
+            return "it holds an address"
+        return "" if all(map(is_plain, parts)) else "it holds signs that are no text"
+
+    def texts(self, item: Mapping[str, Any]) -> dict[str, str]:
+        """Select the useful texts of an item, as it was described in the question: field -> text.
+
+        A description or keyword that only repeats the title is left out, and so is an attribute
+        whose value is not in the item's texts.
+        """
+        title = set(tokens(item.get("title", "")))
+        own = item.get("description", ""), *item.get("attributes", {}).values()
+        stated, new = title.union(*map(tokens, own)), set(tokens(self.description)) - title
+        # Scripts without spaces have no word counts: one new word is enough.
+        least = _MIN_NEW_WORDS if self.description.isascii() else 1
+        parts = {
+            "description": [self.description] if len(new) >= least else [],
+            "keywords": [text for text in self.keywords if set(tokens(text)) - title],
+            "attributes": [text for text in self.attributes if _is_stated(text, stated)],
+        }
+        joined = {name: ", ".join(dict.fromkeys(texts)) for name, texts in parts.items()}
+        return {name: " ".join(text.split()) for name, text in joined.items() if text.strip()}
+
+
+def _is_stated(attribute: str, words: Set[str]) -> bool:
+    name, _, value = attribute.partition(":")
+    found = set(tokens(value))
+    return bool(name.strip() and found) and found <= words
 
 
 _FOLDER = files("serendip.llm") / "prompts"

@@ -7,8 +7,10 @@ import pytest
 
 from serendip.data import FloatArray, History, IntArray, Item, Query
 from serendip.engine.engine import Engine
-from serendip.engine.explanations.explain import Explainer
+from serendip.engine.explanations.explain import SENTENCES, Explainer, list_sentences
+from serendip.engine.explanations.translation import LANGUAGES, Language
 from serendip.engine.request import Request
+from serendip.llm.reason_task import WordedReason
 from serendip.models import model_class
 from serendip.models.base import ScoreKind, VoteEvidence
 from serendip.models.context_counts import ContextCounts, FieldCounts
@@ -27,6 +29,17 @@ class Voting:
 
     def compute_votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
         return self.context, self.given[:, : len(item_nums)]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_sentence_is_of_a_kind_that_an_llm_can_word(
+    reader: Engine, language: Language
+) -> None:
+    sentences = list_sentences(reader.state, language)
+    assert len(sentences) > len(SENTENCES)
+    for sentence in sentences.values():
+        answer = WordedReason(id="x", sentence=sentence)
+        assert answer.find_problem({"sentence": sentence}) in ("", "it is more than one sentence")
 
 
 def test_the_strongest_votes_are_told_first(reader: Engine) -> None:

@@ -102,6 +102,7 @@ def test_every_sentence_about_answers_is_translated() -> None:
     names = [name for name in vars(explain) if name[:1].isupper() and name.isupper()]
     reasons = [one for name in names if isinstance(one := getattr(explain, name), str)]
     reasons.remove(explain.DEFAULT)
+    assert set(reasons) == set(explain.SENTENCES)
     sentences = [*reasons, *chain.from_iterable(absences)]
     assert len(sentences) > 40
     catalogue = translation("serendip", LOCALES, ["ko"])

@@ -1,5 +1,6 @@
 """Answers for all users in one file: digests, bought places, what is refused."""
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from commands import invoke
+from fault_server import Body, Reply, completion, configure, data_of, serving
 from small_shop import add_settings
 
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.errors import DataError, UnsupportedError
+from serendip.errors import ConfigError, DataError, UnsupportedError
 from serendip.jobs.exports.recommendations import recommend_all
 from serendip.runtime.progress import TrainOptions
 
@@ -74,6 +76,14 @@ def recommend(shop: Path, *more: str) -> tuple[int, dict[str, Any], list[dict[st
     return code, told, pq.read_table(out).to_pylist() if out.exists() else []
 
 
+def word(body: Body, number: int) -> Reply:
+    """Words all reasons but one kind, which it praises as nobody asked for."""
+    data = data_of(body)
+    sentence = data["sentence"][0].lower() + data["sentence"][1:]
+    ending = "so here it is" if "next" not in sentence else "and Horror is the best"
+    return completion(json.dumps({"id": data["id"], "sentence": f"because: {sentence}, {ending}"}))
+
+
 def test_the_file_has_the_reasons_that_are_served(shop: Path) -> None:
     code, _, rows = recommend(shop, "--reasons", "--language", "ko")
     assert code == 0
@@ -83,3 +93,29 @@ def test_the_file_has_the_reasons_that_are_served(shop: Path) -> None:
     served = {(item.item_id, item.reason) for item in answer.items}
     assert {(row["item_id"], row["reason"]) for row in rows if row["user_id"] == "u3"} == served
     assert "reason" not in recommend(shop)[2][0]
+
+
+def test_an_llm_words_their_sentences_and_what_it_adds_is_dropped(shop: Path) -> None:
+    plain = [row["reason"] for row in recommend(shop, "--reasons")[2]]
+    (shop / "out.parquet").unlink()
+    with serving(word) as server:
+        configure(shop, server.address)
+        place = ("--reasons", "--budget", "1")
+        code, told, rows = recommend(shop, *place, "--estimate")
+        assert code == 0 and told["llm"]["estimate"]["questions"] and not rows
+        assert not server.bodies
+        code, told, rows = recommend(shop, *place)
+    facts = told["llm"]
+    sentences = {data_of(body)["sentence"] for body in server.bodies}
+    assert facts["sentences"] == len(sentences) and "Similar to {title}" in sentences
+    assert code == 1 and facts["state"] == "partial"
+    assert 0 < facts["written"] == len(facts["wordings"]) < facts["sentences"]
+    worded = [row["reason"] for row in rows if row["reason"].startswith("because:")]
+    assert worded
+    kept = [row["reason"] for row in rows if not row["reason"].startswith("because:")]
+    assert kept and set(kept) <= set(plain)
+
+
+def test_an_llm_words_only_the_reasons_of_a_file(shop: Path) -> None:
+    with pytest.raises(ConfigError, match="--budget or --estimate without --batch"):
+        invoke("recommend", "-w", str(shop), "--budget", "1")

@@ -109,6 +109,9 @@ def _tell(data: Body, prompt: str, is_right: bool) -> dict[str, Any]:
         kinds = set(tokens(data["query"])) & set(KINDS)
         is_good = kinds <= {words[0]}
         return {"label": "good" if is_good == is_right else "bad", "confidence": 0.9}
+    if '"keywords"' in prompt:
+        keywords = [f"{words[0]} furnishing"] if is_right else ["something else"]
+        return {"description": "", "keywords": keywords, "attributes": []}
     other = KINDS[(KINDS.index(words[0]) + (not is_right)) % len(KINDS)]
     queries = [f"{other} for {use}" for use in words[1:] if use in USES]
     return {"queries": [*queries, f"wooden {other}"]}
@@ -121,7 +124,7 @@ def run(folder: Path, right: float) -> tuple[Improvement, list[StepResult], int]
         improvement = Improvement(JobContext.open(folder), 1.0, items=60)
         plan = [step.name for step in improvement.plan()]
         steps, asked = list(improvement.run()), len(server.bodies)
-    assert plan == ["control questions", "queries", "filter", "attribute wood"]
+    assert plan == ["control questions", "queries", "filter", "attribute wood", "texts"]
     return improvement, steps, asked
 
 
@@ -140,7 +143,8 @@ def test_right_labels_are_accepted_and_served(shop: Path) -> None:
     wrong = count_wrong(shop)
     improvement, results, _ = run(shop, 0.92)
     steps = {step.name: step for step in results}
-    assert {name: step.gate.on for name, step in steps.items()} == {
+    assert steps["texts"].gate.verdict != "refused"  # There are labels to test them by.
+    assert {name: step.gate.on for name, step in steps.items() if name != "texts"} == {
         "control questions": True,
         "queries": True,
         "filter": True,

@@ -101,7 +101,7 @@ def test_an_address_or_odd_signs_never_become_a_suggestion() -> None:
 
 def test_an_llm_is_asked_within_a_budget_alone(shop: Path) -> None:
     before = sorted(path.name for path in shop.iterdir())
-    for kind in ("labels", "queries", "synonyms"):
+    for kind in ("labels", "queries", "texts", "synonyms"):
         with pytest.raises(ConfigError, match="an LLM needs a budget"):
             invoke("llm", "run", kind, "-w", str(shop))
     with pytest.raises(ConfigError, match="no LLM is configured"):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -23,10 +23,10 @@ from serendip.engine.explanations.reason_choice import (
     group_by_row,
     order_grounds,
 )
-from serendip.engine.explanations.translation import DEFAULT, Language, translate
+from serendip.engine.explanations.translation import DEFAULT, Language, find_translation, translate
 from serendip.engine.feature_names import models_of_kind
 from serendip.engine.state import EngineState
-from serendip.models.base import Recommender, ScoreKind
+from serendip.models.base import Recommender, ScoreKind, VoteEvidence
 from serendip.search.understanding import CORRECTED, EXACT
 
 TITLE = "The title is what you typed"
@@ -45,6 +45,12 @@ POPULAR_OF_VALUE = "In the top {size} by likes and popularity: {value}"
 NEW = "New here"
 NEW_AND_LIKE = "New, and like {title}"
 
+SENTENCES = (
+    *(TITLE, ITEM_ID, MEANT, WORDS, RELATED, AGAIN, VALUE_OF_PAST, VALUE_OF_ITEM, GROUP),
+    *(NAMED_GROUP, COUNTRY, POPULAR, POPULAR_OF_VALUE, NEW, NEW_AND_LIKE),
+)
+"""Of all reasons but the votes of models, whose sentences are ``VoteEvidence``."""
+
 _PER_MODEL = 2  # votes of one model that become evidence for an item, at most
 _RECENT = 20  # newest items of the history whose semantic IDs are compared
 _POPULAR_SHARE = 0.2  # share of the catalogue that counts as popular
@@ -59,6 +65,17 @@ _LAST = 0.01  # strength of a ground that is told where there is no other one
 Rows: TypeAlias = NDArray[np.intp]  # positions of some of the items to explain
 
 
+def list_sentences(state: EngineState, language: Language) -> dict[str, str]:
+    """The templates of all reasons, each with what is told in a language."""
+    votes = [model.evidence for model in state.models.values() if model.evidence is not None]
+    sentences = (*SENTENCES, *(_tell_vote(vote, language) for vote in votes))
+    return {sentence: find_translation(sentence, language) for sentence in sentences}
+
+
+def _tell_vote(vote: VoteEvidence, language: Language) -> str:
+    return vote.korean if language == "ko" and vote.korean else vote.sentence
+
+
 @dataclass(frozen=True, slots=True)
 class Explainer:
     """Collects evidence for the items of one answer, for all items at once.
@@ -68,6 +85,7 @@ class Explainer:
         influence: of the history on the values of the items; None = not known.
         best_words: BM25 of the best first item of the list, a ground that is as strong as can be;
             0 = that of the best of these items.
+        wordings: template -> one in the language, which is told in its place.
     """
 
     state: EngineState
@@ -76,6 +94,7 @@ class Explainer:
     language: Language = DEFAULT
     influence: Influence | None = None
     best_words: float = 0.0
+    wordings: Mapping[str, str] = field(default_factory=dict)
 
     def evidence(self, matches: Sequence[float], scores: Sequence[float]) -> list[list[Evidence]]:
         """The evidence for each item, strongest kind first, no sentence twice.
@@ -124,6 +143,7 @@ class Explainer:
             pair = (state.catalogue[one] for one in (item, *ground.rests_on))
             names["name"] = shared_parts(group, *pair)
             sentence = NAMED_GROUP if names["name"] else GROUP
+        sentence = self.wordings.get(sentence, sentence)
         text = translate(sentence, self.language, title=self._title(item_id), **names)
         return Evidence(ground.kind, text, round(ground.weight, 4), item_id)
 
@@ -240,7 +260,7 @@ class Explainer:
         order = np.lexsort((-shown, -strengths), axis=0)  # of equally strong votes the larger
         best = order[:most]  # (most, C)
         strongest, shares = (np.take_along_axis(one, best, 0) for one in (shown, strengths))
-        sentence = rule.korean if self.language == "ko" and rule.korean else rule.sentence
+        sentence = _tell_vote(rule, self.language)
         is_ground = strongest > model.least_vote  # (most, C)
         if most == 1:  # Of all evidence, a vote that does nothing for the value is a part, too.
             is_ground &= shares > 0

@@ -71,7 +71,12 @@ def translate(sentence: str, language: Language, **names: str | float) -> str:
     nouns = {
         name: Noun(value) if isinstance(value, str) else value for name, value in names.items()
     }
-    return _catalogue(language).gettext(sentence).format(**nouns)
+    return find_translation(sentence, language).format(**nouns)
+
+
+def find_translation(sentence: str, language: Language) -> str:
+    """A template in a language; as it is where it has no translation."""
+    return _catalogue(language).gettext(sentence)
 
 
 @cache

@@ -1,13 +1,14 @@
 """``serendip recommend --batch``: writes recommendations for all users to a Parquet file.
 
-Users are answered in tasks of the executor (``export``).
+Users are answered in tasks of the executor (``export``). An LLM may word the sentences of reasons
+before (``reason_task``); one without a wording stays as it is.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ import numpy as np
 from serendip.data.item_list import ItemList
 from serendip.data.items.attribute_test import parse_tests
 from serendip.engine.engine import Engine
-from serendip.engine.explanations.explain import Explainer
+from serendip.engine.explanations.explain import Explainer, list_sentences
 from serendip.engine.explanations.influence import find_influence
 from serendip.engine.explanations.translation import choose_language
 from serendip.engine.request import Request
@@ -28,7 +29,10 @@ from serendip.engine.stages.surfaces import SurfaceConfig, find_surface
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnsupportedError
 from serendip.jobs.exports.export import MOST_USERS, EngineTask, map_rows, open_export
+from serendip.jobs.llm.job import Writing
 from serendip.jobs.whole_answers import require_whole
+from serendip.llm.reason_task import WordedReason
+from serendip.llm.tasks import Task
 from serendip.runtime.atomic_files import require_writable
 from serendip.runtime.progress import TrainOptions
 
@@ -55,12 +59,28 @@ _WORD_SCORES = ("title match", "bm25")
 _NEEDED = {"query": "a text", "items": "an item"}
 
 
+def ask_wordings(sentences: Mapping[str, str]) -> Writing[WordedReason]:
+    """Ask for other words for sentences, as ``list_sentences`` has them."""
+
+    def keep(answers: Sequence[WordedReason | None], model: str) -> dict[str, Any]:
+        wordings = {
+            template: " ".join(answer.sentence.split())
+            for template, answer in zip(sentences, answers, strict=True)
+            if answer is not None
+        }
+        return {"sentences": len(sentences), "written": len(wordings), "wordings": wordings}
+
+    questions = [{"sentence": sentence} for sentence in sentences.values()]
+    return Writing(Task.of(WordedReason), questions, keep)
+
+
 def recommend_all(
     workspace: Path,
     request: Request,
     out: Path,
     options: TrainOptions,
     now: float | None = None,
+    ask: Callable[[Writing[WordedReason]], Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Write ``user_id, rank, item_id, score`` for every user with events.
 
@@ -75,9 +95,12 @@ def recommend_all(
         out: Parquet file, written atomically.
         options: progress of the users, and the executor that answers them.
         now: Unix seconds, the time of all requests; None = the present.
+        ask: has an LLM word the sentences of reasons (``write``); None = they stay as they are. If
+            it only estimates the cost, no file is written.
 
     Returns:
-        numbers of users and rows, number of users by number of items, and the generation.
+        numbers of users and rows, number of users by number of items, the generation, and what
+        ``ask`` says (``llm``).
 
     Raises:
         DataError: ``k`` is less than 1, or a filter is no test of an attribute that items have.
@@ -102,7 +125,13 @@ def recommend_all(
             )
         parse_tests(request.filters, engine.state.catalogue)
         name = f"{request.surface} for all users"
-        task = replace(task, about=request)
+        worded: Mapping[str, Any] = {}
+        if ask is not None:
+            sentences = list_sentences(engine.state, choose_language(request.language))
+            worded = ask(ask_wordings(sentences))
+            if "wordings" not in worded:
+                return {"llm": worded}
+        task = replace(task, about=(request, worded.get("wordings", {})))
         parts = map_rows(answer_users, task, users, USERS_PER_TASK, name, options)
         lengths = Counter[int]()
 
@@ -119,20 +148,21 @@ def recommend_all(
         "users_by_items": {str(count): lengths[count] for count in sorted(+lengths)},
         "generation": task.generation,
         "out": str(out),
+        "llm": worded,
     }
 
 
 def answer_users(task: EngineTask) -> pa.Table:
     """Rows of the users of a task, in their order; also in a process of an executor.
 
-    The task is about the request of each, but for the user.
+    The task is about the request of each, but for the user, and the wordings of reasons.
 
     Raises:
         UnsupportedError: a stage failed in the answer to a user.
     """
     import pyarrow as pa
 
-    engine, request = task.open(), task.about
+    engine, (request, wordings) = task.open(), task.about
     columns: dict[str, list[Any]] = {name: [] for name in _TYPES}
     for begin in range(0, len(task.ids), BATCH):
         part = task.ids[begin : begin + BATCH]
@@ -144,7 +174,7 @@ def answer_users(task: EngineTask) -> pa.Table:
             count, fields = len(best), best.fields
             reasons: list[Any] = [None] * count
             if request.reasons:
-                reasons = _tell_reasons(result, best, engine, request.language)
+                reasons = _tell_reasons(result, best, engine, request.language, wordings)
             drawn = fields.get(PROPENSITY, np.full(count, np.nan)).astype(np.float64)
             row = {
                 "user_id": [user] * count,
@@ -160,10 +190,12 @@ def answer_users(task: EngineTask) -> pa.Table:
     return pa.table(columns, pa.schema(list(_TYPES.items())))
 
 
-def _tell_reasons(result: Result, best: ItemList, engine: Engine, language: str) -> list[str]:
-    state, items = engine.state, best.item_nums
+def _tell_reasons(
+    result: Result, best: ItemList, engine: Engine, language: str, wordings: Mapping[str, str]
+) -> list[str]:
+    state, query, spoken = engine.state, result.query, choose_language(language)
     influence = find_influence(result, state, best)
-    explainer = Explainer(state, result.query, items, choose_language(language), influence)
+    explainer = Explainer(state, query, best.item_nums, spoken, influence, wordings=wordings)
     return explainer.reasons(*(best.fields[name].tolist() for name in _WORD_SCORES))
 
 

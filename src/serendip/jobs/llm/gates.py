@@ -1,5 +1,11 @@
 """Gates: whether what was written about items is used, each by one ``Decision``.
 
+Texts: queries are searched without and with them. They become active if the 95 % interval of the
+difference of nDCG@10 is above 0. The search has no trained parts: BM25 with the weights of the
+settings and cosines of the text encoder, combined by reciprocal rank fusion over all items. Queries
+are logged ones first typed after the first cut (``_CUT``), or labelled ones; items that were not
+chosen, or have no label, count as irrelevant.
+
 Values: for items that have a value, which was hidden from the generator, it is compared with the
 generated one. The values of the other items become active if the lower end of the 95 % interval of
 the share that is right is above a floor. That says nothing of items without a value that are of
@@ -13,27 +19,42 @@ Queries: they become active, all of them, if search finds the items of some by t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from serendip.data import Catalogue, Item
+from serendip.data.item_list import top_k
 from serendip.data.store.tables.generated import (
     Generated,
     Kind,
     fresh,
     lacks,
     list_values,
+    with_generated,
 )
 from serendip.data.text import normalise
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
-from serendip.evaluate.decision import Decision
+from serendip.evaluate.decision import Decision, choose
 from serendip.evaluate.intervals import estimate
+from serendip.evaluate.metrics import NDCG, grade
+from serendip.evaluate.runs import Values
 from serendip.jobs.context import JobContext
+from serendip.jobs.labels.pair_files import JudgedQueries, read_judged_queries, with_gain
 from serendip.jobs.llm.job import read_original
 from serendip.jobs.suggestions.build import compute_queries, to_candidates
+from serendip.runtime.atomic_files import scratch_folder
+from serendip.search.lexical import LexicalIndex
+from serendip.search.rank_fusion import reciprocal_rank_fusion
+
+METRIC = NDCG(10)
+MIN_QUERIES = 30
+_CUT, _DEPTH = 0.7, 300
+"""Share of the events before the cut, and length of the lists that are fused."""
 
 MIN_COMPARED = 30
 """Minimum number of items with a value of their own and a generated one."""
@@ -107,6 +128,71 @@ def _nothing_to_test(what: str, kind: str) -> DataError:
         f"there are no {what} for the current items.",
         f"Run `serendip llm run {kind}` first; it may have found none.",
     )
+
+
+def gate_texts(
+    context: JobContext, labels: Path | None = None, is_pooled: bool = False
+) -> WritingVerdict:
+    """Test whether search is better with the texts, and activate them, or none.
+
+    Without a file of labels, by logged queries. With ``is_pooled`` items without a label are left
+    out of the lists: where labels are of what search has found without the texts.
+
+    Raises:
+        DataError: there are no texts for the current items, or the file of labels is broken.
+        StorageError: the database cannot be written.
+    """
+    catalogue = read_original(context).catalogue
+    items, vocabulary = catalogue.items, catalogue.vocabulary
+    with context.workspace.open_store() as store:
+        texts = fresh(items, store.generated.rows("text"))
+    if not texts:
+        raise _nothing_to_test("texts", "texts")
+    judged = _hold_out(context) if labels is None else read_judged_queries(labels, vocabulary)
+    queries = with_gain(judged)
+    name = f"search by generated texts ({METRIC.label})"
+    if len(queries) < MIN_QUERIES:
+        reason = f"{len(queries)} held-out queries; {MIN_QUERIES} are needed"
+        decision = Decision(name, False, reason=reason)
+    else:
+        variants = items, with_generated(items, texts)
+        without, with_ = (_search(context, one, queries, is_pooled) for one in variants)
+        decision = choose(name, without, with_)
+    written = {"texts": len(texts), "items": len({text.item_id for text in texts})}
+    facts = {**written, "queries": len(queries)}
+    return _close(context, ("text", None), texts, decision, facts)
+
+
+def _hold_out(context: JobContext) -> JudgedQueries:
+    times, searches = context.dataset.events.timestamps, context.query_log.searches
+    cut = times[int(_CUT * len(times))] if len(times) else 0.0
+    earlier = {search.key for search in searches if search.timestamp < cut}
+    chosen: dict[str, dict[int, float]] = {}
+    for search in searches:
+        if search.key not in earlier:
+            chosen.setdefault(search.key, {}).update(dict.fromkeys(search.chosen.tolist(), 1.0))
+    return chosen
+
+
+def _search(
+    context: JobContext, items: Sequence[Item], queries: JudgedQueries, is_pooled: bool
+) -> Values:
+    """The metric (Q,) of the fusion of BM25 and text vectors over all items."""
+    settings, progress = context.settings, context.options.progress
+    texts = [item.encoder_text(settings.content.fields) for item in items]
+    vectors, asked = (  # (N, C), (Q, C)
+        context.vectors.encode(context.encoder, some, progress) for some in (texts, list(queries))
+    )
+    with scratch_folder() as folder:  # open files can be read after deletion
+        index = LexicalIndex.build(Catalogue(items), folder / "words", settings.search.fields)
+    values = []
+    for (text, gains), vector in zip(queries.items(), asked, strict=True):
+        near = top_k(np.asarray(vectors @ vector, np.float32), _DEPTH)
+        found = reciprocal_rank_fusion((index.search(text, _DEPTH), near), len(items))
+        listed = found.item_nums.tolist()
+        kept = [number for number in listed if number in gains] if is_pooled else listed
+        values.append(METRIC.of_list(grade(kept, dict[Hashable, float](gains.items()))))
+    return np.array(values)
 
 
 def gate_values(context: JobContext, attribute: str) -> WritingVerdict:

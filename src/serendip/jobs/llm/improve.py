@@ -6,6 +6,7 @@ queries    searches written for items; those that find their item become suggest
            ranker learns from all
 filter     labels of what search shows, a relevance model, and a threshold
 attributes values for items that lack one
+texts      words for items with hardly any
 ========== ==============================================================================
 
 What passes its gate is trained in the end, and lists before and after are compared; what does not
@@ -32,10 +33,10 @@ from serendip.jobs.labels.agreement import check_labels, gate_labels
 from serendip.jobs.labels.draw_lists import draw_typed_lists, make_controls
 from serendip.jobs.labels.pair_files import read_labels, write_lists, write_rows
 from serendip.jobs.llm.attributes import ask_values
-from serendip.jobs.llm.gates import MIN_COMPARED, gate_queries, gate_values
+from serendip.jobs.llm.gates import MIN_COMPARED, gate_queries, gate_texts, gate_values
 from serendip.jobs.llm.job import Writing, read_original, write
 from serendip.jobs.llm.labels import ask_labels
-from serendip.jobs.llm.search_words import ask_queries
+from serendip.jobs.llm.search_words import ask_queries, ask_texts
 from serendip.jobs.relevance.decisions import filtered_surfaces, reason_against_proof
 from serendip.jobs.relevance.distil import distil
 from serendip.jobs.relevance.versions import model_versions, restore_version
@@ -109,6 +110,7 @@ class Improvement:
         self._model_before = model_versions(context.workspace.relevance).current_name()
         self._spent_before = self._read_ledger()
         self._pages_before = dict[str, list[str]]()  # text -> ids of its first results
+        self._labels: Path | None = None  # that agree with words and meaning
         self._written = [row.value for row in self._rows_before if row.kind == "query"]
 
     @property
@@ -159,6 +161,7 @@ class Improvement:
         for name in self._attributes():
             ask = partial(ask_values, self._context, name)
             yield f"attribute {name}", ask, partial(self._judge_values, name)
+        yield "texts", partial(ask_texts, self._context), self._judge_texts
 
     def _write(self, writing: Writing[Any], estimate_only: bool = False) -> Done:
         budget = self._spent_before + self._budget  # of all runs, as the ledger counts
@@ -215,6 +218,7 @@ class Improvement:
         gate = check_labels(self._context, self._catalogue, read_labels(out))
         if not gate.on:
             return StepResult("filter", wrote, gate)
+        self._labels = out
         name, lists = "fall of the irrelevant share", self._folder / "lists.csv"
         try:
             distilled = distil(self._context, out, None, lists=lists, errors=self._count_errors())
@@ -258,6 +262,17 @@ class Improvement:
         wrote = f"{done['written']:,} values"
         step = StepResult(f"attribute {name}", wrote, result.decision, changes)
         return self._close(step, "value", name)
+
+    def _judge_texts(self, done: Done) -> StepResult:
+        wrote = f"{done['written']:,} texts"
+        try:
+            result = gate_texts(self._context)
+            if result.decision.verdict == "refused" and self._labels is not None:
+                result = gate_texts(self._context, self._labels, is_pooled=True)
+        except DataError as error:  # None was written, or no label is good.
+            return StepResult("texts", wrote, Decision("texts", False, reason=error.message))
+        changes = [f"{result.facts['items']:,} items are found by more words"]
+        return self._close(StepResult("texts", wrote, result.decision, changes), "text")
 
     def _train(self) -> StepResult:
         workspace = self._context.workspace

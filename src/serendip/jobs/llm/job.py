@@ -104,7 +104,7 @@ def write(
 
 
 def read_original(context: JobContext) -> Dataset:
-    """The dataset without generated values: none is ever the source of another one."""
+    """The dataset without generated texts and values: none is ever the source of another one."""
     original = without_generated(context.dataset.catalogue.items)
     return replace(context.dataset, catalogue=Catalogue(original))
 

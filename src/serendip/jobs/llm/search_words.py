@@ -1,10 +1,11 @@
-"""What an LLM writes for search: synonyms of frequent terms, and queries for items.
+"""What an LLM writes for search: synonyms of frequent terms, queries and texts for items.
 
 Terms are queries that enough people have searched, then the most frequent words of the catalogue,
 each with a few titles that it retrieves; nothing about users is sent. Answers become proposed
 pairs. Answers that repeat their term, retrieve no item, are unsafe or not plain text are dropped.
 
-Queries are asked for items that no other query retrieves, then for popular ones.
+Queries are asked for items that no other query retrieves, then for popular ones. Texts are asked
+for items with hardly any words.
 """
 
 from __future__ import annotations
@@ -15,16 +16,23 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data import Catalogue, IntArray
+from serendip.data import Catalogue, IntArray, Item
 from serendip.data.events.search_log import Search
 from serendip.data.privacy import is_publishable
-from serendip.data.store.tables.generated import Generated, without_generated
-from serendip.data.text import normalise, words
+from serendip.data.store.tables.generated import Generated, text_digest, without_generated
+from serendip.data.text import normalise, tokens, words
 from serendip.jobs.context import JobContext
-from serendip.jobs.llm.job import Question, Writing, describe_item, put_generated, select_valid
+from serendip.jobs.llm.job import (
+    Question,
+    Writing,
+    describe_item,
+    put_generated,
+    read_original,
+    select_valid,
+)
 from serendip.jobs.suggestions.build import compute_queries
 from serendip.jobs.synonyms import add_proposals, is_minable
-from serendip.llm.tasks import Task, WrittenQueries, WrittenSynonyms
+from serendip.llm.tasks import Enrichment, Task, WrittenQueries, WrittenSynonyms
 from serendip.runtime.atomic_files import scratch_folder
 from serendip.search.lexical import LexicalIndex, word_counts
 from serendip.search.phrases import phrases_of
@@ -34,6 +42,9 @@ from serendip.search.suggestions.table import QueryTable
 from serendip.search.synonyms import MOST_WORDS, Synonym
 
 _NUM_TITLES, _MAX_TITLE_LENGTH = 5, 120
+
+MIN_DESCRIPTION_WORDS = 12
+"""An item with a shorter description is thin."""
 
 
 def ask_synonyms(context: JobContext, most: int = 1_000) -> Writing[WrittenSynonyms]:
@@ -183,3 +194,28 @@ def _order_items(table: QueryTable, counts: IntArray) -> IntArray:
     results = table.results[is_rule]
     is_retrieved[results[results >= 0]] = True
     return np.lexsort((-counts, is_retrieved)).astype(np.int32)
+
+
+def ask_texts(context: JobContext) -> Writing[Enrichment]:
+    """Ask for texts of thin items, the most popular first."""
+    dataset, task = read_original(context), Task.of(Enrichment)
+    order = np.argsort(-dataset.item_counts(), kind="stable").tolist()
+    thin = [item for item in map(dataset.catalogue.__getitem__, order) if is_thin(item)]
+
+    def keep(answers: Sequence[Enrichment | None], model: str) -> dict[str, Any]:
+        origin = model, task.prompt.name
+        rows = [
+            Generated("text", item.item_id, name, "llm", text, *origin, text_digest(item))
+            for item, answer in zip(thin, answers, strict=True)
+            if answer is not None
+            for name, text in answer.texts(describe_item(item)).items()
+        ]
+        put_generated(context, rows)
+        return {"thin": len(thin), "written": len(rows)}
+
+    return Writing(task, [{"item": describe_item(item)} for item in thin], keep)
+
+
+def is_thin(item: Item) -> bool:
+    """True if an item has a title and a description of less than ``MIN_DESCRIPTION_WORDS``."""
+    return bool(item.title.strip()) and len(tokens(item.description)) < MIN_DESCRIPTION_WORDS

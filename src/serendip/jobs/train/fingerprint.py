@@ -23,7 +23,7 @@ from serendip.runtime.atomic_files import hash_files
 
 
 def compute_fingerprint(workspace: Workspace, seed: int) -> str:
-    """Hash the code, settings, imported files, seed, generated values, relevance models,
+    """Hash the code, settings, imported files, seed, generated texts and values, relevance models,
     LLM-written queries and labels that a training reads.
 
     Items and events that were posted after the import do not change the hash: a report stays valid
@@ -32,7 +32,7 @@ def compute_fingerprint(workspace: Workspace, seed: int) -> str:
     settings = workspace.settings
     filters = any(one.relevance_filter.enabled for one in settings.all_surfaces().values())
     with workspace.open_store() as store:
-        generated = [astuple(row) for row in store.generated.active("value")]
+        generated = [astuple(row) for row in store.generated.of_items()]
     parts = [
         *(hash_code(), settings.learned_from(), read_import_digest(workspace), seed, generated),
         current_model_names(workspace) if filters else {},

@@ -1,4 +1,4 @@
-"""What an LLM, or a rule, wrote about items: values of attributes, and queries.
+"""What an LLM, or a rule, wrote about items: texts, values of attributes and queries.
 
 What is written is a row of this table, never a column of the catalogue. It is used only while it is
 active, which a gate decides, and if its item still reads as it did when it was written. An item
@@ -25,7 +25,7 @@ from serendip.errors import DataError
 if TYPE_CHECKING:
     from serendip.data.store.base import Database
 
-Kind: TypeAlias = Literal["value", "query"]
+Kind: TypeAlias = Literal["text", "value", "query"]
 Source: TypeAlias = Literal["llm", "rules"]
 
 _COLUMNS = [column for column in GENERATED.c if column.name != "active"]
@@ -38,7 +38,7 @@ class Generated:
 
     kind: Kind
     item_id: str
-    name: str  # attribute, or the query in normal form
+    name: str  # kind of text (``keywords``), attribute, or the query in normal form
     source: Source
     value: str
     model: str
@@ -61,6 +61,10 @@ class GeneratedTable:
     def active(self, kind: Kind | None = None, name: str | None = None) -> list[Generated]:
         """The rows in use, in the same order."""
         return [row for row in self.rows(kind, name) if row.active]
+
+    def of_items(self) -> list[Generated]:
+        """The texts and values in use, which items are read with."""
+        return [*self.active("text"), *self.active("value")]
 
     def put(
         self,
@@ -138,13 +142,12 @@ def fresh(items: Iterable[Item], rows: Iterable[Generated]) -> list[Generated]:
 
 
 def with_generated(items: Sequence[Item], rows: Sequence[Generated]) -> Sequence[Item]:
-    """Add fresh values to the items; one to a list if others have a list there."""
-    values = [row for row in rows if row.kind == "value"]
-    ids = {row.item_id for row in values}
+    """Add fresh texts and values to the items; one to a list if others have a list there."""
+    ids = {row.item_id for row in rows}
     by_item: dict[str, list[Generated]] = {}
-    for row in sorted(fresh((item for item in items if item.item_id in ids), values)):
+    for row in sorted(fresh((item for item in items if item.item_id in ids), rows)):
         by_item.setdefault(row.item_id, []).append(row)
-    names = {row.name for row in values}
+    names = {row.name for row in rows if row.kind == "value"}
     listed = {
         name for item in items for name in names if isinstance(item.attributes.get(name), tuple)
     }
@@ -152,20 +155,25 @@ def with_generated(items: Sequence[Item], rows: Sequence[Generated]) -> Sequence
 
 
 def _fill(item: Item, rows: Sequence[Generated], listed: set[str]) -> Item:
+    texts = [row.value.rstrip(".") for row in rows if row.kind == "text"]
     added: dict[str, Attribute] = {
         row.name: (row.value,) if row.name in listed else row.value
         for row in rows
-        if lacks(item, row.name)
+        if row.kind == "value" and lacks(item, row.name)
     }
-    if not added:
+    if not (texts or added):
         return item
-    attributes = {**item.attributes, **added}
-    return replace(item, attributes=attributes, generated_attributes=tuple(added))
+    attributes, names = {**item.attributes, **added}, tuple(added)
+    text = ". ".join(texts)
+    return replace(item, generated_text=text, attributes=attributes, generated_attributes=names)
 
 
 def without_generated(items: Iterable[Item]) -> list[Item]:
-    """Remove generated values; an attribute that was there and empty is gone, too."""
-    return [replace(item, attributes=_own(item), generated_attributes=()) for item in items]
+    """Remove generated texts and values; an attribute that was there and empty is gone, too."""
+    return [
+        replace(item, generated_text="", attributes=_own(item), generated_attributes=())
+        for item in items
+    ]
 
 
 def _own(item: Item) -> dict[str, Attribute]:
@@ -182,6 +190,7 @@ def keep_generated(item: Item, before: Item) -> Item:
         item,
         attributes={**item.attributes, **generated},
         generated_attributes=before.generated_attributes,
+        generated_text=before.generated_text,
     )
 
 
