@@ -140,7 +140,7 @@ TASKS: dict[str, Run] = {
     ),
     "embed": lambda location: encode_rows(EngineTask(location, "gen-1", 0.0)),
     "recommend --batch": lambda location: answer_users(
-        EngineTask(location, "gen-1", 0.0, Request(reasons=False))
+        EngineTask(location, "gen-1", 0.0, (Request(reasons=False), {}))
     ),
     "serve, at its start": WorkspaceLocation.open,
     "serve, a replica": open_replica,

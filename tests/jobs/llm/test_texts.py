@@ -1,3 +1,5 @@
+"""Written texts over the commands: written, gated, used by the next training, taken back."""
+
 import csv
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +16,11 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 
 
+@pytest.fixture
+def shop(fresh: Path) -> Path:
+    return fresh
+
+
 def llm(folder: Path, verb: str, *more: str) -> tuple[int, dict[str, Any]]:
     kind = () if verb == "show" else ("texts",)
     return invoke("llm", verb, *kind, "-w", str(folder), *more)
@@ -22,6 +29,11 @@ def llm(folder: Path, verb: str, *more: str) -> tuple[int, dict[str, Any]]:
 def items_of(folder: Path) -> list[Item]:
     with Workspace.open(folder).open_store() as store:
         return store.items()
+
+
+def written_of(folder: Path) -> list[Generated]:
+    with Workspace.open(folder).open_store() as store:
+        return store.generated.rows("text")
 
 
 def used_by(folder: Path) -> dict[str, str]:
@@ -68,29 +80,29 @@ def log_searches(folder: Path, rows: Sequence[tuple[str, str, str, float]]) -> N
         store.put_events(events)
 
 
-def test_texts_that_help_pass_the_gate_and_others_do_not(fresh: Path) -> None:
+def test_texts_that_help_pass_the_gate_and_others_do_not(shop: Path) -> None:
     with pytest.raises(DataError, match="there are no texts for the current items"):
-        llm(fresh, "gate")
-    put(fresh, NAMES)
-    code, few = llm(fresh, "gate", "--judgements", judge(fresh, NAMES[:5]))
+        llm(shop, "gate")
+    put(shop, NAMES)
+    code, few = llm(shop, "gate", "--judgements", judge(shop, NAMES[:5]))
     assert (code, few["verdict"], few["active"]) == (1, "refused", 0)
-    asked = judge(fresh, NAMES)
-    code, found = llm(fresh, "gate", "--judgements", asked)
+    asked = judge(shop, NAMES)
+    code, found = llm(shop, "gate", "--judgements", asked)
     assert (code, found["verdict"], found["active"]) == (0, "passed", NUM_ITEMS)
     assert found["low"] > 0
-    assert used_by(fresh) == {f"i{n}": name for n, name in enumerate(NAMES)}
-    put(fresh, NAMES[30:] + NAMES[:29])  # Of other items each.
-    assert len(used_by(fresh)) == 1
-    code, worse = llm(fresh, "gate", "--judgements", asked)
+    assert used_by(shop) == {f"i{n}": name for n, name in enumerate(NAMES)}
+    put(shop, NAMES[30:] + NAMES[:29])  # Of other items each.
+    assert len(used_by(shop)) == 1
+    code, worse = llm(shop, "gate", "--judgements", asked)
     assert (code, worse["verdict"], worse["active"]) == (1, "failed", 0)
-    assert used_by(fresh) == {}
+    assert used_by(shop) == {}
 
 
-def test_a_gate_without_judgements_asks_what_was_never_typed_before(fresh: Path) -> None:
+def test_a_gate_without_judgements_asks_what_was_never_typed_before(shop: Path) -> None:
     early, late = 1_599_000_000.0, 1_700_000_000.0
     known = [("a", name, f"i{n}", early) for n, name in enumerate(NAMES[:10])]
     new = [("b", name, f"i{n}", late) for n, name in enumerate(NAMES)]
-    log_searches(fresh, [*known, *new])
-    put(fresh, NAMES)
-    _, found = llm(fresh, "gate")
+    log_searches(shop, [*known, *new])
+    put(shop, NAMES)
+    _, found = llm(shop, "gate")
     assert (found["queries"], found["verdict"]) == (NUM_ITEMS - 10, "passed")

@@ -2,7 +2,7 @@
 
 The value is that of the model that the surface names, of the ranker, or of rank fusion. Rank fusion
 needs no common scale of the sources' scores: the value of a candidate is the sum of 1 / (60 + rank)
-over the sources that propose it. (Cormack, Clarke and Buettcher 2009, see ``search.rank_fusion``;
+over the sources that propose it. (Cormack, Clarke and Buettcher 2009, see ``search.searcher``;
 here equal scores share a rank.)
 """
 
