@@ -32,7 +32,6 @@ from serendip.engine.listing import AVAILABLE_FROM
 from serendip.engine.stages.sources import OWN_SOURCES
 from serendip.engine.stages.surfaces import (
     DEFAULT_SURFACES,
-    DEFAULT_WEIGHTS,
     RANKER,
     SurfaceConfig,
     complete_tables,
@@ -294,8 +293,7 @@ class Settings(Config):
         for name, surface in surfaces.items():
             _require_known(f"{name}.sources", surface.sources, (*models, *OWN_SOURCES))
             _require_known(f"{name}.scorer", [surface.scorer], (RANKER, *models))
-            weighed = [action for action in surface.action_weights if action not in DEFAULT_WEIGHTS]
-            _require_known(f"{name}.action_weights", weighed, ranker.actions)
+            _require_known(f"{name}.action_weights", surface.own_actions, ranker.actions)
             valued = surface.item_value.actions if surface.item_value else ()
             _require_known(f"{name}.item_value.actions", valued, ranker.actions)
             paid_actions = [surface.sponsored.action] if surface.sponsored else []

@@ -163,12 +163,10 @@ def _predict_paid(
     ranker, sponsored = batch.state.ranker, batch.surface.sponsored
     if sponsored is None or ranker is None or not len(features):
         return organic
-    if sponsored.action in known:
-        return known[sponsored.action]
-    if sponsored.action not in ranker.config.actions:
-        return organic
-    predicted = predict_actions(ranker, batch.surface.task, features)
-    return action_value(predicted, {sponsored.action: 1.0}, ranker.config.actions)
+    if not known:
+        probabilities = predict_actions(ranker, batch.surface.task, features)  # (R, A)
+        known = dict(zip(ranker.config.actions, probabilities.T, strict=True))
+    return known.get(sponsored.action, organic)
 
 
 def may_order(ranker: Ranker, surface: SurfaceConfig) -> bool:

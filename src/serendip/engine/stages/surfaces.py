@@ -51,7 +51,7 @@ RANKER = "ranker"  # the default scorer
 LEARNED: Literal["learned"] = "learned"  # the popularity discount of the training
 RETRIEVER = "retriever"  # compares items with and without interactions
 NOT_A_SURFACE = "suggest"  # queries, not items; events may name it
-DEFAULT_WEIGHTS = {"interact": 1.0, "like": 1.0}  # of the actions; what no ranker predicts is 0
+_DEFAULT_WEIGHTS = {"interact": 1.0, "like": 1.0}  # of the actions; what no ranker predicts is 0
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 
 
@@ -92,7 +92,7 @@ class SurfaceConfig(Config):
     scorer: str = RANKER
     """What orders the candidates: the ranker, or a model by its own scores, such as ``sasrec``."""
 
-    action_weights: dict[str, float] = Field(default=DEFAULT_WEIGHTS)
+    action_weights: dict[str, float] = Field(default=_DEFAULT_WEIGHTS)
     """Value of a candidate = sum over actions of weight x P(action), if the ranker orders the
     task and has learned one of the actions; otherwise sources are fused by rank, and neither this
     nor the discount is read."""
@@ -153,6 +153,11 @@ class SurfaceConfig(Config):
     def attribute_tests(self) -> list[AttributeTest]:
         """The tests of attributes among the filters."""
         return [AttributeTest.parse(one) for one in self.filters if one != SEEN]
+
+    @property
+    def own_actions(self) -> list[str]:
+        """The actions with a weight, but for those that have one by default."""
+        return [action for action in self.action_weights if action not in _DEFAULT_WEIGHTS]
 
     def labels_of(self, name: str) -> str:
         """Surface whose labels are about the lists of this one, by its name."""
