@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.errors import DataError
-from serendip.evaluate.metrics import MRR, NDCG, Recall, coverage, gini, grade
+from serendip.evaluate.metrics import MRR, NDCG, RankingMetric, Recall, coverage, gini, grade
 from serendip.evaluate.runs import ranks_from_lists, ranks_from_scores
+from serendip.testing import RankingMetricContract
 
 KINDS = {kind.name: kind for kind in (NDCG, Recall, MRR)}
 EXPOSURE = {"Coverage": coverage, "Gini": gini}
@@ -76,19 +76,24 @@ def test_all_metrics_agree_with_trec_eval_on_1000_untied_cases():
             assert value(f"{ours}@10", ranked, relevance) == pytest.approx(expected, abs=1e-9)
 
 
-@given(rank=st.integers(1, 25), k=st.integers(1, 12))
-def test_both_forms_agree_on_one_target(rank, k):
-    ranked = [*range(100, 99 + rank), 1]
-    for kind in (NDCG, Recall, MRR):
-        fast = kind(k).of_ranks(np.array([rank, np.inf]))
-        assert fast.tolist() == pytest.approx([value(f"{kind.name}@{k}", ranked, {1: 1}), 0.0])
+class TestNDCG(RankingMetricContract):
+    @classmethod
+    def make(cls, k: int) -> RankingMetric:
+        return NDCG(k)
 
 
-def test_a_list_that_cannot_be_graded_is_refused():
-    with pytest.raises(DataError, match="7 is returned twice"):
-        grade([7, 8, 7], {7: 1, 9: 1})
-    with pytest.raises(DataError, match="no item is relevant"):
-        grade([7], {7: 0})
+class TestRecall(RankingMetricContract):
+    is_one_at_every_cutoff = False
+
+    @classmethod
+    def make(cls, k: int) -> RankingMetric:
+        return Recall(k)
+
+
+class TestMRR(RankingMetricContract):
+    @classmethod
+    def make(cls, k: int) -> RankingMetric:
+        return MRR(k)
 
 
 def gini_of(counts, size):

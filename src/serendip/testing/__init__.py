@@ -1,4 +1,4 @@
-"""Contract suites: inherit one, and pytest tests your model or encoder.
+"""Contract suites: inherit one, and pytest tests your model, encoder or metric.
 
 The whole test of a model in a package of its own::
 
@@ -19,6 +19,7 @@ from __future__ import annotations
 from serendip.errors import ExtraMissing
 
 try:
+    import hypothesis as _hypothesis  # noqa: F401
     import pytest
 except ImportError as error:
     raise ExtraMissing(
@@ -26,9 +27,12 @@ except ImportError as error:
     ) from None
 
 # Failed assertions of an inherited test then show their values, as those of a test file do.
-pytest.register_assert_rewrite("serendip.testing.encoder", "serendip.testing.recommender")
+pytest.register_assert_rewrite(
+    "serendip.testing.encoder", "serendip.testing.metric", "serendip.testing.recommender"
+)
 
 from serendip.testing.encoder import EncoderContract, TextEncoderContract  # noqa: E402
+from serendip.testing.metric import RankingMetricContract  # noqa: E402
 from serendip.testing.recommender import (  # noqa: E402
     AddingVotesContract,
     LocalChangeContract,
@@ -46,6 +50,7 @@ __all__ = [
     "AddingVotesContract",
     "EncoderContract",
     "LocalChangeContract",
+    "RankingMetricContract",
     "RecommenderContract",
     "TextEncoderContract",
     "VotesContract",
