@@ -1,6 +1,6 @@
 """Bodies of responses: what only the API answers, and how bodies are encoded and declared.
 
-The answers of the engine (``engine.answer``) and the rows of the store are bodies as they are:
+The answers of the engine (``engine.request``) and the rows of the store are bodies as they are:
 their fields are declared there, once. Nothing is validated on the way out.
 """
 
