@@ -11,7 +11,7 @@ from small_shop import add_settings
 from wire_client import WireClient, error_of
 
 from serendip.data import AllowedItems, Event, Item
-from serendip.engine.config.settings import ServeConfig
+from serendip.engine.config.serve import ServeConfig
 from serendip.engine.engine import Engine
 from serendip.engine.query_builder import QueryBuilder
 from serendip.engine.request import Request

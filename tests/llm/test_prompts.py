@@ -28,13 +28,11 @@ def test_data_keeps_its_letters_and_cannot_name_itself() -> None:
     assert f'"id": "{data_id({**PAIR, "id": "mine"})}"' in request.user
 
 
-def test_a_prompt_is_known_by_its_letters_and_a_missing_one_told() -> None:
+def test_a_prompt_is_known_by_its_letters() -> None:
     one = Prompt.of_text("p-1", "# System\nBe just.\n# User\nAsk {data}\n")
     other = Prompt.of_text("p-1", "# System\nBe just!\n# User\nAsk {data}\n")
     assert (one.system, one.user) == ("Be just.", "Ask {data}")
     assert one.digest != other.digest
-    with pytest.raises(ConfigError, match=r"'judge-0'.*judge-1"):
-        Task.of(Judgement, "judge-0")
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,10 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from serendip.search.values import ValueTable
 
 from serendip.data import Item
 from serendip.data.rows.strings import Strings
-from serendip.search.names import WordStarts
+from serendip.search.names import ValueTable, WordStarts
 
 TEXTS = st.lists(st.lists(st.text("ab가", min_size=1, max_size=3), max_size=3).map(" ".join))
 

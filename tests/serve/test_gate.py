@@ -17,7 +17,7 @@ from serendip.cli.serve import open_server_options
 from serendip.data.events.event import Event
 from serendip.data.store.database import open_database
 from serendip.data.store.store import Store
-from serendip.engine.config.settings import ServeConfig
+from serendip.engine.config.serve import ServeConfig
 from serendip.engine.engine import Engine
 from serendip.errors import (
     ArtefactError,

@@ -12,7 +12,7 @@ from processes import TinyService, children, wait_until
 from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
-from serendip.engine.config.settings import ServeConfig
+from serendip.engine.config.serve import ServeConfig
 from serendip.serve.server_options import ServerOptions
 
 

@@ -7,7 +7,7 @@ import pytest
 from tiny_engine import TinyEngine
 from wire_client import KeyedService, WireClient, as_cookie, bearer, error_of
 
-from serendip.engine.config.settings import ServeConfig
+from serendip.engine.config.serve import ServeConfig
 from serendip.errors import StorageError
 from serendip.serve.logs import FailureLog, set_up
 from serendip.serve.server_options import ServerOptions

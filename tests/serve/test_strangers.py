@@ -11,7 +11,7 @@ from tiny_engine import TinyEngine
 from wire_client import KeyedService, as_cookie, bearer, error_of
 
 from serendip.data import Item
-from serendip.engine.config.settings import ServeConfig
+from serendip.engine.config.serve import ServeConfig
 from serendip.errors import ConfigError, DataError
 from serendip.serve import access
 from serendip.serve.access import RateLimit, read_address

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 from serendip.data.store.tables.api_keys import ApiKeys
-from serendip.engine.config.settings import ServeConfig
+from serendip.engine.config.serve import ServeConfig
 from serendip.errors import NotTrainedError, SerendipError
 from serendip.serve.engine_holder import PublishedGenerations
 from serendip.serve.limits import MAX_SILENCE_S

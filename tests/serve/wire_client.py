@@ -13,7 +13,7 @@ from tiny_engine import TinyEngine
 from serendip.data.api_key import IssuedKey, issue_key
 from serendip.data.store.store import Store
 from serendip.data.store.tables.api_keys import ApiKeys
-from serendip.engine.config.settings import ServeConfig
+from serendip.engine.config.serve import ServeConfig
 from serendip.serve.access import Access
 from serendip.serve.app import build_app
 from serendip.serve.engine_holder import EngineHolder

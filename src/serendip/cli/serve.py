@@ -165,7 +165,7 @@ def open_server_options(workspace: Path, host: str, port: int, workers: int = 1)
     """
     from serendip.config import Overrides, read_toml, validate
     from serendip.data.store.config import StoreConfig
-    from serendip.engine.config.settings import ServeConfig
+    from serendip.engine.config.serve import ServeConfig
     from serendip.serve.logs import set_up as set_up_logs
     from serendip.serve.server_options import ServerOptions
 

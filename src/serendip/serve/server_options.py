@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serendip.engine.config.settings import ServeConfig
+from serendip.engine.config.serve import ServeConfig
 from serendip.errors import ConfigError
 from serendip.serve.limits import MAX_UNREAD_S
 

@@ -1,7 +1,8 @@
 import pytest
 
 from serendip.config import validate
-from serendip.engine.config.settings import ServeConfig, Settings
+from serendip.engine.config.serve import ServeConfig
+from serendip.engine.config.settings import Settings
 from serendip.errors import ConfigError
 
 

@@ -149,7 +149,7 @@ def compute_everything() -> Iterator[None]:
 
 def ignore_other_services() -> AbstractContextManager[None]:
     """A service never looks for what others wrote to the store."""
-    return _replaced(EngineHolder, "follow", lambda self, read: None)
+    return _replaced(EngineHolder, "with_engine", lambda self, read: None)
 
 
 def parse_anything() -> AbstractContextManager[None]:
