@@ -74,11 +74,14 @@ def test_answers_hold_items_that_it_proposed(served: Engine, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVED)
-def test_an_explanation_names_it(served: Engine, name: str) -> None:
+def test_an_explanation_names_it_with_its_label(served: Engine, name: str) -> None:
     request = Request(f"home_{name}", "u0", k=1)
     explanation = served.explain(request, served.recommend(request).items[0].item_id)
-    kind = model_class(CLASSES[name])
+    kind, labels = model_class(CLASSES[name]), served.labels
     assert explanation.trace[f"from {name}"] > 0
+    assert kind.label in labels.number(name)
+    assert kind.label in labels.number(f"{name} relative")
+    assert labels.stage(f"from {name}").startswith(f"From {kind().source_label}")
     assert {name, f"{name} relative"} <= set(explanation.parts)
     if kind.evidence is not None:
         opening = kind.evidence.sentence.split("{title}")[0]

@@ -12,6 +12,8 @@ from serendip.data import ActionRules, Event, Item
 from serendip.data.items.attributes import is_code_name
 from serendip.data.users.user import User
 from serendip.engine.artefacts.erasure import ErasurePlace, ErasureReceipt
+from serendip.engine.config.models import ModelsConfig
+from serendip.engine.explanations.labels import Labels
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.listing import Facet
 from serendip.engine.request import (
@@ -27,6 +29,7 @@ from serendip.engine.request import (
 )
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, NOT_A_SURFACE
 from serendip.errors import DataError, SerendipError, UnknownItemError, UnsupportedError
+from serendip.models.retriever.config import UnifiedConfig
 
 GENRES = ("Action", "Comedy", "Drama", "Horror", "Romance", "Thriller")
 
@@ -83,6 +86,7 @@ class TinyEngine:
         self.is_closed = False
         self.units = {"cost": "EUR"}
         self.private = frozenset[str]()
+        self.labels = Labels.of(ModelsConfig().build(UnifiedConfig()), DEFAULT_SURFACES)
         self.catch_up()
 
     @property

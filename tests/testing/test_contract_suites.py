@@ -62,7 +62,7 @@ class Careless(Popularity):
 
 
 class Unnamed(Popularity):
-    score_kind = "guess"
+    label = "popular"
 
 
 WRONG_MODELS: list[tuple[type[Popularity], str]] = [

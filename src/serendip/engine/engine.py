@@ -36,6 +36,7 @@ from serendip.engine.artefacts.generations import (
     current_name,
     open_current,
 )
+from serendip.engine.explanations.labels import Labels
 from serendip.engine.fallback import fall_back
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.listing import list_sort_names, sort_items
@@ -573,6 +574,11 @@ class Engine(AbstractContextManager["Engine"]):
             "models": len(state.models),
             "published": str(self._manifest["created"]),
         }
+
+    @property
+    def labels(self) -> Labels:
+        """Readable labels of the names in answers."""
+        return Labels.of(self._live.current.models, self._surfaces)
 
     def storage_problem(self) -> str:
         """Why a write would fail now, found without a write; empty = no known problem."""

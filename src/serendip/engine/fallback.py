@@ -13,6 +13,7 @@ A search has no popular rung (``has_popular_rung``).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -27,6 +28,10 @@ from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.errors import LateError
 
 PERSONAL, CONTENT = "personal", "content-only"
+LABELS: Mapping[str, str] = {
+    PERSONAL: "what was learned from behaviour",
+    CONTENT: "what is alike",
+}
 
 
 def has_popular_rung(surface: SurfaceConfig) -> bool:

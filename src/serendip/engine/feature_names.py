@@ -1,4 +1,4 @@
-"""Names of the ranker's features, in the order of its columns.
+"""Names of the ranker's features, in the order of its columns, with their labels for people.
 
 Most features come from the configured models: the score of a model, and the same score relative to
 the best item of the catalogue (see ``SCORED_KINDS``). The names are saved with every ranker.
@@ -11,25 +11,43 @@ from collections.abc import Mapping, Sequence
 from serendip.models.base import Recommender, ScoreKind
 from serendip.models.context_counts import ITEM_COUNTRIES, OF_USER, ContextCounts, part_of_field
 
-# Those that are not scores of a model.
-OTHER_FEATURES = (
-    *("last item cosine", "query cosine", "bm25", "title match"),
-    *("log popularity", "log recent popularity", "quality"),
-    *("best code match", "mean code match", "log history length", "liked share"),
-)
-CONTEXT_FEATURES: Mapping[str, tuple[str, ...]] = {
-    "country": ("country fit", "log country popularity"),
-    "device": ("device fit",),
-    "hour": ("hour fit",),
-    "weekday": ("weekday fit",),
-    ITEM_COUNTRIES: ("item of the country",),
-    "session": ("log session length", "session cosine", "earlier past cosine"),
-    "category": ("category share",),
-    "price": ("log price", "log price above usual"),
-    "age": ("log age",),
-}  # part of the context -> its features
+OTHER_FEATURES: Mapping[str, str] = {
+    "last item cosine": "Similarity to the last item",
+    "query cosine": "Similarity to the words in meaning",
+    "bm25": "Words found (BM25)",
+    "title match": "Title matches the words",
+    "log popularity": "Popularity (log)",
+    "log recent popularity": "Recent popularity (log)",
+    "quality": "Quality",
+    "best code match": "Levels shared with the nearest item",
+    "mean code match": "Levels shared on average",
+    "log history length": "Length of the history (log)",
+    "liked share": "Share of likes in the history",
+}  # those that are not scores of a model: name -> label
+CONTEXT_FEATURES: Mapping[str, Mapping[str, str]] = {
+    "country": {
+        "country fit": "Chosen in this country more than elsewhere",
+        "log country popularity": "Popularity in the country (log)",
+    },
+    "device": {"device fit": "Chosen on this device more than elsewhere"},
+    "hour": {"hour fit": "Chosen at this hour more than else"},
+    "weekday": {"weekday fit": "Chosen on this weekday more than else"},
+    ITEM_COUNTRIES: {"item of the country": "Of the country of the request"},
+    "session": {
+        "log session length": "Length of the session (log)",
+        "session cosine": "Similarity to the session",
+        "earlier past cosine": "Similarity to the past before the session",
+    },
+    "category": {"category share": "Share of its category in the history"},
+    "price": {
+        "log price": "Price (log)",
+        "log price above usual": "Price above the user's usual (log)",
+    },
+    "age": {"log age": "Age (log)"},
+}  # part of the context -> its features: name -> label
 _FIT = " fit"
-REPEAT_FEATURES = ("log times chosen",)  # where items may come again
+# Where items may come again.
+REPEAT_FEATURES: Mapping[str, str] = {"log times chosen": "Times chosen before (log)"}
 # Of models whose scores are features, in the order of the columns.
 SCORED_KINDS: tuple[ScoreKind, ...] = ("count", "similarity")
 # Within their kind; the others follow in the order of the settings.
@@ -72,6 +90,14 @@ def context_feature_names(context: ContextCounts) -> tuple[str, ...]:
 def fit_name(field: str) -> str:
     """Name of the feature that tells how much more an item is chosen with a value of a field."""
     return f"{field}{_FIT}"
+
+
+def label_of_user_feature(name: str) -> str:
+    """Label of the feature of an attribute of users; any other name stands for itself."""
+    if not name.startswith(OF_USER):
+        return name
+    attribute = name.removeprefix(OF_USER).removesuffix(_FIT)
+    return f"Chosen by users of the same {attribute} more than by others"
 
 
 def context_parts(names: Sequence[str]) -> frozenset[str]:

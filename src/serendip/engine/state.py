@@ -228,7 +228,7 @@ class EngineState:
             context = context.only(context.config.named, count)
             return replace(self, ranker=None, context=context)
         learned, repeats = ranker.feature_names, self.repeats
-        knows_repeats = not {*REPEAT_FEATURES}.isdisjoint(learned)
+        knows_repeats = not REPEAT_FEATURES.keys().isdisjoint(learned)
         if knows_repeats != repeats.is_on:
             repeats = Repeats.never(count) if knows_repeats else Repeats()
         context = context.with_parts(context_parts(learned), count)

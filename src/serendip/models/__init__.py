@@ -87,7 +87,7 @@ def _load_added(point: EntryPoint) -> type[Recommender]:
         ) from None
     if not (isinstance(added_class, type) and issubclass(added_class, Recommender)):
         raise ConfigError(f"{entry} is not a Recommender.", "Derive its class from Recommender.")
-    attributes = ("name", "config_class", "score_kind")
+    attributes = ("name", "config_class", "label", "score_kind")
     missing = [attribute for attribute in attributes if not hasattr(added_class, attribute)]
     if missing:
         raise ConfigError(f"{entry} does not declare {', '.join(missing)}.", "Set it on the class.")

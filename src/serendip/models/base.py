@@ -1,6 +1,6 @@
 """Contract of all recommenders: scores of items for a batch of queries.
 
-A model declares itself on its class: name, config class and kind of scores. It is a frozen
+A model declares itself on its class: name, config class, kind of scores and labels. It is a frozen
 config plus learned arrays, so it can be saved, opened in another process and give the same scores.
 Public methods validate and mask; private hooks (one per public method) hold the maths and use item
 numbers only. A trained model is immutable: ``with_late`` returns a copy that knows what was posted
@@ -107,6 +107,13 @@ class Recommender(Artefact, ABC):
     config_class: ClassVar[type[Config]]
     """Class of the model's hyperparameters."""
 
+    label: ClassVar[str]
+    """Label of the score: "Chosen next" is shown as "Chosen next (score)"."""
+
+    origin: ClassVar[str] = ""
+    """Label of the model as a candidate source: "the same people" is shown as "From the same
+    people"; empty = ``label`` in lower case."""
+
     score_kind: ClassVar[ScoreKind]
     """Kind of the scores; determines the ranker features."""
 
@@ -129,6 +136,11 @@ class Recommender(Artefact, ABC):
         self._num_items = -1
         self._num_unscored = 0
         self._is_late = False
+
+    @property
+    def source_label(self) -> str:
+        """Label of the model as a candidate source, such as "the same people"."""
+        return self.origin or self.label[:1].lower() + self.label[1:]
 
     @property
     def decay(self) -> float:

@@ -182,6 +182,7 @@ class ContentSimilarity(Recommender):
 
     name = "content"
     config_class = ContentSimilarityConfig
+    label = "What it is"
     score_kind = "similarity"
     evidence = VoteEvidence(
         "content",

@@ -76,6 +76,8 @@ class Item2Vec(Recommender):
 
     name = "item2vec"
     config_class = Item2VecConfig
+    label = "Found in the same histories"
+    origin = "the same histories"
     score_kind = "similarity"
     evidence = VoteEvidence(
         "neighbour",

@@ -151,6 +151,8 @@ class ItemKNN(ItemToItem):
 
     name = "item-knn"
     config_class = ItemKNNConfig
+    label = "Chosen by the same people"
+    origin = "the same people"
     evidence = VoteEvidence(
         "neighbour",
         "Chosen by the same people as {title}",
@@ -215,6 +217,8 @@ class EASE(ItemToItem):
 
     name = "ease"
     config_class = EASEConfig
+    label = "Goes with the history, by linear regression"
+    origin = "what goes with the history"
     evidence = VoteEvidence(
         "neighbour",
         "Chosen by those who chose {title}",
@@ -303,6 +307,8 @@ class Transitions(ItemToItem):
     """Score of j = weighted transitions to j from items of the context and their neighbours."""
 
     name = "transitions"
+    label = "Chosen next"
+    origin = "what people choose next"
     config_class = TransitionsConfig
     evidence = VoteEvidence(
         "transition",

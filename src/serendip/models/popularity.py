@@ -54,10 +54,16 @@ class Popularity(Recommender):
 
     name = "popularity"
     config_class = PopularityConfig
+    label = "Popularity"
     score_kind = "prior"
     state = ("_order", "_prior", "_window")
     config: PopularityConfig
     zero_means_unknown = False
+
+    @property
+    def source_label(self) -> str:
+        """Label as a candidate source: of all time, or of late."""
+        return "what is popular" + (" of late" if self.config.window_days is not None else "")
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
         events, counts = dataset.events, dataset.item_counts()  # (N,)

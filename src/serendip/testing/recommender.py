@@ -64,10 +64,12 @@ class RecommenderContract(ABC):
         return build_queries(dataset)
 
     def test_it_declares_what_the_engine_needs(self) -> None:
-        """The class has a config, a score kind, and votes where it has evidence."""
+        """The class has a config, a label, a score kind, and votes where it has evidence."""
         model = self.make()
         assert issubclass(model.config_class, Config)
         assert type(model.config) is model.config_class
+        assert model.label[0].isupper()
+        assert model.source_label[0].islower()
         assert model.score_kind in get_args(ScoreKind)
         if model.evidence is not None:
             assert isinstance(model, VotingModel)

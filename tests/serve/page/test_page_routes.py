@@ -179,7 +179,7 @@ def test_why_is_a_page_of_its_own_and_a_panel(client):
             for word in ("The evidence", '<details class="details">', "The numbers", "The stages")
         ]
         assert order == sorted(order)
-        assert "<dt>content</dt>" in html
+        assert "<dt>What it is (similarity)</dt>" in html
         assert "<dt>popularity</dt>" in html
         assert "Similar to Film 003" in html
         assert "nan" not in html

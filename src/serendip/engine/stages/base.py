@@ -1,8 +1,8 @@
 """Stages of a request, and what those that shape the list read and return.
 
 A surface is a list of stages (``selection.py``), which ``pipeline.py`` runs in order. Every
-stage declares its name, which is its key in the trace and in ``degraded``. The base classes of
-filters and sources are in ``filters.py`` and ``sources.py``.
+stage declares its name, which is its key in the trace and in ``degraded``, and its label, which is
+what people read. The base classes of filters and sources are in ``filters.py`` and ``sources.py``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Self
+from types import MappingProxyType
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,31 @@ from serendip.data import BoolArray, FloatArray, IntArray, Query
 from serendip.engine.state import EngineState
 
 FIRST = 10  # what most people see, and what the reasons of a list are compared with
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
 class Stage:
-    """One step of a request, with a name that is unique in the surface."""
+    """One step of a request: its name, and the labels of all that it adds to an answer.
+
+    Attributes:
+        name: unique in the surface.
+        label: for people. Of a source: the stage itself; of the others: the items
+            that the trace counts after it.
+        counts: further keys of the trace -> label.
+        numbers: columns that it adds to the items -> label.
+        failure_label: the stage itself, where it can fail and its label counts items.
+    """
 
     name: str
+    label: str
+    counts: ClassVar[Mapping[str, str]] = _NO_LABELS
+    numbers: ClassVar[Mapping[str, str]] = _NO_LABELS
+    failure_label: ClassVar[str] = ""
+
+    @property
+    def trace_labels(self) -> Mapping[str, str]:
+        """Keys that the stage may add to the trace -> label."""
+        return {self.trace_key: self.label, **self.counts}
 
     @property
     def trace_key(self) -> str:

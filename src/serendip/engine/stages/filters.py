@@ -38,7 +38,7 @@ class Filter(Stage, ABC):
 class NotDeleted(Filter):
     """Removes deleted items."""
 
-    name = "deleted"
+    name, label = "deleted", "Not deleted"
 
     def restrict(self, allowed: AllowedItems, query: Query, state: EngineState) -> AllowedItems:
         """Only items that exist."""
@@ -48,7 +48,7 @@ class NotDeleted(Filter):
 class Available(Filter):
     """Removes items that are not available yet; a query without a time sees all."""
 
-    name = "available"
+    name, label = "available", "Available now"
 
     def restrict(self, allowed: AllowedItems, query: Query, state: EngineState) -> AllowedItems:
         """Only items whose ``available_from`` lies before the request."""
@@ -70,7 +70,7 @@ class Available(Filter):
 class NotSeen(Filter):
     """Removes items that the user has already chosen or rejected, unless they may come again."""
 
-    name = "seen"
+    name, label = "seen", "Not seen yet"
 
     def restrict(self, allowed: AllowedItems, query: Query, state: EngineState) -> AllowedItems:
         """Without items of the history that may not come again, and rejected ones."""
@@ -83,7 +83,7 @@ class NotSeen(Filter):
 class NotRejected(Filter):
     """Removes items that the user rejected: hidden ones always, disliked ones except in search."""
 
-    name = "rejected"
+    name, label = "rejected", "Not rejected by the user"
 
     def __init__(self, task: Task) -> None:
         self._reach: Exclusion = "everywhere" if task == "search" else "recommendations"
@@ -96,7 +96,7 @@ class NotRejected(Filter):
 class NotInContext(Filter):
     """Removes the source items of the request, and those that the caller excludes."""
 
-    name = "context"
+    name, label = "context", "Not the item itself"
 
     def restrict(self, allowed: AllowedItems, query: Query, state: EngineState) -> AllowedItems:
         """Without source items and excluded items."""
@@ -106,7 +106,7 @@ class NotInContext(Filter):
 class Requested(Filter):
     """Removes items that fail a test of the request."""
 
-    name = "request"
+    name, label = "request", "As the request filters"
 
     def restrict(self, allowed: AllowedItems, query: Query, state: EngineState) -> AllowedItems:
         """Items that pass all tests; those of the same tests are computed once for a while."""
@@ -121,7 +121,7 @@ class ByAttribute(Filter):
     """Removes items that fail a test of the settings."""
 
     def __init__(self, written: str) -> None:
-        self.name = written
+        self.name, self.label = written, f"Where {written}"
         self._test = AttributeTest.parse(written)
 
     def restrict(self, allowed: AllowedItems, query: Query, state: EngineState) -> AllowedItems:

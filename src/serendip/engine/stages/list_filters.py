@@ -22,7 +22,8 @@ reach it.
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +64,8 @@ class MinValueConfig(Config):
 class MinValueFilter(ListFilter):
     """Removes items below a minimum value, and all items if too few reach it."""
 
-    name = "min value"
+    name, label = "min value", "Good enough to be sent"
+    counts: ClassVar[Mapping[str, str]] = {SENT: "The best of them, to be sent"}
 
     def __init__(self, config: MinValueConfig) -> None:
         self._config = config
@@ -133,7 +135,10 @@ class RelevanceFilter(ListFilter):
         min_value: of the same surface, if it has one.
     """
 
-    name = "relevance filter"
+    name, label = "relevance filter", "Left without irrelevant items"
+    counts: ClassVar[Mapping[str, str]] = {CHECKED: "Checked for relevance"}
+    numbers: ClassVar[Mapping[str, str]] = {P_IRRELEVANT: "Probability of being irrelevant"}
+    failure_label = "the check for relevance"
 
     def __init__(
         self, config: RelevanceFilterConfig, min_value: MinValueConfig | None = None
@@ -249,7 +254,7 @@ def _query_words(
 class VariantFilter(ListFilter):
     """Moves items behind the others of which a variant comes before them; removes none."""
 
-    name = "variants"
+    name, label = "variants", "With variants of one item behind the others"
 
     def keep(self, ordered: OrderedCandidates) -> Kept:
         """All candidates: the first of each item and its variants, then the others."""

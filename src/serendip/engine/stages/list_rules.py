@@ -47,7 +47,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from pydantic import (
@@ -111,7 +112,7 @@ class DiversityRule(ListRule):
     ``positions`` are those at which a better organic row had to wait.
     """
 
-    name = "moved by diversity"
+    name, label = "moved by diversity", "Waited for others of their group"
 
     def __init__(self, config: DiversityConfig) -> None:
         self._config = config
@@ -162,7 +163,11 @@ class ExplorationConfig(Config):
 class ExplorationRule(ListRule):
     """Gives a share of the positions to new items that fit."""
 
-    name = EXPLORED
+    name, label = EXPLORED, "Shown to learn about them"
+    numbers: ClassVar[Mapping[str, str]] = {
+        EXPLORED: "Shown to learn about it",
+        PROPENSITY: "Chance of being shown here",
+    }
 
     def __init__(self, config: ExplorationConfig) -> None:
         self._config = config
@@ -255,7 +260,11 @@ def bids_of(catalogue: Catalogue, attribute: str, items: IntArray) -> FloatArray
 class SponsoredRule(ListRule):
     """Sells positions of the slate; see the module's docstring for who may buy."""
 
-    name = SPONSORED
+    name, label = SPONSORED, "Places that were bought"
+    numbers: ClassVar[Mapping[str, str]] = {
+        BID: "Bid for the place",
+        ORGANIC: "Worth without the bid",
+    }
 
     def __init__(self, config: SponsoredConfig) -> None:
         self._config = config

@@ -31,6 +31,7 @@ from serendip.runtime.budget import share_of_time
 
 CATALOGUE, CANDIDATES = "catalogue", "candidates"  # counts of the run itself in a trace
 SOURCES_SHARE = 0.5  # of the time for an answer in which sources begin
+TRACE_LABELS = {CATALOGUE: "In the catalogue", CANDIDATES: "Candidates, each once"}
 
 
 def answer_queries(

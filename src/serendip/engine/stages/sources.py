@@ -40,8 +40,8 @@ class Source(Stage, ABC):
 class ModelSource(Source):
     """The best items of a model."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, label: str = "") -> None:
+        self.name, self.label = name, label or name
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """The best allowed items with evidence that are not too far from the text."""
@@ -72,7 +72,7 @@ def _take_best(batch: Batch, items: IntArray, scores: FloatArray, quota: int) ->
 class NewItemSource(Source):
     """New items that fit the taste of the user best; see ``likeness.taste_scores``."""
 
-    name = "new-items"
+    name, label = "new-items", "new items"
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """Best first; of very many new items, those that a model finds are compared."""
@@ -92,7 +92,7 @@ class NewItemSource(Source):
 class CountrySource(Source):
     """The items with most interactions in the country of the request."""
 
-    name = "popular-country"
+    name, label = "popular-country", "what is popular in the country"
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """Best first; nothing for an unknown country, or if the settings do not name the country.
@@ -119,7 +119,7 @@ class CountrySource(Source):
 class AgainSource(Source):
     """Items that the user chose before and that may come again, the most chosen ones first."""
 
-    name = "again"
+    name, label = "again", "what was chosen before"
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """Best first by the number of choices; of equally many, the newer ones."""
@@ -142,7 +142,7 @@ class AgainSource(Source):
 class WordSource(Source):
     """Results of the search for the text of the query; nothing without a text."""
 
-    name = "words"
+    name, label = "words", "the words"
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """Search once per query; the hits stay in the batch for the ranker's features."""
@@ -166,7 +166,7 @@ class BrowseSource(Source):
     It proposes what passes the filters of a category page, whether or not anybody has chosen it.
     """
 
-    name = "browse"
+    name, label = "browse", "all that may be shown"
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """Best first by the number of interactions."""
@@ -184,7 +184,7 @@ def list_popular(allowed: AllowedItems, state: EngineState, most: int) -> ItemLi
 class SponsoredSource(Source):
     """Items with a bid that fit the request best by the unified retriever."""
 
-    name = SPONSORED
+    name, label = SPONSORED, "items with a bid"
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """Best first by similarity; the auction takes the bids into account."""

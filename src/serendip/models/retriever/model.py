@@ -52,6 +52,8 @@ class Retriever(Recommender):
 
     name: ClassVar[str] = "retriever"
     config_class: ClassVar[type[Config]] = RetrieverConfig
+    label: ClassVar[str] = "Unified model"
+    origin: ClassVar[str] = "the unified model"
     score_kind: ClassVar[ScoreKind] = "similarity"
     zero_means_unknown: ClassVar[bool] = False
     config: RetrieverConfig
@@ -250,6 +252,8 @@ class RetrieverGroups(Recommender):
 
     name: ClassVar[str] = "retriever-groups"
     config_class: ClassVar[type[Config]] = RetrieverGroupsConfig
+    label: ClassVar[str] = "Unified model"
+    origin: ClassVar[str] = "the unified model"
     score_kind: ClassVar[ScoreKind] = "similarity"
     zero_means_unknown: ClassVar[bool] = False
     state: ClassVar[tuple[str, ...]] = ("_parts",)

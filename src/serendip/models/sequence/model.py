@@ -112,6 +112,8 @@ class SASRec(SequenceRecommender):
 
     name: ClassVar[str] = "sasrec"
     config_class: ClassVar[type[Config]] = SASRecConfig
+    label: ClassVar[str] = "Next in the sequence, by self-attention"
+    origin: ClassVar[str] = "what comes next by self-attention"
     config: SASRecConfig
 
     def _fit(self, dataset: Dataset, options: TrainOptions) -> TrainedSequences:
@@ -131,6 +133,8 @@ class GRU4Rec(SequenceRecommender):
 
     name: ClassVar[str] = "gru4rec"
     config_class: ClassVar[type[Config]] = GRU4RecConfig
+    label: ClassVar[str] = "Next in the sequence, by a recurrent network"
+    origin: ClassVar[str] = "what comes next by a recurrent network"
     config: GRU4RecConfig
 
     def _fit(self, dataset: Dataset, options: TrainOptions) -> TrainedSequences:
