@@ -48,8 +48,8 @@ ENCODER = _run_page("add-an-encoder.md")
 METRIC = _run_page("add-a-metric.md")
 
 TestPrefixEncoder = ENCODER["TestPrefixEncoder"]
-test_the_metric_of_the_page = METRIC["test_a_small_example"]
-"""The tests of the pages."""
+TestDice = METRIC["TestDice"]
+"""The contract suites, inherited on the pages."""
 
 
 @pytest.fixture(scope="module", autouse=True)
