@@ -4,7 +4,7 @@ from pathlib import Path
 from serendip import __file__ as package_file
 
 ROOT = Path(__file__).resolve().parent.parent
-BUDGET = 41_009
+BUDGET = 41_007
 """Code lines of the package. It falls with what is taken away, and only an issue raises it."""
 
 _SPEC = importlib.util.spec_from_file_location("size", ROOT / "dev" / "size.py")

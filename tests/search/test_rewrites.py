@@ -8,6 +8,7 @@ from serendip.data import Catalogue, Item
 from serendip.data.events.search_log import Search
 from serendip.data.privacy import VISITOR
 from serendip.data.text import normalise
+from serendip.search.names import ValueTable
 from serendip.search.rewrites import Rewrite, RewriteTable, broader_texts, find_reformulations
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.checks import Blocklist
@@ -56,6 +57,16 @@ def test_texts_that_few_items_answer_are_offered_others_and_all_else_stays_bit_b
         "",
     ):
         assert searcher.find_rewrites(text) == ()
+
+
+def test_a_text_that_values_answer_needs_no_other(tmp_path: Path) -> None:
+    genres = {"genres": ("Comedy", "Romance")}
+    films = Catalogue(Item(f"f{n}", f"Film {n}", attributes=genres) for n in range(5))
+    built = Searcher.build(films, np.ones(5, np.float32), tmp_path / "films")
+    named = replace(built, values=ValueTable.of(films.items))
+    assert texts(built.find_rewrites("romantic comedy")) == ["comedy"]
+    assert len(named.search("romantic comedy", 5)) == 5
+    assert named.find_rewrites("romantic comedy") == ()
 
 
 def test_what_people_searched_next_is_offered_where_it_still_finds_something(

@@ -70,8 +70,6 @@ from serendip.models.sparse.pair_counts import PairCounter
 from serendip.models.sparse.row_tasks import Parts, compute_rows
 from serendip.runtime.progress import TrainOptions
 
-_MATRIX_FOLDER = "similarities"
-
 
 class ItemToItemConfig(Config):
     """Neighbours per item, and weights of the events of a history."""

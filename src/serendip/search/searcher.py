@@ -38,7 +38,7 @@ from serendip.search.language import ENGLISH, function_words, stem
 from serendip.search.lexical import LexicalIndex, are_allowed, known_strings, word_counts
 from serendip.search.names import Merits, Names, ValueTable, keys_of
 from serendip.search.reader import QueryReader
-from serendip.search.rewrites import CatalogueMatcher, Rewrite, RewriteTable
+from serendip.search.rewrites import FEW, CatalogueMatcher, Rewrite, RewriteTable
 from serendip.search.spelling import (
     EditIndex,
     Speller,
@@ -385,7 +385,10 @@ class Searcher:
 
     def find_rewrites(self, text: str, literal: bool = False) -> tuple[Rewrite, ...]:
         """Rewrites of a text, or of its correction, best first."""
-        return self._instead(self.read(text, literal).corrected_key)
+        reading = self.read(text, literal)
+        if len(self._having_values(reading.content, None, FEW)) == FEW:
+            return ()
+        return self._instead(reading.corrected_key)
 
     def correct_text(self, text: str) -> str:
         """The correction that is searched instead of a text, spelt as a title; empty = none."""

@@ -103,6 +103,6 @@ def fit_ranker(
             fitter.settings,
             fitter.with_time(options, "ranker"),
         )
-    ranker, decisions = (None, ()) if found is None else (found.ranker, found.decisions)
+    ranker, decisions = found or (None, ())
     record = None if measure is None else measure(state.with_ranker(ranker), split, dataset)
     return RankerResult(ranker, older, record, decisions)

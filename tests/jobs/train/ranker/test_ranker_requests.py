@@ -239,9 +239,11 @@ def test_the_ranker_orders_search_where_labels_of_people_are_right_and_not_where
     trained = train_ranker_on_requests(
         state, split, NO_EXAMPLES, labelled, quick(fitter.settings), TrainOptions()
     )
-    order = next(one for one in trained.decisions if one.name == "search order")
+    assert trained is not None
+    ranker, decisions = trained
+    order = next(one for one in decisions if one.name == "search order")
     assert order.on is (not is_noise and not by_llm)
-    assert (TASKS.index("search") in trained.ranker.ordered_tasks) is order.on
+    assert (TASKS.index("search") in ranker.ordered_tasks) is order.on
     if by_llm:
         assert order.gain is None and "60 labelled" in order.reason
         assert order.reason.startswith("no search of people")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -38,14 +38,6 @@ _BASKETS = 1
 """Number of the random draws for baskets among those of one seed."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RankerFit:
-    """A ranker, and decisions about what it reads and orders."""
-
-    ranker: Ranker
-    decisions: Sequence[Decision]
-
-
 def train_ranker_on_requests(
     state: EngineState,
     split: Split,
@@ -53,13 +45,13 @@ def train_ranker_on_requests(
     labelled: LabelledRequests,
     settings: Settings,
     options: TrainOptions,
-) -> RankerFit | None:
-    """Train the ranker on requests of the newer part of a split; None if no candidate was a
-    positive.
+) -> tuple[Ranker, Sequence[Decision]] | None:
+    """Train the ranker on requests of the newer part of a split, and decide what it reads.
 
-    Its rows have all parts of the context that the data have; what it reads of them, and what it
-    orders, is chosen on them (``choices``). The state was fitted on the older part, with the items
-    of the newer part appended; items of the split and of the written queries are numbered as in it.
+    None if no candidate was a positive. Its rows have all parts of the context that the data have;
+    what it reads of them, and what it orders, is chosen on them (``choices``). The state was fitted
+    on the older part, with the items of the newer part appended; items of the split and of the
+    written queries are numbered as in it.
     """
     rng = np.random.default_rng(options.seed)
     surfaces = settings.all_surfaces()
@@ -93,4 +85,4 @@ def train_ranker_on_requests(
     ranker = Ranker(with_room(settings.ranker, ordered))
     ranker.train(rows, names, options, sorted(ordered))
     ranker.discounts = learn_discounts(ranker, rows, settings)
-    return RankerFit(ranker, [*of_context, by_ranker, *baskets.values()])
+    return ranker, [*of_context, by_ranker, *baskets.values()]
