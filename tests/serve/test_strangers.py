@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 from tiny_engine import TinyEngine
 from wire_client import KeyedService, as_cookie, bearer, error_of
@@ -15,6 +16,7 @@ from serendip.engine.config.serve import ServeConfig
 from serendip.errors import ConfigError, DataError
 from serendip.serve import access
 from serendip.serve.access import RateLimit, read_address
+from serendip.serve.api.requests import ItemBatch
 from serendip.serve.api.strict_route import parse
 from serendip.serve.limits import MAX_BODY_BYTES, MAX_JSON_NODES, MAX_VISITOR_BODY_BYTES
 from serendip.serve.server_options import ServerOptions
@@ -54,6 +56,15 @@ def test_a_body_of_nothing_but_lists_is_refused_before_it_is_parsed() -> None:
     assert len(parse(b"[" + b"[]," * (MAX_JSON_NODES - 2) + b"[]]")) == MAX_JSON_NODES - 1
     with pytest.raises(DataError, match="lists and objects"):
         parse(b"[" + b"[]," * (MAX_BODY_BYTES // 3 - 2) + b"[]]")
+
+
+@pytest.mark.parametrize("value", [{}, list(range(50))], ids=["objects", "numbers"])
+def test_a_body_that_is_wrong_everywhere_is_refused_at_its_first_row(value: object) -> None:
+    rows = TypeAdapter(ItemBatch.model_fields["items"].rebuild_annotation())
+    body = [{"item_id": f"i{row}", "attributes": {"colour": value}} for row in range(10_000)]
+    with pytest.raises(ValidationError) as refused:
+        rows.validate_python(body)
+    assert refused.value.error_count() <= 3  # an attribute is a number, a text or texts
 
 
 def test_others_are_answered_while_a_large_body_is_parsed(service: KeyedService) -> None:

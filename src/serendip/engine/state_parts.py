@@ -51,8 +51,7 @@ class CatalogueContent(Artefact):
 
 CONTENT, RANKER, MODELS = "content", "ranker", "models"
 SUGGESTIONS, RELEVANCE = "suggestions", "relevance"
-PARTS = (CONTENT, RANKER, MODELS, SUGGESTIONS, RELEVANCE)
-"""Parts of a generation, and their folders in it, each after those that it needs."""
+"""Parts of a generation, and their folders in it."""
 
 _NUMBERS = "_numbers"  # a folder beside those of the models
 WORDS = f"{MODELS}/_words"

@@ -190,7 +190,7 @@ class Settings(Config):
     """Where generations lie that several machines share."""
 
     serve: ServeConfig = ServeConfig()
-    """Who may reach the service, and how often. `serendip serve` reads it when it starts."""
+    """Who may reach the service, and how much waits. `serendip serve` reads it when it starts."""
 
     surfaces: dict[str, SurfaceConfig] = Field(default_factory=dict)
     """Surfaces that differ from the defaults, and further ones."""

@@ -269,7 +269,7 @@ class EventBatch(types.RequestModel):
     """A body with events."""
 
     row: ClassVar[type[types.RowModel]] = EventIn
-    events: Annotated[list[EventIn], Field(max_length=limits.MAX_BATCH)]
+    events: Annotated[list[EventIn], Field(max_length=limits.MAX_BATCH, fail_fast=True)]
     """The rows; all are stored or none."""
 
 
@@ -277,7 +277,7 @@ class ItemBatch(types.RequestModel):
     """A body with items."""
 
     row: ClassVar[type[types.RowModel]] = ItemIn
-    items: Annotated[list[ItemIn], Field(max_length=limits.MAX_BATCH)]
+    items: Annotated[list[ItemIn], Field(max_length=limits.MAX_BATCH, fail_fast=True)]
     """The rows; all are stored or none."""
 
 

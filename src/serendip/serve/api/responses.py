@@ -267,8 +267,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         405: "The route has other methods.",
         413: "The body is too large.",
         422: "A parameter or the body is wrong.",
-        429: "Too many requests, of the key, of the address or of all; Retry-After says when to "
-        "try again.",
+        429: "Too many requests, of the address or of all; Retry-After says when to try again.",
         500: "The service failed; the log has the cause under the request id.",
         503: "The service is loading or cannot store now; Retry-After says when to try again.",
         507: "The disk is full; nothing was stored.",

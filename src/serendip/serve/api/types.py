@@ -115,7 +115,10 @@ Filters = Annotated[
 FacetNames = Annotated[
     tuple[Id, ...], _Lax, Field(max_length=limits.MAX_FACETS), BeforeValidator(_to_list)
 ]
-Texts = Annotated[tuple[LongText, ...], _Lax, Field(max_length=MAX_ATTRIBUTE_VALUES)]
+# Only the first error is told: to collect those of megabytes would hold up all others.
+Texts = Annotated[
+    tuple[LongText, ...], _Lax, Field(max_length=MAX_ATTRIBUTE_VALUES, fail_fast=True)
+]
 Attribute = FiniteFloat | LongText | Texts
 
 
