@@ -219,8 +219,7 @@ class Names(Artefact):
             common = common[locate(ranks, common)[1]]
         if len(lists) > 1:
             head = common[:_MOST_MIXED]
-            purity = np.maximum(self.widths[head], 1) ** -0.5
-            worth = purity / np.log2(_EVEN + np.arange(len(head)))
+            worth = np.maximum(self.widths[head], 1) ** -0.5 / np.log2(_EVEN + np.arange(len(head)))
             common = np.concatenate([head[np.argsort(-worth, kind="stable")], common[len(head) :]])
         items: IntArray = self.order[common]
         return items

@@ -18,6 +18,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, StorageError
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.continuation import MOST_NEW
+from serendip.jobs.train.fingerprint import hash_code
 from serendip.jobs.train.parts.plan import PartInputs
 from serendip.jobs.train.train import plan_training, train_workspace
 from serendip.models.sparse import row_tasks
@@ -92,6 +93,15 @@ def test_a_few_new_events_build_models_that_continue_from_the_older_part(fresh: 
     assert reasons(fresh)["ranker"] == "the data changed"
     third = train(fresh)
     assert "ranker" in built_by(third) and "content" not in built_by(third)
+
+
+def test_a_word_list_is_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serendip.__file__", str(tmp_path / "__init__.py"))
+    found = []
+    for words in ("rude", "rude\nlewd"):
+        (tmp_path / "unsafe_words.txt").write_text(words)
+        found.append(hash_code.__wrapped__())
+    assert found[0] != found[1]
 
 
 def test_an_erasure_builds_the_older_part_again(fresh: Path) -> None:

@@ -46,10 +46,11 @@ def read_report(path: Path, fingerprint: str) -> dict[str, Any] | None:
 
 @cache
 def hash_code() -> str:
-    """SHA-256 of the package's sources and of its lock files for weights."""
+    """SHA-256 of the package's sources, its word lists and tables, and its lock files."""
     digest = hashlib.sha256(__version__.encode())
     package = Path(serendip.__file__).parent
-    for path in sorted((*package.rglob("*.py"), *package.rglob("*.lock"))):
+    kinds = (".py", ".lock", ".txt", ".toml")
+    for path in sorted(file for file in package.rglob("*") if file.suffix in kinds):
         digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
 
