@@ -2,7 +2,7 @@
 
 To add a recommender: one file with its config and class, one line here (or an entry point in your
 own package), and one test class that inherits the contract suite. A family of several files is a
-folder; ``index`` searches item vectors, ``sparse`` has the rows of item-to-item models.
+folder; ``vector_index`` searches item vectors, ``sparse`` has the rows of item-to-item models.
 """
 
 from __future__ import annotations
