@@ -1,4 +1,5 @@
 import os
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -10,12 +11,13 @@ import pytest
 from fastapi import APIRouter
 from wire_client import KeyedService, WireClient, as_cookie, bearer, error_of, visitor_of
 
+from serendip.cli.serve import open_server_options
 from serendip.data.api_key import SCOPES, ApiKey, IssuedKey, issue_key
 from serendip.data.store.tables.api_keys import KeySnapshot
 from serendip.errors import StorageError, UnauthenticatedError
 from serendip.serve.access import Access
 from serendip.serve.api.strict_route import StrictRoute
-from serendip.serve.server_options import LOCAL, ServerOptions
+from serendip.serve.server_options import LOCAL, ServerOptions, read_secret
 
 EVENT = {"user_id": "u", "item_id": "f1", "action": "click"}
 TABLE = """
@@ -245,9 +247,9 @@ class Source:
         self.failure = "closed"
 
 
-def access_to(source: Source, secret_file: Path | None = None) -> Access:
+def access_to(source: Source, secret: bytes = b"") -> Access:
     """What a worker knows, once it has read the keys."""
-    access = Access(replace(LOCAL, open_keys=lambda: source, secret_file=secret_file))
+    access = Access(replace(LOCAL, open_keys=lambda: source, secret=secret))
     access.load()
     return access
 
@@ -337,34 +339,41 @@ def test_sessions_of_a_key_end_together_in_every_worker():
     assert ring.find_session(ring.begin_session(one.key)) == one.key
 
 
-def test_a_session_needs_the_secret_file_and_not_the_database_alone(tmp_path: Path):
+@pytest.mark.parametrize("url", ["", "postgresql+psycopg://serendip@db.internal/shop"])
+def test_who_reads_a_database_signs_nothing(tmp_path: Path, url: str):
     issued = issue_key("", ["admin"])
     source = Source({issued.key.key_id: issued.key})
-    path = tmp_path / "secret"
-    rings = [access_to(source, path) for _ in range(2)]
-    session = rings[0].begin_session(issued.key)
-    assert rings[1].find_session(session) == issued.key
-    assert path.stat().st_mode & 0o777 == 0o600
-    for secret_file in (None, tmp_path / "another"):
-        thief = access_to(source, secret_file)
-        assert rings[0].find_session(thief.begin_session(issued.key)) is None
+
+    def serve(folder: str) -> Access:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "serendip.toml").write_text(f'[store]\nurl = "{url}"\n')
+        options = open_server_options(tmp_path / folder, "127.0.0.1", 0)
+        return access_to(source, options.secret)
+
+    one, same, thief = serve("shop"), serve("shop"), serve("elsewhere")
+    assert (tmp_path / "shop" / "sessions.secret").stat().st_mode & 0o777 == 0o600
+    session = one.begin_session(issued.key)
+    assert same.find_session(session) == issued.key
+    for forger in (thief, access_to(source)):
+        assert one.find_session(forger.begin_session(issued.key)) is None
+    shutil.copyfile(*(tmp_path / name / "sessions.secret" for name in ("shop", "elsewhere")))
+    assert serve("elsewhere").find_session(session) == issued.key
 
 
-def rings_of(path: Path, count: int = 2) -> list[Access]:
+def read_secrets(path: Path, count: int = 2) -> set[bytes]:
     with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(lambda _: access_to(Source(), path), range(count)))
+        return set(pool.map(lambda _: read_secret(path), range(count)))
 
 
 @pytest.mark.parametrize("left", [None, b"", b"half", b"x" * 31])
-def test_workers_that_start_at_once_make_one_whole_secret(tmp_path: Path, left: bytes | None):
+def test_processes_that_start_at_once_make_one_whole_secret(tmp_path: Path, left: bytes | None):
     for number in range(20):
         folder = tmp_path / str(number)
         folder.mkdir()
         path = folder / "secret"
         if left is not None:
             path.write_bytes(left)
-        rings = rings_of(path, 8)
-        assert len({ring.sign("visitor", "v") for ring in rings}) == 1
+        assert read_secrets(path, 8) == {path.read_bytes()}
         assert len(path.read_bytes()) == 32
         assert path.stat().st_mode & 0o777 == 0o600
         assert {each.name for each in folder.iterdir()} == {"secret"}
@@ -379,25 +388,20 @@ def test_a_secret_is_on_disk_before_it_counts(tmp_path: Path, monkeypatch: pytes
         sync(handle)
 
     monkeypatch.setattr(os, "fsync", note)
-    rings_of(tmp_path / "secret", 1)
+    read_secret(tmp_path / "secret")
     assert synced == [tmp_path / "secret", tmp_path]
 
 
 def test_a_whole_secret_is_read_and_nothing_is_written(tmp_path: Path):
     path = tmp_path / "secret"
     path.write_bytes(b"k" * 64)
-    rings = rings_of(path)
-    assert rings[0].sign("visitor", "v") == rings[1].sign("visitor", "v")
+    assert read_secrets(path) == {b"k" * 64}
     assert [each.name for each in tmp_path.iterdir()] == ["secret"]
     assert path.read_bytes() == b"k" * 64
 
 
-def test_where_no_file_can_be_made_sessions_last_as_long_as_the_process(tmp_path: Path, caplog):
-    issued = issue_key("", ["admin"])
-    source = Source({issued.key.key_id: issued.key})
-    ring = access_to(source, tmp_path / "nowhere" / "secret")
-    session = ring.begin_session(issued.key)
-    source.commit = 7
-    ring.load()
-    assert ring.find_session(session) == issued.key
+def test_where_no_file_can_be_made_a_service_has_a_secret_of_its_own(tmp_path: Path, caplog):
+    one, other = (read_secret(tmp_path / "nowhere" / "secret") for _ in range(2))
+    assert len(one) == len(other) == 32
+    assert one != other
     assert "cannot be made" in caplog.text

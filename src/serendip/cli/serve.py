@@ -167,7 +167,7 @@ def open_server_options(workspace: Path, host: str, port: int, workers: int = 1)
     from serendip.data.store.config import StoreConfig
     from serendip.engine.config.serve import ServeConfig
     from serendip.serve.logs import set_up as set_up_logs
-    from serendip.serve.server_options import ServerOptions
+    from serendip.serve.server_options import ServerOptions, read_secret
 
     settings = workspace / _SETTINGS_FILE
     if not settings.is_file():
@@ -190,9 +190,8 @@ def open_server_options(workspace: Path, host: str, port: int, workers: int = 1)
 
         return ApiKeys.open(database)
 
-    secret_file = database.with_name(_SECRET_FILE) if isinstance(database, Path) else None
-    waits = secret_file is None
-    return ServerOptions(host, port, config, open_keys, secret_file, waits, workers)
+    secret, waits = read_secret(workspace / _SECRET_FILE), isinstance(database, str)
+    return ServerOptions(host, port, config, open_keys, secret, waits, workers)
 
 
 def _published_in(workspace: Path) -> PublishedGenerations:

@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-import logging
 import math
-import os
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from fastapi import Request
@@ -26,12 +22,9 @@ from serendip.data import Event
 from serendip.data.api_key import ADMIN, READ_USERS, SCOPES, WRITE, ApiKey, read_key_id
 from serendip.data.store.tables.api_keys import KeySnapshot
 from serendip.errors import ForbiddenError, RateLimitError, UnauthenticatedError
-from serendip.runtime.atomic_files import flush_folder, lock_file
 from serendip.serve import limits
 from serendip.serve.middleware import BODY_LIMIT
 from serendip.serve.server_options import LOCAL, ServerOptions
-
-_log = logging.getLogger(__name__)
 
 VISITOR_COOKIE, SESSION_COOKIE = "serendip_visitor", "serendip_session"
 KEY_SCHEME, VISITOR_SCHEME = "key", "visitor"
@@ -53,7 +46,6 @@ SECURITY_SCHEMES = {
 _SESSION_SCOPES = frozenset({READ_USERS, ADMIN})
 
 SESSION_S = 12 * 3600
-_SECRET_BYTES = 32
 _MOST_SECONDS_OFF = 60.0  # between the time of a visitor's event and its arrival
 # A fair draw among 1,000 items. Who weighs events by 1 / propensity, as the report does up to 100,
 # gives an impression of a visitor no more than that.
@@ -157,15 +149,13 @@ class Access:
 
     Twice a second (``EngineHolder.watching``) the keys are read again if anything was committed, so
     that a revocation, and the end of a session, count in all workers within a second. An expiry
-    counts at its moment. Signatures need the bytes of a file beside the secret in the database, so
-    that whoever reads that signs nothing.
+    counts at its moment. Signatures need the bytes of a file (``read_secret``) and the secret in
+    the database, so that whoever reads the database, or a backup, signs nothing.
     """
 
     def __init__(self, options: ServerOptions = LOCAL) -> None:
         self._options, self._source = options, options.open_keys and options.open_keys()
         self._keys: KeySnapshot = KeySnapshot({}, b"")
-        self._secret = os.urandom(_SECRET_BYTES)
-        self._beside: bytes | None = None  # the bytes of the file
         self._commit: int | None = None
         self._events = RateLimit(options.config.visitor_events_per_minute)
         self._by_visitor = RateLimit(1, _HOUR_S)
@@ -182,10 +172,7 @@ class Access:
             return
         commit = self._source.commit_number()
         if commit is None or commit != self._commit:
-            self._keys = keys = self._source.read()
-            if keys.secret:
-                self._beside = self._beside or _read_secret_file(self._options.secret_file)
-                self._secret = keys.secret + self._beside
+            self._keys = self._source.read()
             self._commit = commit
 
     def close(self) -> None:
@@ -207,7 +194,8 @@ class Access:
 
     def sign(self, purpose: str, value: str) -> str:
         """The value with a signature, for a cookie."""
-        digest = hmac.digest(self._secret, f"{purpose}\0{value}".encode(), "sha256")
+        secret = self._keys.secret + self._options.secret
+        digest = hmac.digest(secret, f"{purpose}\0{value}".encode(), "sha256")
         return f"{value}.{urlsafe_b64encode(digest).decode().rstrip('=')}"
 
     def read_signed(self, purpose: str, signed: str) -> str:
@@ -318,27 +306,6 @@ def _find_foreign(events: Sequence[Event], visitor_id: str) -> str:
         allowed = ", ".join(sorted(_VISITOR_ACTIONS))
         return f"a visitor of the page sends at most {most} events at once, of {allowed}."
     return ""
-
-
-def _read_secret_file(path: Path | None) -> bytes:
-    # Made by the first of several processes. One that is not whole is made anew: whoever had signed
-    # in does so again.
-    if path is None:
-        return b""
-    with suppress(OSError):
-        with suppress(OSError), lock_file(path, wait=True):
-            if path.stat().st_size < _SECRET_BYTES:
-                path.chmod(0o600)  # before it has a secret
-                with path.open("r+b") as stream:
-                    stream.write(os.urandom(_SECRET_BYTES))
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                flush_folder(path.parent)
-        if len(secret := path.read_bytes()) >= _SECRET_BYTES:
-            return secret
-    # On a disk that nobody writes to, sessions of this process end with it.
-    _log.warning("%s cannot be made; who signs in does so again after a restart", path.name)
-    return os.urandom(_SECRET_BYTES)
 
 
 def get_caller(request: Request) -> Caller:

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
+import os
 import re
 import socket
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serendip.engine.config.serve import ServeConfig
 from serendip.errors import ConfigError
+from serendip.runtime.atomic_files import flush_folder, lock_file
 from serendip.serve.limits import MAX_UNREAD_S
 
 if TYPE_CHECKING:
     from serendip.data.store.tables.api_keys import ApiKeys
 
+_log = logging.getLogger(__name__)
+
 _BACKLOG = 512
+_SECRET_BYTES = 32
 _MAPPED_BITS = 96  # of ::ffff:0:0/96, the IPv6 addresses that stand for those of IPv4
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(?::\d{1,5})?", re.IGNORECASE)
@@ -33,7 +39,7 @@ class ServerOptions:
     port: int = 8080  # 0 = any free one
     config: ServeConfig = field(default_factory=ServeConfig)
     open_keys: Callable[[], ApiKeys] | None = None  # those of the workspace
-    secret_file: Path | None = None  # see ``Access``
+    secret: bytes = field(default_factory=lambda: os.urandom(_SECRET_BYTES), repr=False)
     waits_for_others: bool = False  # whether reads wait for the server of a database
     workers: int = 1
 
@@ -113,3 +119,25 @@ class ServerOptions:
 
 
 LOCAL = ServerOptions()
+
+
+def read_secret(path: Path) -> bytes:
+    """The bytes of a file that sign cookies, beside those in the database.
+
+    The first of several processes makes a file that is missing; one that is not whole is made anew:
+    whoever had signed in does so again.
+    """
+    with suppress(OSError):
+        with suppress(OSError), lock_file(path, wait=True):
+            if path.stat().st_size < _SECRET_BYTES:
+                path.chmod(0o600)  # before it has a secret
+                with path.open("r+b") as stream:
+                    stream.write(os.urandom(_SECRET_BYTES))
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                flush_folder(path.parent)
+        if len(secret := path.read_bytes()) >= _SECRET_BYTES:
+            return secret
+    # On a disk that nobody writes to, sessions end with the service.
+    _log.warning("%s cannot be made; who signs in does so again after a restart", path.name)
+    return os.urandom(_SECRET_BYTES)
