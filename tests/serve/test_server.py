@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,36 @@ def test_every_worker_refuses_a_revoked_key_within_a_second(tmp_path: Path) -> N
             wait_until(lambda one=worker: status_of(one, headers) == 401, "the refusal")
             assert status_of(worker, bearer(new)) == 200
         assert time.monotonic() - since < 3.0  # one second alone; other tests may run beside it
+
+
+def test_strangers_send_no_more_to_two_workers_than_to_one(tmp_path: Path) -> None:
+    with (
+        Keyed(tmp_path, "--workers", "2") as service,
+        connection_each(service.process.pid, service.port) as workers,
+    ):
+        turns = cycle(workers.values())
+
+        def send(count: int, action: str, item: str, cookie: str = "") -> int | None:
+            connection = next(turns)
+            if not cookie:
+                connection.request("GET", "/")
+                response = connection.getresponse()
+                response.read()
+                cookie = response.headers["set-cookie"].partition(";")[0]
+            own = cookie.partition("=")[2].partition(".")[0]
+            rows = [{"user_id": own, "item_id": item, "action": action}] * count
+            connection.request("POST", "/v1/events", json.dumps(rows), {"cookie": cookie})
+            response = connection.getresponse()
+            body = json.loads(response.read())
+            return body["new"] if response.status == 200 else None
+
+        cookie = service.ask("/")[0].headers["set-cookie"].partition(";")[0]
+        assert [send(1, "like", "f1", cookie) for _ in range(4)] == [1, 0, 0, 0]
+        assert [send(8, "impression", "f1", cookie) for _ in range(4)] == [8, 8, 4, 0]
+        assert sum(send(1, "like", "f2") or 0 for _ in range(24)) == 20
+        for _ in range(2):
+            assert send(100, "impression", "f3") == 20
+        assert send(100, "impression", "f3") is None  # 300 a minute of one address
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,13 @@ from wire_client import KeyedService, as_cookie, bearer, error_of
 from serendip.data import Item
 from serendip.engine.config.serve import ServeConfig
 from serendip.errors import ConfigError, DataError
-from serendip.serve import access
+from serendip.serve import shared_state
 from serendip.serve.access import RateLimit, read_address
 from serendip.serve.api.requests import ItemBatch
 from serendip.serve.api.strict_route import parse
 from serendip.serve.limits import MAX_BODY_BYTES, MAX_JSON_NODES, MAX_VISITOR_BODY_BYTES
 from serendip.serve.server_options import ServerOptions
+from serendip.serve.shared_state import SharedState
 
 
 @pytest.fixture
@@ -203,25 +205,44 @@ class Clock:
 @given(st.integers(1, 50), st.lists(st.floats(0, 20, allow_nan=False), min_size=1, max_size=200))
 def test_over_any_time_no_more_than_the_burst_and_the_rate(most: int, gaps: list[float]) -> None:
     clock = Clock()
-    limit, accepted = RateLimit(most, clock=clock), list[float]()
+    limit, accepted = RateLimit(SharedState(), clock), list[float]()
     for gap in gaps:
         clock.now += gap
-        if not limit.take("a"):
+        if not limit.take("a", 1 / most, 60.0):
             accepted.append(clock.now)
     for first, start in enumerate(accepted):
         for last, end in enumerate(accepted[first:], first):
             assert last - first + 1 <= most * (1 + (end - start) / 60) + 1e-3
 
 
-def test_the_number_of_senders_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "_MAX_SENDERS", 1_000)
-    clock = Clock()
-    limit = RateLimit(1, clock=clock)
-    for number in range(5_000):
-        clock.now += 1e-3
-        assert limit.take(f"sender {number}") == 0.0
-        assert len(limit._busy_until) <= 1_000
-    assert limit.take("sender 4999") > 0
+def test_more_senders_than_there_are_places_forget_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shared_state, "_SENDERS", 1_000)
+    limit = RateLimit(SharedState(), Clock())
+    assert [limit.take(f"sender {number}", 1.0) for number in range(5_000)] == [0.0] * 5_000
+    assert limit.take("sender 4999", 1.0) == 3_600.0
+    assert limit.take("sender 0", 1.0) == 0.0
+
+
+def test_impressions_of_an_item_by_strangers_do_not_count_without_end(tmp_path: Path) -> None:
+    with closing(KeyedService(tmp_path)) as service:
+
+        def see(own: str, headers: dict[str, str], times: int, item: str = "f1") -> int:
+            seen = {"user_id": own, "item_id": item, "action": "impression"}
+            answer = service.post("/v1/events", json=[seen] * times, headers=headers)
+            return int(answer.json()["new"])
+
+        visits = [visit(service) for _ in range(25)]
+        assert see(*visits[0], 12) == 12
+        assert see(*visits[0], 12) == 8
+        assert see(*visits[0], 12, "f2") == 12
+        assert sum(see(*one, 100) for one in visits[1:]) == 380
+        click = {"user_id": visits[0][0], "item_id": "f1", "action": "click"}
+        answer = service.post("/v1/events", json=click, headers=visits[0][1])
+        assert answer.json()["new"] == 1
+        keyed = bearer(service.issue(["write"]))
+        assert see("u", keyed, 100) == 100
 
 
 @pytest.mark.parametrize(

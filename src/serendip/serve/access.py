@@ -25,6 +25,7 @@ from serendip.errors import ForbiddenError, RateLimitError, UnauthenticatedError
 from serendip.serve import limits
 from serendip.serve.middleware import BODY_LIMIT
 from serendip.serve.server_options import LOCAL, ServerOptions
+from serendip.serve.shared_state import SharedState
 
 VISITOR_COOKIE, SESSION_COOKIE = "serendip_visitor", "serendip_session"
 KEY_SCHEME, VISITOR_SCHEME = "key", "visitor"
@@ -51,8 +52,8 @@ _MOST_SECONDS_OFF = 60.0  # between the time of a visitor's event and its arriva
 # gives an impression of a visitor no more than that.
 _LEAST_PROPENSITY = 0.001
 _SAME_BY_ADDRESS = 20  # visitors at one address whose action with one item counts in an hour
+_IMPRESSIONS = 20  # of an item that count like one other action with it
 _MINUTE_S, _HOUR_S = 60.0, 3600.0
-_MAX_SENDERS = 100_000  # of more, the half that may soonest send everything is forgotten
 _IMPRESSION = "impression"
 _VISITOR_ACTIONS = frozenset({"click", _IMPRESSION, "like"})
 _WITH_KEY = "Send the request with a key, as `Authorization: Bearer KEY`."
@@ -109,38 +110,37 @@ def read_address(request: Request) -> str:
 
 
 class RateLimit:
-    """A limit for each sender, counted in the memory of one worker; None = no limit.
+    """How much senders send, counted for all workers of a service in the memory that they share.
 
     The generic cell rate algorithm (ITU-T I.371), a token bucket that stores one number per sender:
-    so much at once as the limit, and so much per period on average. Only the event loop calls it.
+    so much at once as the limit, and so much per period on average. Two senders of one place forget
+    each other. Nothing is locked: two workers that count for a sender within a microsecond may
+    count once.
     """
 
-    def __init__(
-        self,
-        limit: int | None,
-        period_s: float = _MINUTE_S,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._limit, self._period_s, self._clock = limit, period_s, clock
-        self._busy_until: dict[str, float] = {}
+    def __init__(self, shared: SharedState, clock: Callable[[], float] = time.monotonic) -> None:
+        self._senders, self._busy_until, self._clock = shared.senders, shared.busy_until, clock
 
-    def take(self, sender: str, count: int = 1) -> float:
-        """Count what a sender sends if that is not too much; more than the limit at once always is.
+    def take(self, sender: str, share: float, period_s: float = _HOUR_S) -> float:
+        """Count what is sent if it is not too much; more than all at once always is.
 
-        Returns the seconds after which it is not too much any more; 0 = it counts.
+        Args:
+            sender: who sends what.
+            share: of what they may send in a period.
+            period_s: its seconds.
+
+        Returns:
+            The seconds after which it is not too much any more; 0 = it counts.
         """
-        if self._limit is None:
-            return 0.0
-        now = self._clock()
-        busy_until = max(self._busy_until.get(sender, now), now)
-        busy_until += count * self._period_s / self._limit
-        wait_s = busy_until - now - self._period_s
+        now, name = self._clock(), hash(sender)  # the same in all processes of a fork
+        place = name % len(self._senders)
+        is_known = self._senders[place] == name
+        busy_until = max(self._busy_until[place], now) if is_known else now
+        busy_until += share * period_s
+        wait_s = busy_until - now - period_s
         if wait_s > 1e-6:
             return wait_s
-        self._busy_until[sender] = busy_until
-        if len(self._busy_until) > _MAX_SENDERS:
-            latest = sorted(self._busy_until.items(), key=lambda pair: pair[1])
-            self._busy_until = dict(latest[_MAX_SENDERS // 2 :])
+        self._senders[place], self._busy_until[place] = name, busy_until
         return 0.0
 
 
@@ -153,13 +153,11 @@ class Access:
     the database, so that whoever reads the database, or a backup, signs nothing.
     """
 
-    def __init__(self, options: ServerOptions = LOCAL) -> None:
+    def __init__(self, options: ServerOptions = LOCAL, shared: SharedState | None = None) -> None:
         self._options, self._source = options, options.open_keys and options.open_keys()
         self._keys: KeySnapshot = KeySnapshot({}, b"")
         self._commit: int | None = None
-        self._events = RateLimit(options.config.visitor_events_per_minute)
-        self._by_visitor = RateLimit(1, _HOUR_S)
-        self._by_address = RateLimit(_SAME_BY_ADDRESS, _HOUR_S)
+        self._rates = RateLimit(shared or SharedState())
 
     @property
     def is_open(self) -> bool:
@@ -249,14 +247,16 @@ class Access:
             )
 
     def admit_events(self, request: Request, events: Sequence[Event]) -> list[Event]:
-        """The events of a request that count: of a visitor an action with an item once an hour."""
+        """The events of a request that count: of a visitor an action with an item once an hour, and
+        20 impressions of it.
+        """
         caller = get_caller(request)
         if caller.is_open or WRITE in caller.scopes:
             return list(events)
         if caller.visitor_id and (problem := _find_foreign(events, caller.visitor_id)):
             raise ForbiddenError(problem, _WITH_KEY)
         address, most = read_address(request), self._options.config.visitor_events_per_minute
-        if wait_s := self._events.take(address, len(events)):
+        if most and (wait_s := self._rates.take(address, len(events) / most, _MINUTE_S)):
             raise RateLimitError(
                 f"{address} may send {most} events per minute.",
                 "Send fewer, or with a key, or raise visitor_events_per_minute of [serve].",
@@ -266,15 +266,17 @@ class Access:
         def counts(event: Event) -> bool:
             # A visitor may say that any query led to an item: it tells only searches apart.
             did = f"{event.action} {event.item_id} {'' if event.item_id else event.query}"
-            return event.action == _IMPRESSION or not (
-                self._by_visitor.take(f"{event.user_id} {did}")
-                or self._by_address.take(f"{address} {did}")
+            share = 1 / _IMPRESSIONS if event.action == _IMPRESSION else 1.0
+            return not (
+                self._rates.take(f"{event.user_id} {did}", share)
+                or self._rates.take(f"{address} {did}", share / _SAME_BY_ADDRESS)
             )
 
         return [
-            replace(event, propensity=event.propensity and max(event.propensity, _LEAST_PROPENSITY))
-            for event in events
-            if counts(event)
+            replace(event, propensity=max(event.propensity, _LEAST_PROPENSITY))
+            if event.propensity
+            else event
+            for event in filter(counts, events)
         ]
 
     def _identify(self, request: Request, is_page: bool) -> Caller:

@@ -68,7 +68,7 @@ def open_application(
     holder = EngineHolder(published, shared)
     try:
         holder.check(time.monotonic())
-        with closing(Access(options)) as access:
+        with closing(Access(options, holder.shared)) as access:
             access.load()
             with holder.watching(access.load):
                 yield build_app(EngineGate(holder, options), access)

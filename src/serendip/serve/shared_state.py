@@ -10,6 +10,7 @@ import os
 import threading
 import time
 
+_SENDERS = 1 << 18  # that are known at once, 16 bytes each
 COUNTERS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # has the folder of the counters of all workers
 
 
@@ -28,6 +29,9 @@ class SharedState:
         # answers there.
         self.beats = memory[2 * size : -8].cast("d")
         self.overloaded_at = memory[-8:].cast("d")  # one number: when a worker was last
+        # Of ``access.RateLimit``, by place: who sends, and when all that they sent is due.
+        self.senders = memoryview(mmap.mmap(-1, 8 * _SENDERS)).cast("q")
+        self.busy_until = memoryview(mmap.mmap(-1, 8 * _SENDERS)).cast("d")
         self._lock, self._supervisor = threading.Lock(), os.getpid()
 
     @property

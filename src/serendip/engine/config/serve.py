@@ -62,8 +62,9 @@ class ServeConfig(Config):
 
     visitor_events_per_minute: int | None = Field(default=300, ge=1)
     """Events per minute of visitors of the page at one address: so many at once, and so many on
-    average. What one visitor does with one item counts once an hour. Each worker counts for itself.
-    None = no limit. The rate of requests is bounded by a proxy in front."""
+    average, of all workers together; each replica on Ray counts for itself. None = no limit. What
+    one visitor does with one item counts once an hour, its impressions twenty times; of all at one
+    address twenty times as often. The rate of requests is bounded by a proxy in front."""
 
     waiting_requests: int = Field(default=64, ge=1)
     """Requests that may wait to be computed, of all workers together; more are refused with 429 and
