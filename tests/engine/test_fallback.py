@@ -13,6 +13,7 @@ from wire_client import WireClient, error_of
 from serendip.data import AllowedItems, Event, Item
 from serendip.engine.config.serve import ServeConfig
 from serendip.engine.engine import Engine
+from serendip.engine.fallback import POPULAR
 from serendip.engine.query_builder import QueryBuilder
 from serendip.engine.request import Request
 from serendip.engine.stages import pipeline
@@ -96,13 +97,13 @@ def test_whether_popular_items_are_an_answer_is_a_matter_of_the_task(shop):
         for surface in ("search", "find"):
             search = Request(surface, text="horror tale")
             with pytest.raises(LateError):
-                engine.fall_back(search, with_content=False)
+                engine.fall_back(search, POPULAR)
             assert not engine.fall_back(Request(surface, text="zqxjkv wvxqzj")).items
             page = Request(surface, filters=("genre=western",))
-            assert engine.fall_back(page, with_content=False).items
+            assert engine.fall_back(page, POPULAR).items
         for surface in ("home", "digest", "similar", "cart"):
             request = Request(surface, item_ids=("i1",))
-            assert engine.fall_back(request, with_content=False).items
+            assert engine.fall_back(request, POPULAR).items
 
 
 class Counts:

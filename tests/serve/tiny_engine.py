@@ -14,6 +14,7 @@ from serendip.data.users.user import User
 from serendip.engine.artefacts.erasure import ErasurePlace, ErasureReceipt
 from serendip.engine.config.models import ModelsConfig
 from serendip.engine.explanations.labels import Labels
+from serendip.engine.fallback import CONTENT
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.listing import Facet
 from serendip.engine.request import (
@@ -121,7 +122,7 @@ class TinyEngine:
         }
         return self._answer(request, scores, "Shares genres with your history")
 
-    def fall_back(self, request: Request, with_content: bool = True) -> Answer:
+    def fall_back(self, request: Request, rung: str = CONTENT) -> Answer:
         ids = sorted(self._items)[: request.k]
         entries = tuple(AnswerItem(one, self._items[one].title or one, 0.0) for one in ids)
         return Answer("r0", self.generation, request.surface, entries, "", ("personal",))
@@ -212,7 +213,7 @@ class TinyEngine:
             ErasurePlace("answers", "erased", "no worker uses events or attributes any more"),
             ErasurePlace("generations", "pending", "gen-1 learned before"),
         )
-        return ErasureReceipt("user", "0" * 64, 0.0, count, 0, places)
+        return ErasureReceipt("user", "0" * 64, "2026-01-01T00:00:00+00:00", count, 0, places)
 
     def catch_up(self) -> None:
         with self._lock:

@@ -73,12 +73,16 @@ def _erase(
     _show_all(terminal, receipts)
 
 
-def _show_all(terminal: Terminal, receipts: Sequence[ErasureReceipt]) -> None:
-    documents = [receipt.as_dict() for receipt in receipts]
-    for receipt, document in zip(receipts, documents, strict=True):
+def _show_all(terminal: Terminal, receipts: list[ErasureReceipt]) -> None:
+    from pydantic import TypeAdapter
+
+    from serendip.engine.artefacts.erasure import ErasureReceipt
+
+    for receipt in receipts:
         name = receipt.digest if receipt.kind == "item" else f"{receipt.digest[:12]}..."
         terminal.say(
-            f"{receipt.kind} {name}: erased {document['erased_at']}, {receipt.events:,} events",
+            f"{receipt.kind} {name}: erased {receipt.erased_at}, {receipt.events:,} events",
             *(f"  {one.state:<7}  {one.place:<18} {one.detail}" for one in receipt.places),
         )
+    documents = TypeAdapter(list[ErasureReceipt]).dump_python(receipts, mode="json")
     terminal.result({"receipts": documents})

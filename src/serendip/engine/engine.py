@@ -37,7 +37,7 @@ from serendip.engine.artefacts.generations import (
     open_current,
 )
 from serendip.engine.explanations.labels import Labels
-from serendip.engine.fallback import fall_back
+from serendip.engine.fallback import CONTENT, fall_back
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.listing import list_sort_names, sort_items
 from serendip.engine.live.media_encoding import NICE, encode_posted_media, may_encode
@@ -289,14 +289,12 @@ class Engine(AbstractContextManager["Engine"]):
         counted = matches.list_counted(result.items) if request.facets else None
         return Presenter(state, self.generation, request).build_answer(result, offset, counted)
 
-    def fall_back(self, request: Request, with_content: bool = True) -> Answer:
+    def fall_back(self, request: Request, rung: str = CONTENT) -> Answer:
         """Answer when ``recommend`` fails or takes too long, from less than it needs.
 
         Neither the store nor the encoder is asked; of the user it is known what the last request
-        read, so that what they rejected is not shown. ``degraded`` says what was left out. See
-        ``engine.fallback``.
-
-        Without ``with_content`` the content rung is not tried, as it takes too long, too.
+        read, so that what they rejected is not shown. ``degraded`` says what was left out.
+        ``engine.fallback`` has the rungs, which are tried from ``rung`` on.
 
         Raises:
             LateError: a search without the content rung.
@@ -306,7 +304,7 @@ class Engine(AbstractContextManager["Engine"]):
         offset, state = decode_cursor(request.cursor), self.state
         query = self._query_builder.build_from_memory(state, request)
         matches, wanted = Matches(query, surface, state), offset + request.k + 1
-        items, missing = fall_back(matches, wanted, request, with_content)
+        items, missing = fall_back(matches, wanted, request, rung)
         items = sort_items(items, request.sort, state.catalogue)
         presenter = Presenter(state, self.generation, replace(request, parts=False))
         return replace(presenter.build_page(items, offset), degraded=missing)

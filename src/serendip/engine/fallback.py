@@ -27,7 +27,8 @@ from serendip.engine.stages.sources import BrowseSource, list_popular
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.errors import LateError
 
-PERSONAL, CONTENT = "personal", "content-only"
+PERSONAL, CONTENT, POPULAR = "personal", "content-only", "popular"
+FALLBACKS: Final = (CONTENT, POPULAR)  # rungs in the order in which they are tried
 LABELS: Mapping[str, str] = {
     PERSONAL: "what was learned from behaviour",
     CONTENT: "what is alike",
@@ -45,20 +46,20 @@ _FUSED = 200  # candidates of each source of the content rung
 
 
 def fall_back(
-    matches: Matches, wanted: int, request: Request, with_content: bool = True
+    matches: Matches, wanted: int, request: Request, rung: str = CONTENT
 ) -> tuple[ItemList, tuple[str, ...]]:
-    """Items from the highest rung that has any, and the names of the rungs above it.
+    """Items from a rung, or the next one that has any, and the names of the rungs above it.
 
     Args:
         matches: of the query, with a past of the user only if that was in memory.
         wanted: number of items, from the first position on; more of a whole list.
         request: whose order needs no model, and may be of the whole list.
-        with_content: whether the content rung is tried.
+        rung: of ``FALLBACKS``, from which on they are tried.
 
     Raises:
         LateError: a search without the content rung.
     """
-    if with_content:
+    if rung == CONTENT:
         items = _try_content(matches, request.sort)
         if len(items):
             return items, (PERSONAL,)

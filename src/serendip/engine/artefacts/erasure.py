@@ -17,10 +17,12 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from serendip.data.store.store import Store
 from serendip.data.store.tables.erasures import DataCopy, UserErasure
@@ -86,30 +88,22 @@ class ErasureReceipt:
 
     Args:
         kind: ``user`` or ``item``.
-        digest: keyed digest of the user's id; of an item its id.
-        erased_at: Unix seconds of the erasure.
+        digest: keyed digest of the user's id, so that the receipt can be kept without the id; of an
+            item its id.
+        erased_at: when, in ISO 8601: what happened until then is not stored again.
         events: number of events that this call removed.
         since: removals of the log, or version of the items, at which it took effect.
-        places: all of them.
+        places: all of them, with their state at this moment.
+        is_complete: whether nothing is pending.
     """
 
     kind: Literal["user", "item"]
     digest: str
-    erased_at: float
+    erased_at: str
     events: int
-    since: int
+    since: Annotated[int, Field(exclude=True)]
     places: tuple[ErasurePlace, ...] = ()
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether nothing is pending."""
-        return all(place.state != "pending" for place in self.places)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        moment = datetime.fromtimestamp(self.erased_at, UTC).isoformat(timespec="seconds")
-        document = {**asdict(self), "erased_at": moment, "is_complete": self.is_complete}
-        return {name: value for name, value in document.items() if name != "since"}
+    is_complete: bool = False
 
 
 class Eraser:
@@ -134,7 +128,9 @@ class Eraser:
 
     def renew(self, receipt: ErasureReceipt) -> ErasureReceipt:
         """The same receipt with the present state of the places."""
-        return replace(receipt, places=tuple(self._places(receipt)))
+        places = tuple(self._places(receipt))
+        is_complete = all(place.state != "pending" for place in places)
+        return replace(receipt, places=places, is_complete=is_complete)
 
     def erase_item(self, item_id: str) -> ErasureReceipt:
         """Erase an item, also one that only an import would bring.
@@ -147,7 +143,7 @@ class Eraser:
             raise DataError(f"item id {item_id[:40]!r} cannot be erased: it {problem}.")
         self._store.erase_item(item_id)
         version = self._store.last_item_erasure()
-        return self.renew(ErasureReceipt("item", item_id, time.time(), 0, version))
+        return self.renew(ErasureReceipt("item", item_id, _tell(time.time()), 0, version))
 
     def has_remains(self) -> bool:
         """Whether ``remove_remains`` has anything to do."""
@@ -171,7 +167,7 @@ class Eraser:
         self._store.remove_erased()
 
     def _user_receipt(self, erasure: UserErasure, events: int) -> ErasureReceipt:
-        facts = erasure.digest, erasure.moment, events, erasure.removals
+        facts = erasure.digest, _tell(erasure.moment), events, erasure.removals
         return self.renew(ErasureReceipt("user", *facts))
 
     def _places(self, receipt: ErasureReceipt) -> Iterator[ErasurePlace]:
@@ -224,6 +220,10 @@ class Eraser:
 
     def _scratch_folders(self) -> list[Path]:
         return [*find_scratch(self._workspace.training), *find_scratch(self._workspace.reports)]
+
+
+def _tell(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 
 def _place(name: str, pending: str, erased: str) -> ErasurePlace:

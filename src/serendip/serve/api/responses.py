@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, cast
@@ -20,7 +20,6 @@ from typing_extensions import TypedDict
 
 from serendip.content.encoders.media_files import FileProblem
 from serendip.data import Event, Item
-from serendip.engine.artefacts.erasure import ErasurePlace, ErasureReceipt
 from serendip.engine.request import ItemFile
 
 if TYPE_CHECKING:
@@ -32,13 +31,6 @@ class ItemOut(Item):
     """An item of the catalogue, with what a generation says of it.
 
     Args:
-        item_id: its id.
-        title: as shown.
-        description: longer text.
-        attributes: further columns: text, numbers or lists of words.
-        available_from: Unix seconds from which it may be shown; None = always.
-        generated_attributes: names of those whose values an LLM or rules chose, as the catalogue
-            has none.
         semantic_id: its codes, coarse to fine; empty = not encoded.
         code_label: what the items with the same first code have in common; empty = unknown.
         files: modality (``image``, ``audio``) -> state of the item's file; only those that it names
@@ -108,33 +100,6 @@ class StoredItemsOut(StoredOut):
 
     left_out: list[FileProblem]
     """Pictures and sounds that cannot be used, as far as is seen without opening them."""
-
-
-class ErasureOut(TypedDict):
-    """The receipt of an erasure, with the state of every place at this moment."""
-
-    kind: Literal["user", "item"]
-    """What was erased."""
-
-    digest: str
-    """Keyed digest of the id, so that the receipt can be kept without the id."""
-
-    erased_at: str
-    """When: what happened until then is not stored again. ISO 8601."""
-
-    events: int
-    """Number of events that this request removed."""
-
-    is_complete: bool
-    """Whether nothing is pending."""
-
-    places: Sequence[ErasurePlace]
-    """All places."""
-
-
-def build_erasure(receipt: ErasureReceipt) -> ErasureOut:
-    """The receipt of an erasure."""
-    return cast(ErasureOut, receipt.as_dict() | {"places": receipt.places})
 
 
 class DeletedOut(TypedDict):
@@ -242,9 +207,11 @@ class _BodySchemas(GenerateJsonSchema):
 
     def dataclass_schema(self, schema: core_schema.DataclassSchema) -> JsonSchemaValue:
         body = super().dataclass_schema(schema)
-        docstring = inspect.getdoc(schema["cls"]) or ""
-        body["description"], _, arguments = docstring.partition("\n\nArgs:\n")
-        meanings = dict(_ARGUMENT.findall(arguments))
+        meanings = dict[str, str]()
+        for kind in reversed(schema["cls"].__mro__):
+            docstring = inspect.getdoc(kind) or ""
+            body["description"], _, arguments = docstring.partition("\n\nArgs:\n")
+            meanings |= _ARGUMENT.findall(arguments)
         for one in schema["schema"]["fields"]:
             name = one.get("serialization_alias", one["name"])
             if name in body["properties"]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request, Response
@@ -20,6 +21,8 @@ from serendip.data import Item
 from serendip.data.api_key import ADMIN, READ, READ_USERS, WRITE
 from serendip.data.items.attribute_test import AttributeTest
 from serendip.data.users.user import User
+from serendip.engine.artefacts.erasure import ErasureReceipt
+from serendip.engine.fallback import FALLBACKS
 from serendip.engine.listing import DESCENDING
 from serendip.engine.request import Answer, Explanation, Suggestions
 from serendip.engine.request import Request as EngineRequest
@@ -76,7 +79,7 @@ class Routes:
             ("PUT", user, self.put_user, User, writes),
             ("POST", "/v1/items", self.add_items, responses.StoredItemsOut, writes),
             ("DELETE", item, self.delete_item, responses.DeletedOut, writes),
-            ("DELETE", user, self.erase_user, responses.ErasureOut, erases),
+            ("DELETE", user, self.erase_user, ErasureReceipt, erases),
             ("GET", "/health/live", self.live, responses.LiveOut, declare()),
             ("GET", "/health/ready", self.ready, responses.ReadyOut, declare()),
         )
@@ -200,14 +203,13 @@ class Routes:
             raise unknown_item_error(item_id)
         return {"item_id": item_id, "deleted": True}
 
-    async def erase_user(self, user_id: types.Id) -> responses.ErasureOut:
+    async def erase_user(self, user_id: types.Id) -> ErasureReceipt:
         """Erase a user: events, attributes and all that is known of them, also in other workers.
 
         Earlier events are not stored again. The answer is a receipt; asking again is another
         erasure, of what came since.
         """
-        receipt = await self._gate.write(lambda engine: engine.erase_user(user_id))
-        return responses.build_erasure(receipt)
+        return await self._gate.write(lambda engine: engine.erase_user(user_id))
 
     async def live(self) -> responses.LiveOut:
         """The process runs."""
@@ -242,13 +244,11 @@ class Routes:
             require(engine.needs(request.surface))
             return engine.recommend(request)
 
-        answer = await self._gate.read_or(
-            call,
-            (
-                lambda engine: engine.fall_back(request),
-                lambda engine: engine.fall_back(request, with_content=False),
-            ),
-        )
+        def fall_back(rung: str, engine: Engine) -> Answer:
+            return engine.fall_back(request, rung)
+
+        fallbacks = [partial(fall_back, rung) for rung in FALLBACKS]
+        answer = await self._gate.read_or(call, fallbacks)
         if not answer.items:
             self._metrics.empty.labels(answer.surface).inc()
         if answer.degraded:

@@ -34,6 +34,7 @@ from serendip.serve import limits
 ValueT = TypeVar("ValueT")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NUMBER = re.compile(r"-?[0-9]{1,18}((?:\.[0-9]{1,24})?(?:[eE][-+]?[0-9]{1,3})?)")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 # Ends of paths inside of which all names are those of the sender, or of a row.
 _NAMED_INSIDE = ("]", "attributes")
@@ -56,11 +57,9 @@ def _check_id(value: str) -> str:
     return value
 
 
-def _parse_count(value: Any) -> Any:
-    if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value):
-        value = int(value)
-    if type(value) is not int or not 1 <= value <= limits.MAX_K:
-        raise ValueError(f"it is not a whole number from 1 to {limits.MAX_K}")
+def _read_number(value: Any) -> Any:
+    if isinstance(value, str) and (match := _NUMBER.fullmatch(value)):
+        return float(value) if match[1] else int(value)
     return value
 
 
@@ -96,7 +95,10 @@ Text = Annotated[str, Field(max_length=MAX_QUERY_CHARS), AfterValidator(_check_s
 LongText = Annotated[str, Field(max_length=MAX_TEXT_CHARS), AfterValidator(_check_storable)]
 LanguageTag = Annotated[str, Field(pattern=r"^([A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*)?$")]
 Cursor = Annotated[str, Field(max_length=limits.MAX_CURSOR_CHARS), AfterValidator(_check_storable)]
-Count = Annotated[int, Field(ge=1, le=limits.MAX_K), BeforeValidator(_parse_count)]
+# Makes a number one of a parameter, whose text stands in a query: ``Annotated[float, FromText]``.
+# Bounds stand before it, or ``/openapi.json`` would not show them.
+FromText = BeforeValidator(_read_number)
+Count = Annotated[int, Field(ge=1, le=limits.MAX_K), FromText]
 Flag = Annotated[bool, BeforeValidator(_parse_flag)]
 Propensity = Annotated[float, Field(gt=0, le=1)]
 Time = Annotated[

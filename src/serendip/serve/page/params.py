@@ -6,17 +6,18 @@ import secrets
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
 
-from pydantic import Field, Strict, TypeAdapter
+from pydantic import Field, TypeAdapter
 from starlette.requests import Request
 
 from serendip.data.items.attribute_test import AttributeTest
+from serendip.data.limits import MAX_POSITION
 from serendip.data.privacy import VISITOR
 from serendip.errors import DataError
 from serendip.serve.api import types
 
 _MAX_FIELDS = 20
 _SEARCH = ("q", "user", "literal", "filter", "sort")  # that all links of a search carry
-_Position = Annotated[int, Field(ge=0, lt=2**31, strict=False)]
+_Position = Annotated[int, Field(ge=0, le=MAX_POSITION), types.FromText]
 
 
 class PageQuery(types.RequestModel):
@@ -32,7 +33,7 @@ class PageQuery(types.RequestModel):
     source: types.OptionalId = ""  # the item beside which it was shown
     request_id: types.OptionalId = ""  # the answer it was part of
     position: _Position | None = None  # 0-based place in that answer
-    propensity: Annotated[types.Propensity, Strict(False)] | None = None  # of that place
+    propensity: Annotated[types.Propensity, types.FromText] | None = None  # of that place
     filter: types.Filters = Field(default=())
     sort: types.OptionalId = ""  # an attribute of numbers, ``-price`` from the largest
     language: str = ""  # the header ``Accept-Language`` of the visitor
