@@ -224,7 +224,6 @@ class Source:
     """Keys in memory, that can fail."""
 
     keys: dict[str, ApiKey] = field(default_factory=dict)
-    secret: bytes = b"s" * 32
     commit: int | None = 0
     reads: int = 0
     failure: str = ""
@@ -241,13 +240,13 @@ class Source:
         if self.failure:
             raise StorageError(self.failure)
         self.reads += 1
-        return KeySnapshot(dict(self.keys), self.secret, dict(self.ended))
+        return KeySnapshot(dict(self.keys), dict(self.ended))
 
     def close(self) -> None:
         self.failure = "closed"
 
 
-def access_to(source: Source, secret: bytes = b"") -> Access:
+def access_to(source: Source, secret: bytes = b"s" * 32) -> Access:
     """What a worker knows, once it has read the keys."""
     access = Access(replace(LOCAL, open_keys=lambda: source, secret=secret))
     access.load()
@@ -320,7 +319,7 @@ def test_what_is_signed_is_read_for_the_same_purpose_and_unchanged_only():
     for place in range(len(signed)):
         changed = signed[:place] + ("x" if signed[place] != "x" else "y") + signed[place + 1 :]
         assert ring.read_signed("visitor", changed) == ""
-    other, same = access_to(Source(secret=b"t" * 32)), access_to(source)
+    other, same = access_to(source, b"t" * 32), access_to(source)
     assert other.read_signed("visitor", signed) == ""
     assert same.read_signed("visitor", signed) == "visitor-1"
     assert Access().read_signed("visitor", signed) == ""

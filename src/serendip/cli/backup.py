@@ -66,7 +66,7 @@ def restore(
         bool, typer.Option("--without-generation", help="Leave out a generation that is damaged.")
     ] = False,
     revoke_keys: Annotated[
-        bool, typer.Option("--revoke-keys", help="Revoke all API keys, and void visitors' cookies.")
+        bool, typer.Option("--revoke-keys", help="Revoke all API keys.")
     ] = False,
     database: Annotated[
         str,

@@ -2,7 +2,7 @@
 
 The text is ``serendip_<id>_<secret>`` with 256 random bits. Only its SHA-256 is stored, so whoever
 reads the database cannot call the service: no number of guesses finds 256 random bits, so the hash
-need not be slow. Nor can they sign cookies: that needs a file beside (``serve.access``). The id is
+need not be slow. Nor can they sign cookies: that needs a file (``serve.access``). The id is
 no secret: lists and logs show it.
 """
 

@@ -149,13 +149,13 @@ class Access:
 
     Twice a second (``EngineHolder.watching``) the keys are read again if anything was committed, so
     that a revocation, and the end of a session, count in all workers within a second. An expiry
-    counts at its moment. Signatures need the bytes of a file (``read_secret``) and the secret in
-    the database, so that whoever reads the database, or a backup, signs nothing.
+    counts at its moment. Signatures need the bytes of a file (``read_secret``), so that whoever
+    reads the database, or a backup, signs nothing.
     """
 
     def __init__(self, options: ServerOptions = LOCAL, shared: SharedState | None = None) -> None:
         self._options, self._source = options, options.open_keys and options.open_keys()
-        self._keys: KeySnapshot = KeySnapshot({}, b"")
+        self._keys: KeySnapshot = KeySnapshot({})
         self._commit: int | None = None
         self._rates = RateLimit(shared or SharedState())
 
@@ -192,8 +192,7 @@ class Access:
 
     def sign(self, purpose: str, value: str) -> str:
         """The value with a signature, for a cookie."""
-        secret = self._keys.secret + self._options.secret
-        digest = hmac.digest(secret, f"{purpose}\0{value}".encode(), "sha256")
+        digest = hmac.digest(self._options.secret, f"{purpose}\0{value}".encode(), "sha256")
         return f"{value}.{urlsafe_b64encode(digest).decode().rstrip('=')}"
 
     def read_signed(self, purpose: str, signed: str) -> str:

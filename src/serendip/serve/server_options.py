@@ -122,7 +122,7 @@ LOCAL = ServerOptions()
 
 
 def read_secret(path: Path) -> bytes:
-    """The bytes of a file that sign cookies, beside those in the database.
+    """The bytes of a file that sign cookies.
 
     The first of several processes makes a file that is missing; one that is not whole is made anew:
     whoever had signed in does so again.

@@ -57,8 +57,7 @@ def restore(
     Whoever was erased from the workspace ``erasures_of``, the one that was backed up or a later
     copy of it, is erased again, and keys that are revoked there are revoked. Without the generation
     nothing of it is read, so that a damaged one does not keep items and events from coming back.
-    With the URL of an empty PostgreSQL ``database`` the rows come there, else into a file. To
-    revoke all keys also draws the secret anew that signs cookies.
+    With the URL of an empty PostgreSQL ``database`` the rows come there, else into a file.
 
     Raises:
         ConfigError: the folder is not empty, or the settings in the backup are wrong or name a
@@ -142,8 +141,7 @@ def _settle_keys(database: Path, known: Path | None, revoke_all: bool) -> tuple[
             revoked = {name for name, key in other.read().keys.items() if key.revoked is not None}
     with closing(ApiKeys.open(database)) as keys:
         own = keys.read().keys
-        if revoke_all and own:
-            keys.renew_secret()
+        if revoke_all:
             revoked = set(own)
         for key_id in own.keys() & revoked:
             keys.revoke(key_id, now)

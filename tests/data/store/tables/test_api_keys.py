@@ -46,15 +46,6 @@ def test_what_is_no_key_has_no_id(text):
     assert read_key_id(text) == ""
 
 
-def test_the_secret_of_the_workspace_comes_with_the_first_key_and_stays(keys):
-    assert keys.read().secret == b""
-    keys.add(issue_key("a", ["read"]))
-    secret = keys.read().secret
-    assert len(secret) == 32
-    keys.add(issue_key("b", ["read"]))
-    assert keys.read().secret == secret
-
-
 def test_an_unknown_key_is_named_with_the_next_step(keys):
     with pytest.raises(DataError, match=r"no key 'zz'.*keys list"):
         keys.revoke("zz", 1.0)

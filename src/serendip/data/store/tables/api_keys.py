@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
@@ -17,7 +16,7 @@ from serendip.data.store.database import existing_database
 from serendip.data.store.schema import KEY_TABLE, read_meta, set_meta
 from serendip.errors import DataError
 
-_SECRET_KEY, _ENDED_KEY = "signing secret", "ended sessions"
+_ENDED_KEY = "ended sessions"
 
 _ALL = select(KEY_TABLE).order_by(KEY_TABLE.c.created, KEY_TABLE.c.key_id)
 
@@ -27,7 +26,6 @@ class KeySnapshot:
     """All keys of a workspace at one moment."""
 
     keys: Mapping[str, ApiKey]
-    secret: bytes  # of the workspace, for digests and signatures; empty before the first key
     ended_sessions: Mapping[str, int] = field(default_factory=dict)  # id of a key -> how often
 
 
@@ -44,20 +42,17 @@ class ApiKeys:
         return cls(existing_database(place, busy_timeout_s))
 
     def read(self) -> KeySnapshot:
-        """All keys, oldest first, and the secret of the workspace."""
+        """All keys, oldest first."""
         with self._database.read() as connection:
             rows = connection.execute(_ALL).all()
-            secret = read_meta(connection, _SECRET_KEY)
             ended = _read_ended(connection)
-        return KeySnapshot({row.key_id: _to_key(row) for row in rows}, bytes.fromhex(secret), ended)
+        return KeySnapshot({row.key_id: _to_key(row) for row in rows}, ended)
 
     def add(self, issued: IssuedKey) -> None:
-        """Store a new key; the first one of a workspace also draws its secret."""
+        """Store a new key."""
         row = asdict(issued.key) | {"scopes": " ".join(sorted(issued.key.scopes))}
         with self._database.write() as connection:
             connection.execute(KEY_TABLE.insert(), row)
-            if not read_meta(connection, _SECRET_KEY):
-                _draw_secret(connection)
 
     def end_sessions(self, key_id: str) -> None:
         """Count up how often the sessions of a key were ended."""
@@ -75,15 +70,6 @@ class ApiKeys:
         if row is None:
             raise DataError(f"there is no key {key_id[:40]!r}.", "See `serendip keys list`.")
         return _to_key(row)
-
-    def renew_secret(self) -> None:
-        """Draw the secret of the workspace anew: cookies that were signed with it are void."""
-        with self._database.write() as connection:
-            _draw_secret(connection)
-
-
-def _draw_secret(connection: Connection) -> None:
-    set_meta(connection, _SECRET_KEY, secrets.token_hex(32))
 
 
 def _read_ended(connection: Connection) -> dict[str, int]:
