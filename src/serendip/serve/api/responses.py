@@ -6,8 +6,6 @@ their fields are declared there, once. Nothing is validated on the way out.
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -22,6 +20,7 @@ from serendip.content.encoders.media_files import FileProblem
 from serendip.data import Event, Item
 from serendip.engine.artefacts.erasure import ErasurePlace, ErasureReceipt
 from serendip.engine.request import ItemFile
+from serendip.serve.api.types import read_docstring
 
 if TYPE_CHECKING:
     from serendip.engine.engine import Engine
@@ -242,18 +241,12 @@ class _BodySchemas(GenerateJsonSchema):
 
     def dataclass_schema(self, schema: core_schema.DataclassSchema) -> JsonSchemaValue:
         body = super().dataclass_schema(schema)
-        docstring = inspect.getdoc(schema["cls"]) or ""
-        body["description"], _, arguments = docstring.partition("\n\nArgs:\n")
-        meanings = dict(_ARGUMENT.findall(arguments))
+        body["description"], meanings = read_docstring(schema["cls"])
         for one in schema["schema"]["fields"]:
             name = one.get("serialization_alias", one["name"])
             if name in body["properties"]:
-                body["properties"][name]["description"] = " ".join(meanings[one["name"]].split())
+                body["properties"][name]["description"] = meanings[one["name"]]
         return body
-
-
-_ARGUMENT = re.compile(r"^    (\w+): (.*(?:\n     .*)*)", re.MULTILINE)
-"""The meaning of a field in the docstring of its class."""
 
 
 _ERROR = declare_body(ErrorOut)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -37,6 +38,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 # Ends of paths inside of which all names are those of the sender, or of a row.
 _NAMED_INSIDE = ("]", "attributes")
+# The meaning of a field in the docstring of its class.
+_ARGUMENT = re.compile(r"^    (\w+): (.*(?:\n     .*)*)", re.MULTILINE)
 
 
 def _check_storable(value: str) -> str:
@@ -98,7 +101,6 @@ LanguageTag = Annotated[str, Field(pattern=r"^([A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*
 Cursor = Annotated[str, Field(max_length=limits.MAX_CURSOR_CHARS), AfterValidator(_check_storable)]
 Count = Annotated[int, Field(ge=1, le=limits.MAX_K), BeforeValidator(_parse_count)]
 Flag = Annotated[bool, BeforeValidator(_parse_flag)]
-Propensity = Annotated[float, Field(gt=0, le=1)]
 Time = Annotated[
     float,
     BeforeValidator(_parse_moment, json_schema_input_type=float | datetime),
@@ -120,6 +122,13 @@ Texts = Annotated[
     tuple[LongText, ...], _Lax, Field(max_length=MAX_ATTRIBUTE_VALUES, fail_fast=True)
 ]
 Attribute = FiniteFloat | LongText | Texts
+
+
+def read_docstring(record: type[Any]) -> tuple[str, dict[str, str]]:
+    """What a dataclass is, and the meanings of its fields, from the ``Args`` of its docstring."""
+    text, _, arguments = (inspect.getdoc(record) or "").partition("\n\nArgs:\n")
+    pairs = ((name, " ".join(words.split())) for name, words in _ARGUMENT.findall(arguments))
+    return text, {name: words[:1].upper() + words[1:] for name, words in pairs}
 
 
 class RowModel(BaseModel):

@@ -6,7 +6,7 @@ import secrets
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
 
-from pydantic import Field, Strict, TypeAdapter
+from pydantic import Field, TypeAdapter
 from starlette.requests import Request
 
 from serendip.data.items.attribute_test import AttributeTest
@@ -32,7 +32,7 @@ class PageQuery(types.RequestModel):
     source: types.OptionalId = ""  # the item beside which it was shown
     request_id: types.OptionalId = ""  # the answer it was part of
     position: _Position | None = None  # 0-based place in that answer
-    propensity: Annotated[types.Propensity, Strict(False)] | None = None  # of that place
+    propensity: Annotated[float, Field(gt=0, le=1, strict=False)] | None = None  # of that place
     filter: types.Filters = Field(default=())
     sort: types.OptionalId = ""  # an attribute of numbers, ``-price`` from the largest
     language: str = ""  # the header ``Accept-Language`` of the visitor
