@@ -19,6 +19,7 @@ from added_model import added_package, page_blocks
 import serendip
 from serendip.content.encoders import text as text_encoders
 from serendip.data import AllowedItems, ItemSet, Query
+from serendip.data.store import migrations
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages import sources
@@ -161,7 +162,7 @@ def _files_with(name: str, *patterns: str) -> set[str]:
 
 
 def test_the_page_names_files_that_exist_within_its_limits() -> None:
-    assert len(TOUCHED) == 4
+    assert len(TOUCHED) == 5
     for change, (files, limit) in TOUCHED.items():
         assert all((SOURCE / file).is_file() for file in files), change
         assert len(files) <= limit or change == "a request parameter"  # either of two readers
@@ -176,6 +177,81 @@ def test_a_request_parameter_is_in_three_files(parameter: str) -> None:
     named, limit = TOUCHED["a request parameter"]
     assert found <= set(named)
     assert len(found) == limit
+
+
+NEXT = int(migrations.HEAD) + 1
+NEW_COLUMN = f"""
+from contextlib import closing
+from dataclasses import replace
+
+from serendip.data.store import migrations
+from serendip.data.store.database import open_database
+from serendip.data.store.item_rows import tabulate_items
+from serendip.data.store.store import Store
+from serendip.files.config import EventsConfig
+from serendip.files.events import read_events
+from serendip.jobs.init.columns import FileForm, GuessedFile, guess_form
+from serendip.serve.api.requests import EventIn
+
+
+def test_a_column_is_read_posted_stored_packed_and_upgraded(tmp_path):
+    with closing(open_database(tmp_path / "s.db", create=True)) as database:
+        with database.write() as connection:
+            migrations.migrate(connection, "s.db")
+            connection.exec_driver_sql("ALTER TABLE events DROP COLUMN zeal")
+            change = "UPDATE serendip_version SET version_num = '{migrations.HEAD}'"
+            connection.exec_driver_sql(change)
+    path = tmp_path / "e.csv"
+    path.write_text('user,item,ts,Zeal\\nu,i,1,"2,5"\\n')
+    file = GuessedFile(path, "e.csv", "events", FileForm(), mapping={{"zeal": "Zeal"}})
+    guess_form(file, 9.0)
+    events = read_events(EventsConfig(path="e.csv", decimal=file.form.decimal), tmp_path)
+    posted = EventIn(user_id="u", item_id="i", timestamp=3.0, zeal=0.5).to_event(9.0)
+    with closing(Store.create(tmp_path / "s.db")) as store:
+        store.import_tables(lambda: tabulate_items([]), events.table)
+        store.put_events([posted, replace(posted, timestamp=4.0, zeal=None)])
+        for _ in range(2):
+            values = [event.zeal for event in store.log.history("u", 9)]
+            assert values == [2.5, 0.5, None]
+            store.pack()
+"""
+REVISION = f"""
+import sqlalchemy
+from alembic import op
+
+revision = "{NEXT}"
+down_revision = "{migrations.HEAD}"
+
+
+def upgrade() -> None:
+    op.add_column("events", sqlalchemy.Column("zeal", sqlalchemy.Double))
+"""
+
+
+def test_a_column_of_events_is_a_field_and_a_revision_in_a_copy_of_the_package(
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(SOURCE, tmp_path / "serendip", ignore=shutil.ignore_patterns("__pycache__"))
+    event = tmp_path / "serendip" / "data" / "events" / "event.py"
+    code = event.read_text()
+    for place, added in (
+        ('\n    """\n\n    user_id:', "\n        zeal: with which it was done."),
+        ("\n\n\nEVENT_COLUMNS", "\n    zeal: OptionalNumber = None"),
+    ):
+        assert code.count(place) == 1
+        code = code.replace(place, added + place)
+    event.write_text(code)
+    versions = tmp_path / "serendip" / "data" / "store" / "migrations" / "versions"
+    (versions / f"r{NEXT}_zeal.py").write_text(REVISION)
+    (tmp_path / "test_zeal.py").write_text(NEW_COLUMN)
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_zeal.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert "\n1 passed in " in run.stdout, run.stdout + run.stderr
 
 
 @pytest.mark.parametrize("endpoint", ["search", "recommend", "similar", "suggest", "explain"])

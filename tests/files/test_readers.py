@@ -355,6 +355,17 @@ def test_numbers_are_those_of_python(tmp_path, name, text, number):
     assert getattr(event, name) == number
 
 
+def test_a_decimal_sign_is_that_of_all_numbers_but_times(tmp_path):
+    lines = ["user,item,ts,rating,slot,propensity", 'u,i,1.5,"4,5",1.000,"0,25"']
+    (tmp_path / "e.csv").write_text("\n".join(lines))
+    (event,) = read_events(EventsConfig(path="e.csv", decimal=","), tmp_path)
+    assert (event.timestamp, event.value) == (1.5, 4.5)
+    assert (event.position, event.propensity) == (1000, 0.25)
+    (tmp_path / "e.csv").write_text("\n".join([*lines, 'u,i,1.5,"4,5",1,0.25']))
+    with pytest.raises(DataError, match=r"propensity '0\.25' is not a probability.* with ','"):
+        list(read_events(EventsConfig(path="e.csv", decimal=","), tmp_path))
+
+
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [

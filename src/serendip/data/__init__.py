@@ -1,4 +1,7 @@
-"""Data model shared by all layers: items, events, queries, datasets, and their store."""
+"""Data model shared by all layers: items, events, queries, data sets and their arrays.
+
+The database is not part of it: see ``data.store.store``.
+"""
 
 from serendip.data.arrays import (
     NO_ITEMS,

@@ -87,20 +87,17 @@ class QueryBuilder:
     def _read(self, state: EngineState, request: Request, past: UserPast) -> Query:
         sources = [find_item_number(item_id, state) for item_id in request.item_ids]
         is_id, text = _read_text(state, request)
-        return Query(
-            task=find_surface(self._surfaces, request.surface).task,
+        return past.query(
+            find_surface(self._surfaces, request.surface).task,
             text=text,
             typed=request.text,
             is_literal=request.literal or is_id,
             user_id=request.user_id,
-            history=past.history,
-            rejected=past.rejected,
             source_items=np.array(sources, np.int32) if sources else NO_ITEMS,
             time=self._clock(),
             country=request.country or past.country,
             device=request.device,
             session=session_code(request.session_id),
-            user_groups=past.groups,
             filters=parse_tests(request.filters, state.catalogue),
         )
 

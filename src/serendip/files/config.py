@@ -150,8 +150,8 @@ class EventsConfig(TimedConfig):
     kind = "events"
 
     decimal: DecimalSign | Literal[""] = ""
-    """Sign before the decimals of ``value`` if it is written for people: with ``,`` ``1.234,56 €``
-    is 1234.56; empty = it is written as by a program."""
+    """Sign before the decimals of numbers, such as ``value``, if they are written for people: with
+    ``,`` ``1.234,56 €`` is 1234.56; empty = they are written as by a program."""
 
     default_action: str = "click"
     """Action of rows without one."""

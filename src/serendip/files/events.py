@@ -14,14 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serendip.data import BoolArray, Event
-from serendip.data.events.event_table import (
-    NUMBERS,
-    TEXTS,
-    join_events,
-    list_events,
-    tabulate_events,
-)
-from serendip.data.limits import EARLIEST, LATEST, MAX_ID_BYTES, MAX_POSITION, MAX_QUERY_CHARS
+from serendip.data.events.event import EVENT_NUMBERS, EVENT_REQUIRED, EVENT_TEXTS
+from serendip.data.events.event_table import join_events, list_events, tabulate_events
+from serendip.data.limits import MAX_ID_BYTES, MAX_QUERY_CHARS
 from serendip.data.store.validation import event_problem
 from serendip.files.cells import number_sql, quote, strip_sql, text_sql, written_number_sql
 from serendip.files.config import EventsConfig
@@ -31,15 +26,7 @@ from serendip.files.times import PLAUSIBLE_SECONDS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_KINDS = {
-    "timestamp": ("a time", f"timestamp BETWEEN {EARLIEST!r} AND {LATEST!r}"),
-    "value": ("a finite number", "value IS NOT NULL"),
-    "position": (
-        f"a whole number from 0 to {MAX_POSITION}",
-        f"position BETWEEN 0 AND {MAX_POSITION} AND position = floor(position)",
-    ),
-    "propensity": ("a probability above 0", "propensity > 0 AND propensity <= 1"),
-}  # what their cells are, and SQL of whether one is
+_SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +86,9 @@ class EventsRead:
 
     def _layers(self, table: Table) -> list[dict[str, str]]:
         cells = {name: table.cell(column) for name, column in self.mapping.items()}
-        texts = {name: text_sql(cell) for name, cell in cells.items() if name in TEXTS}
+        texts = {name: text_sql(cell) for name, cell in cells.items() if name in EVENT_TEXTS}
         spelt, numbers, reasons = dict[str, str](), dict[str, str](), []
-        for name in filter(cells.__contains__, NUMBERS):
+        for name in filter(cells.__contains__, EVENT_NUMBERS):
             text, number = f"{name}_text", ""
             if cells[name].number:
                 number = f"{name}_number"
@@ -109,10 +96,13 @@ class EventsRead:
                 text = f"coalesce(CAST({number} AS VARCHAR), '')"
             else:
                 spelt[text] = f"trim({text_sql(cells[name])})"
-            numbers[name] = self._number_sql(name, text, number)
-            kind, is_valid = _KINDS[name]
-            begin, end = quote(f"{name} '"), quote(f"' is not {kind}{self._form(name)}")
-            empty = "'timestamp is empty'" if name == "timestamp" else "NULL"
+            numbers[name], form = self._number_sql(name, text, number)
+            column = EVENT_NUMBERS[name]
+            valid = [f"{name} {_SIGNS[sign]} {bound!r}" for sign, bound in column.bounds.items()]
+            valid += [f"{name} = floor({name})"] if column.dtype == "int32" else []
+            is_valid = " AND ".join([f"{name} IS NOT NULL", *valid])
+            begin, end = quote(f"{name} '"), quote(f"' is not {column.meaning}{form}")
+            empty = quote(f"{name} is empty") if name in EVENT_REQUIRED else "NULL"
             reason = f"CASE WHEN {text} = '' THEN {empty} ELSE {begin} || {text}[:40] || {end} END"
             reasons.append(f"CASE WHEN NOT coalesce({is_valid}, false) THEN {reason} END")
         same = {name: name for name in (*texts, *numbers)}
@@ -122,25 +112,22 @@ class EventsRead:
             {**same, "unread": f"coalesce({', '.join(reasons)})"},
         ]
 
-    def _number_sql(self, name: str, text: str, number: str) -> str:
-        if name == "timestamp":
-            return self.config.times.seconds_sql(text, number)
-        if name == "value" and self.config.decimal and not number:
-            return written_number_sql(text, self.config.decimal)
-        return number or number_sql(text)
-
-    def _form(self, name: str) -> str:
+    def _number_sql(self, name: str, text: str, number: str) -> tuple[str, str]:
+        """SQL of a number, and how it must be written, for messages."""
         pattern, decimal = self.config.time_format, self.config.decimal
-        if name == "timestamp" and pattern:
-            return f" like {pattern!r}"
-        return f" with {decimal!r}" if name == "value" and decimal else ""
+        if name == "timestamp":
+            form = f" like {pattern!r}" if pattern else ""
+            return self.config.times.seconds_sql(text, number), form
+        if decimal and not number:
+            return written_number_sql(text, decimal), f" with {decimal!r}"
+        return number or number_sql(text), ""
 
     def _encode(self, batch: pa.RecordBatch) -> pa.Table:
         import pyarrow as pa
         import pyarrow.compute as pc
 
         columns: dict[str, pa.Array] = {}
-        for name in filter(self.mapping.__contains__, TEXTS):
+        for name in filter(self.mapping.__contains__, EVENT_TEXTS):
             columns[name] = column = batch[name].dictionary_encode()
             texts = pc.utf8_trim_whitespace(column.dictionary)
             if name == "action":
@@ -152,9 +139,9 @@ class EventsRead:
         if "action" not in columns:
             codes = np.zeros(len(batch), np.int32)
             columns["action"] = pa.DictionaryArray.from_arrays(codes, [self.config.default_action])
-        for name, kind in NUMBERS.items():
+        for name, kind in EVENT_NUMBERS.items():
             if name in self.mapping:
-                column = batch[name].cast(kind, safe=False)
+                column = batch[name].cast(kind.dtype, safe=False)
                 # A copy: a column of the batch itself would keep all its texts in memory.
                 columns[name] = pa.concat_arrays([column, column[:0]])
         columns["unread"] = batch["unread"].dictionary_encode()
@@ -189,16 +176,16 @@ def _find_doubtful(events: pa.Table) -> BoolArray:
     import pyarrow.compute as pc
 
     doubtful = np.asarray(pc.is_valid(events["unread"]).to_numpy(), np.bool_)
-    for name in TEXTS:
+    for name, text in EVENT_TEXTS.items():
         if name not in events.column_names:
             continue
         column = events[name].combine_chunks()
         column = column.chunk(0) if hasattr(column, "chunks") else column
         texts = column.dictionary
-        most = MAX_QUERY_CHARS if name == "query" else MAX_ID_BYTES
+        most = MAX_ID_BYTES if text.is_id else MAX_QUERY_CHARS
         odd = np.asarray(pc.binary_length(texts)) > most
         odd |= np.asarray(pc.match_substring(texts, "\0"))
-        if name in ("user_id", "item_id", "action"):
+        if name in EVENT_REQUIRED:
             odd |= np.asarray(pc.equal(texts, ""))
         doubtful |= odd[np.asarray(column.indices)]
     return doubtful

@@ -16,6 +16,8 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
+from serendip.data.events.event import EVENT_COLUMNS
+
 TableKind: TypeAlias = Literal["items", "events", "users"]
 
 REQUIRED: Mapping[TableKind, tuple[str, ...]] = MappingProxyType(
@@ -43,7 +45,9 @@ def canonical_columns(kind: TableKind) -> Mapping[str, Sequence[str]]:
     if kind == "users":
         events = canonical_columns("events")
         return {"user_id": [*events["user_id"], "id", "key"], "country": events["country"]}
-    return {name: [fold(name), *aliases] for name, aliases in names(kind).items()}
+    known = names(kind)
+    columns = EVENT_COLUMNS if kind == "events" else known
+    return {name: [fold(name), *known.get(name, ())] for name in columns}
 
 
 def fold(column: str) -> str:

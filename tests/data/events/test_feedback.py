@@ -14,10 +14,17 @@ STARS = ActionRules(dislike_at_most=2.0)
 NEGATIVE = ("hide", "dislike", "skip", "return", "unsubscribe", "report")
 
 
+def tabulate(events: list[Event]) -> EventColumns:
+    return EventColumns.of_rows(
+        [(one.user_id, one.item_id, one.timestamp, one.action, one.value, "", 0) for one in events]
+    )
+
+
 def stands(*rows: tuple[str, str] | tuple[str, str, float]) -> UserPast:
     """What stands of events of one user, one second apart: (item, action, value)."""
-    events = [Event("u", row[0], float(n), row[1], *row[2:]) for n, row in enumerate(rows)]
-    columns = EventColumns.of_events(events)
+    columns = tabulate(
+        [Event("u", row[0], float(n), row[1], *row[2:]) for n, row in enumerate(rows)]
+    )
     feedback = Feedback.of(columns, STARS)
     return build_user_past(
         ITEMS.numbers(columns.item_ids), columns.timestamps, feedback, columns.sessions
@@ -84,7 +91,7 @@ def test_rules_that_contradict_themselves_are_refused(table, words):
 def test_columns_say_what_events_say(rows, most):
     events = [Event("u", "i", float(n), action, value) for n, (action, value) in enumerate(rows)]
     rules = ActionRules(dislike_at_most=most)
-    found = Feedback.of(EventColumns.of_events(events), rules)
+    found = Feedback.of(tabulate(events), rules)
     assert found.interest.tolist() == [rules.is_interest(*row) for row in rows]
     assert found.liked.tolist() == [rules.is_like(*row) for row in rows]
     assert found.takes_back.tolist() == [rules.takes_back(*row) for row in rows]

@@ -17,11 +17,12 @@ from serendip.errors import StorageError
 from serendip.jobs.backup.restore import restore
 from serendip.jobs.backup.save import back_up
 
+NEXT = str(int(migrations.HEAD) + 1)
 REVISION = f"""
 import sqlalchemy
 from alembic import op
 
-revision = "next"
+revision = "{NEXT}"
 down_revision = "{migrations.HEAD}"
 
 
@@ -33,9 +34,9 @@ BROKEN = REVISION + "    op.execute('SELECT 1 FROM nowhere')\n"
 
 def move_head(monkeypatch: pytest.MonkeyPatch, folder: Path, revision: str = REVISION) -> None:
     shutil.copytree(migrations.FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "r0002_colour.py").write_text(revision)
+    (folder / "versions" / f"r{NEXT}_colour.py").write_text(revision)
     monkeypatch.setattr(migrations, "FOLDER", folder)
-    monkeypatch.setattr(migrations, "HEAD", "next")
+    monkeypatch.setattr(migrations, "HEAD", NEXT)
 
 
 def columns_of(place: DatabasePlace) -> set[str]:
@@ -61,7 +62,7 @@ def test_a_known_earlier_revision_is_upgraded_and_nothing_of_it_is_lost(
 ) -> None:
     before = migrations.HEAD
     move_head(monkeypatch, tmp_path / "migrations")
-    told = rf"of an earlier version.*{before}.*next.*`serendip import`"
+    told = rf"of an earlier version.*{before}.*{NEXT}.*`serendip import`"
     with pytest.raises(StorageError, match=told):
         Store.open(place)
     assert "colour" not in columns_of(place)
@@ -82,6 +83,15 @@ def test_a_revision_that_fails_changes_nothing(
     monkeypatch.undo()
     with closing(Store.open(place)) as store:
         assert store.log.count() == 1
+
+
+def test_a_database_that_lacks_a_column_is_refused_when_it_is_opened(place: DatabasePlace) -> None:
+    with closing(open_database(place)) as database, database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE events DROP COLUMN device")
+    told = rf"has revision {migrations.HEAD}, but no column events\.device\..*backup"
+    for open_store in (Store.open, Store.create):
+        with pytest.raises(StorageError, match=told):
+            open_store(place)
 
 
 def test_an_import_upgrades_a_database_even_without_its_files(

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from serendip.data.dataset import Dataset, EventLog
-from serendip.data.events.event import ActionRules, EventColumns
+from serendip.data.events.event import NO_SESSION, ActionRules, EventColumns
 from serendip.data.events.feedback import Feedback
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.query import Query
@@ -69,7 +70,11 @@ def read_movielens(folder: Path) -> Dataset:
     attributes = ("genres", "director", "cast")
     config = ItemsConfig(path=FILMS_FILE, title_style="library", attributes=attributes)
     catalogue = Catalogue(read_items(config, folder))
-    log = EventColumns.of_events(read_events(EventsConfig(path=RATINGS_FILE), folder))
+    ratings = sorted(
+        read_events(EventsConfig(path=RATINGS_FILE), folder), key=attrgetter("timestamp")
+    )
+    read = attrgetter("user_id", "item_id", "timestamp", "action", "value", "country")
+    log = EventColumns.of_rows([(*read(event), NO_SESSION) for event in ratings])
     users = Vocabulary(dict.fromkeys(log.user_ids))
     events = EventLog(
         users.numbers(log.user_ids),

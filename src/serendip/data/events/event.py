@@ -1,58 +1,116 @@
-"""Events and action rules: which events are interest, likes or negative feedback."""
+"""Events with their columns, and action rules: which are interest, likes or negative feedback."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Any, Literal, Self, TypeGuard, get_args
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypeGuard, get_args, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat, model_validator
 
 from serendip.config import Config
-from serendip.data.arrays import TimeArray, take_rows
+from serendip.data.arrays import TimeArray
+from serendip.data.limits import EARLIEST, LATEST, MAX_POSITION
+
+
+@dataclass(frozen=True, slots=True)
+class TextColumn:
+    """Texts; ``""`` where an event has none.
+
+    Args:
+        is_id: whether they have the limits of an id; else those of a search text.
+        repeats: whether many events have the same: a pack has each once, and codes of them.
+    """
+
+    is_id: bool = True
+    repeats: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class NumberColumn:
+    """Finite numbers; None where an event has none.
+
+    Args:
+        meaning: what a valid one is, for messages.
+        bounds: of valid ones: ``ge``, ``gt``, ``le`` or ``lt`` -> number.
+        dtype: of numpy and Arrow.
+    """
+
+    meaning: str = "a finite number"
+    bounds: Mapping[str, Any] = field(default_factory=dict)
+    dtype: Literal["float64", "int32"] = "float64"
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The smallest and the largest valid number."""
+        above, below = self.bounds.get("gt", -math.inf), self.bounds.get("lt", math.inf)
+        least = self.bounds.get("ge", math.nextafter(above, math.inf))
+        return least, self.bounds.get("le", math.nextafter(below, -math.inf))
+
+
+Name: TypeAlias = Annotated[str, TextColumn()]
+RareName: TypeAlias = Annotated[str, TextColumn(repeats=False)]
+OptionalNumber: TypeAlias = Annotated[float | None, NumberColumn()]
+_POSITION = NumberColumn(
+    f"a whole number from 0 to {MAX_POSITION}", {"ge": 0, "le": MAX_POSITION}, "int32"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """An interaction of a user with an item, or an impression.
 
+    Each field is declared here once: its type is its column in the store, in files and in the
+    API. It is optional if its default is ``""`` or None.
+
     Args:
-        user_id: of the user.
-        item_id: of the item; empty for a query without a click.
+        user_id: the user.
+        item_id: the item; empty for a query without a click.
         timestamp: Unix seconds, UTC.
-        action: kind of interaction (``click``, ``rate``, ``purchase``); ``impression`` = shown.
-        value: strength, e.g. stars; None if the action has none.
+        action: kind of interaction, such as ``click``, ``like``, ``rate``, ``purchase``;
+            ``impression`` = shown.
+        value: strength, such as stars.
         query: the search text that led to it.
-        request_id: of the answer that led to it; joins clicks with impressions.
+        request_id: the answer that led to it; joins clicks with impressions.
         position: 0-based position in that answer.
-        surface: where it happened.
-        session_id: of the visit.
-        event_id: id given by the sender, for idempotent writes; empty = none.
+        surface: where it happened: one from the settings, or ``suggest``.
+        session_id: the visit.
+        event_id: the sender's id of the event; one with a stored id is not stored again.
         country: where the user was; empty = not known.
-        device: what the user had in hand (``phone``, ``desktop``); empty = not known.
-        propensity: probability, in (0, 1], with which its item or query was drawn for its position;
-            None = it was not drawn, or that is not known.
+        device: kind of device, such as ``phone``; empty = not known.
+        propensity: probability with which its item or query was drawn for its position, in (0, 1]:
+            ``parts.propensity`` of an explored item, ``propensity`` of a suggested query.
     """
 
-    user_id: str
-    item_id: str
-    timestamp: float
-    action: str = "click"
-    value: float | None = None
-    query: str = ""
-    request_id: str = ""
-    position: int | None = None
-    surface: str = ""
-    session_id: str = ""
-    event_id: str = ""
-    country: str = ""
-    device: str = ""
-    propensity: float | None = None
+    user_id: Name
+    item_id: Name
+    timestamp: Annotated[float, NumberColumn("a time", {"ge": EARLIEST, "le": LATEST})]
+    action: Name = "click"
+    value: OptionalNumber = None
+    query: Annotated[str, TextColumn(is_id=False, repeats=False)] = ""
+    request_id: RareName = ""
+    position: Annotated[int | None, _POSITION] = None
+    surface: Name = ""
+    session_id: RareName = ""
+    event_id: RareName = ""
+    country: Name = ""
+    device: Name = ""
+    propensity: Annotated[
+        float | None, NumberColumn("a probability above 0", {"gt": 0, "le": 1})
+    ] = None
 
+
+EVENT_COLUMNS: Mapping[str, TextColumn | NumberColumn] = {
+    name: kind.__metadata__[0] for name, kind in get_type_hints(Event, include_extras=True).items()
+}
+EVENT_REQUIRED = {one.name for one in fields(Event) if one.default not in ("", None)}
+EVENT_TEXTS = {name: one for name, one in EVENT_COLUMNS.items() if isinstance(one, TextColumn)}
+EVENT_NUMBERS = {name: one for name, one in EVENT_COLUMNS.items() if isinstance(one, NumberColumn)}
 
 NO_SESSION = 0
 
@@ -159,10 +217,6 @@ def _is_given(value: float | None) -> TypeGuard[float]:
     return value is not None and value == value  # NaN is the missing value in columns
 
 
-# Fields of events that are columns as they are.
-_NAMES = ("user_id", "item_id", "timestamp", "action", "value", "country")
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class EventColumns:
     """Events in order of time; ties in order of arrival.
@@ -197,27 +251,6 @@ class EventColumns:
         users, items, times, actions, values, countries, sessions, *_ = (
             zip(*rows, strict=True) if rows else ((),) * 7
         )
-        return cls(
-            users,
-            items,
-            np.array(times, dtype=np.float64),
-            actions,
-            np.array([np.nan if value is None else value for value in values], dtype=np.float64),
-            countries,
-            np.array(sessions, dtype=np.int64),
-        )
-
-    @classmethod
-    def of_events(cls, events: Iterable[Event]) -> Self:
-        """Build from events in any order."""
-        ordered = sorted(events, key=lambda event: event.timestamp)
-        return cls.of_rows(
-            [
-                [*(getattr(event, name) for name in _NAMES), session_code(event.session_id)]
-                for event in ordered
-            ]
-        )
-
-    def rows(self, rows: Sequence[int]) -> EventColumns:
-        """Select events by ascending row number."""
-        return take_rows(self, np.asarray(rows, np.intp))
+        moments, strengths = np.array(times, np.float64), np.array(values, np.float64)
+        codes = np.array(sessions, np.int64)
+        return cls(users, items, moments, actions, strengths, countries, codes)

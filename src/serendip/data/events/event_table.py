@@ -17,34 +17,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, IntArray, TimeArray
-from serendip.data.events.event import NO_SESSION, Event, session_code
+from serendip.data.events.event import (
+    EVENT_COLUMNS,
+    EVENT_NUMBERS,
+    EVENT_REQUIRED,
+    EVENT_TEXTS,
+    NO_SESSION,
+    Event,
+    session_code,
+)
 from serendip.data.rows.arrow import TEXT_CODES, tabulate, to_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TEXTS = (
-    *("user_id", "item_id", "action", "query", "request_id", "surface", "session_id"),
-    *("event_id", "country", "device"),
-)
-NUMBERS = {
-    **{"timestamp": "float64", "value": "float64", "position": "int32"},
-    "propensity": "float64",
+_TYPES = dict.fromkeys(EVENT_TEXTS, TEXT_CODES) | {
+    name: column.dtype for name, column in EVENT_NUMBERS.items()
 }
-# Never dropped; only a stored event has ``seq``.
-REQUIRED = ("user_id", "item_id", "timestamp", "action", "seq")
 
 
 def tabulate_events(events: Iterable[Event]) -> pa.Table:
     """Build a table of all columns from valid events, in their order."""
-    names = [*TEXTS, *NUMBERS]
-    return tabulate_rows(names, map(attrgetter(*names), events))
+    return tabulate_rows(EVENT_COLUMNS, map(attrgetter(*EVENT_COLUMNS), events))
 
 
-def tabulate_rows(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> pa.Table:
+def tabulate_rows(names: Iterable[str], rows: Iterable[Sequence[Any]]) -> pa.Table:
     """Build a table from rows of values; columns that events do not have become integers."""
-    types = {name: TEXT_CODES if name in TEXTS else NUMBERS.get(name, "int64") for name in names}
-    return join_events([tabulate(rows, types)])
+    return join_events([tabulate(rows, {name: _TYPES.get(name, "int64") for name in names})])
 
 
 def join_events(tables: Iterable[pa.Table]) -> pa.Table:
@@ -53,7 +52,7 @@ def join_events(tables: Iterable[pa.Table]) -> pa.Table:
 
     every = list(tables)
     parts = [table for table in every if len(table)] or every[-1:]
-    names = [name for name in TEXTS if any(name in part.column_names for part in parts)]
+    names = [name for name in EVENT_TEXTS if any(name in part.column_names for part in parts)]
     for place, part in enumerate(parts):
         for name in names:
             if name not in part.column_names:
@@ -66,8 +65,8 @@ def join_events(tables: Iterable[pa.Table]) -> pa.Table:
 
 def without_empty_columns(table: pa.Table) -> pa.Table:
     """Drop the optional columns that no event fills."""
-    empty = [name for name in table.column_names if name not in REQUIRED and _is_empty(table, name)]
-    return table.drop_columns(empty)
+    optional = set(table.column_names) & EVENT_COLUMNS.keys() - EVENT_REQUIRED
+    return table.drop_columns([name for name in optional if _is_empty(table, name)])
 
 
 def list_events(table: pa.Table) -> list[Event]:
@@ -116,7 +115,7 @@ def is_first(codes: IntArray) -> BoolArray:
 
 
 def _is_empty(table: pa.Table, name: str) -> bool:
-    if name in NUMBERS:
+    if name in EVENT_NUMBERS:
         return bool(table[name].null_count == len(table))
     _, names = read_codes(table, name)
     return not any(names.to_pylist()[:2])

@@ -8,12 +8,11 @@ from __future__ import annotations
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from sqlalchemy import inspect
-
 from serendip.data.store import migrations
 from serendip.data.store.base import PATIENT_S, Database
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.migrations import find_revision, migrate
+from serendip.data.store.schema import METADATA
 from serendip.errors import StorageError
 
 _CHUNK = 1_000
@@ -74,20 +73,17 @@ def existing_database(place: DatabasePlace, busy_timeout_s: float = PATIENT_S) -
 
 
 def copy_rows(source: Database, place: DatabasePlace) -> None:
-    """Copy all rows into a database without rows, whose tables are made where they are missing.
+    """Copy all rows of a database of this version into one without rows, which gets its tables.
 
     It may be of the other kind. Columns that count by themselves go on where they were. All rows
     are copied or none.
     """
-    from serendip.data.store.schema import METADATA
-
     with (
         closing(create_database(place)) as target,
         source.read() as reading,
         target.write(may_pause=True) as writing,
     ):
-        existing = set(inspect(reading).get_table_names())
-        for table in (one for one in METADATA.sorted_tables if one.name in existing):
+        for table in METADATA.sorted_tables:
             if writing.execute(table.select().limit(1)).first() is not None:
                 raise StorageError(
                     f"database {target.name} is not empty: table {table.name} has rows.",
@@ -96,8 +92,7 @@ def copy_rows(source: Database, place: DatabasePlace) -> None:
             read = reading.execute(table.select(), execution_options={"stream_results": True})
             for rows in read.partitions(_CHUNK):
                 writing.execute(table.insert(), [dict(row._mapping) for row in rows])
-            column = table.autoincrement_column
-            if column is not None and (
-                last := source.last_number(reading, table.name, column.name)
-            ):
-                target.set_last_number(writing, table.name, column.name, last)
+            if (column := table.autoincrement_column) is not None:
+                last = source.last_number(reading, table.name, column.name)
+                if last:
+                    target.set_last_number(writing, table.name, column.name, last)

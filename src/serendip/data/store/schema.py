@@ -21,9 +21,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.types import TypeEngine
 
-from serendip.data.events.event import Event
+from serendip.data.events.event import EVENT_COLUMNS, EVENT_REQUIRED, Event, NumberColumn
 from serendip.data.items.catalogue import Item
-from serendip.data.store.event_log.packs import TEXTS
+from serendip.data.store.event_log.packs import BLOBS
 from serendip.data.store.item_rows import ITEM_NAMES, item_values
 
 Insert: TypeAlias = sqlite.Insert | postgresql.Insert
@@ -52,6 +52,17 @@ def _columns(kind: Any, *names: str, nullable: bool = False) -> list[sa.Column[A
     return [sa.Column(name, kind, nullable=nullable) for name in names]
 
 
+def _event_column(name: str) -> sa.Column[Any]:
+    if name == "event_id":
+        return sa.Column(name, TEXT, nullable=True, unique=True)
+    column = EVENT_COLUMNS[name]
+    if isinstance(column, NumberColumn):
+        kind = sa.Integer if column.dtype == "int32" else sa.Double
+        return sa.Column(name, kind, nullable=name not in EVENT_REQUIRED)
+    default = None if name in EVENT_REQUIRED else ""
+    return sa.Column(name, TEXT, nullable=False, server_default=default)
+
+
 # SQLite auto-increments only a column of exactly this type.
 _SERIAL = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
@@ -69,16 +80,7 @@ ITEMS = _table(
 EVENTS = _table(
     "events",
     sa.Column("seq", _SERIAL, primary_key=True, autoincrement=True),
-    sa.Column("event_id", TEXT, nullable=True, unique=True),
-    *_columns(TEXT, "user_id", "item_id"),
-    sa.Column("timestamp", sa.Double, nullable=False),
-    sa.Column("action", TEXT, nullable=False),
-    *_columns(sa.Double, "value", nullable=True),
-    *_columns(TEXT, "query", "request_id"),
-    sa.Column("position", sa.Integer, nullable=True),
-    *_columns(TEXT, "surface", "session_id"),
-    *(sa.Column(name, TEXT, nullable=False, server_default="") for name in ("country", "device")),
-    *_columns(sa.Double, "propensity", nullable=True),
+    *map(_event_column, EVENT_COLUMNS),
     sqlite_autoincrement=True,
 )
 sa.Index("events_of_user", EVENTS.c.user_id, EVENTS.c.timestamp, EVENTS.c.seq)
@@ -107,7 +109,7 @@ PACK_ROWS = _table(
     *_columns(sa.BigInteger, "events", "last"),
     *_columns(sa.Double, "newest"),
     *_columns(sa.LargeBinary, "records"),
-    *_columns(sa.LargeBinary, *TEXTS, nullable=True),
+    *_columns(sa.LargeBinary, *BLOBS, nullable=True),
 )
 # Has what counting users needs, so that it reads no array.
 sa.Index("packs_of_user", PACK_ROWS.c.user_id, PACK_ROWS.c.pack, PACK_ROWS.c.events)
@@ -169,9 +171,7 @@ COPIES = _table(
 
 META = _table("meta", _key("key", name_type(64)), *_columns(TEXT, "value"))
 
-_CONTENT = ("title", "description", "attributes", "available_from")
-EVENT_NAMES = tuple(name for name in EVENTS.c.keys() if name != "seq")  # filled by ``event_row``
-_EVENT_VALUES = attrgetter(*EVENT_NAMES)
+_EVENT_VALUES = attrgetter(*EVENT_COLUMNS)
 
 IMPORTED_ITEM_IDS = sa.select(ITEMS.c.item_id).where(
     sa.not_(ITEMS.c.deleted), ITEMS.c.origin == FROM_FILE
@@ -244,7 +244,7 @@ def upsert_items(dialect: str, origin: str) -> Insert:
     """Insert items, or replace and restore those of the same id; a file only what a file wrote."""
     insert = insert_into(dialect, ITEMS, ITEMS.c.keys())
     new = insert.excluded
-    changes = {name: new[name] for name in ("version", "deleted", "origin", *_CONTENT)}
+    changes = {name: new[name] for name in ("version", "deleted", "origin", *ITEM_NAMES[1:])}
     is_of_file = ITEMS.c.origin == sa.literal_column(f"'{FROM_FILE}'")  # no parameter of a row
     condition = None if origin == FROM_API else is_of_file
     return insert.on_conflict_do_update(
@@ -254,7 +254,7 @@ def upsert_items(dialect: str, origin: str) -> Insert:
 
 def insert_events(dialect: str) -> Insert:
     """Insert events; an event whose ``event_id`` is in the table is skipped."""
-    insert = insert_into(dialect, EVENTS, EVENT_NAMES)
+    insert = insert_into(dialect, EVENTS, tuple(EVENT_COLUMNS))
     return insert.on_conflict_do_nothing(index_elements=[EVENTS.c.event_id])
 
 
@@ -284,5 +284,5 @@ def item_row(item: Item, origin: str) -> dict[str, Any]:
 def event_row(event: Event) -> dict[str, Any]:
     """Convert an event to a row; without an ``event_id`` it is never a duplicate."""
     return dict(
-        zip(EVENT_NAMES, _EVENT_VALUES(event), strict=True), event_id=event.event_id or None
+        zip(EVENT_COLUMNS, _EVENT_VALUES(event), strict=True), event_id=event.event_id or None
     )

@@ -12,7 +12,7 @@ from itertools import chain
 from operator import attrgetter
 from typing import TypeVar
 
-from serendip.data.events.event import Event
+from serendip.data.events.event import EVENT_NUMBERS, EVENT_TEXTS, Event
 from serendip.data.items.attributes import Attribute
 from serendip.data.items.catalogue import Item
 from serendip.data.limits import (
@@ -22,7 +22,6 @@ from serendip.data.limits import (
     MAX_ATTRIBUTES,
     MAX_ID_BYTES,
     MAX_ITEM_CHARS,
-    MAX_POSITION,
     MAX_QUERY_CHARS,
     MAX_TEXT_CHARS,
     RESERVED_ENDING,
@@ -33,8 +32,9 @@ from serendip.errors import DataError
 T = TypeVar("T")
 
 _SAME_NAMES: Mapping[str, str] = {}
-_ID_NAMES = ("action", "request_id", "surface", "session_id", "event_id", "country", "device")
-_EVENT_IDS = attrgetter(*_ID_NAMES)
+_TEXTS = {name: EVENT_TEXTS[name] for name in EVENT_TEXTS if name not in ("user_id", "item_id")}
+_SPANS = [column.span for column in EVENT_NUMBERS.values()]
+_TEXTS_OF, _NUMBERS_OF = attrgetter(*_TEXTS), attrgetter(*EVENT_NUMBERS)
 
 
 def text_problem(text: str, most: int = MAX_TEXT_CHARS) -> str:
@@ -78,16 +78,11 @@ def event_problem(event: Event, columns: Mapping[str, str] = _SAME_NAMES) -> str
     # A search without a click is an event, too.
     if (event.item_id or not event.query) and (problem := id_problem(event.item_id)):
         return _wrong("item_id", event.item_id, columns, problem)
-    if not EARLIEST <= event.timestamp <= LATEST:
-        return f"timestamp {event.timestamp!r} is not a time"
     if not event.action:
         return "action '' is empty"
-    if event.value is not None and not math.isfinite(event.value):
-        return f"value {event.value!r} is not a finite number"
-    if event.position is not None and not 0 <= event.position <= MAX_POSITION:
-        return f"position {event.position!r} is not a number from 0 to {MAX_POSITION}"
-    if event.propensity is not None and not 0.0 < event.propensity <= 1.0:
-        return f"propensity {event.propensity!r} is not a probability above 0"
+    for name, (least, most), number in zip(EVENT_NUMBERS, _SPANS, _NUMBERS_OF(event), strict=True):
+        if number is not None and not least <= number <= most:
+            return f"{name} {number!r} is not {EVENT_NUMBERS[name].meaning}"
     return _event_text_problem(event, columns)
 
 
@@ -156,12 +151,12 @@ def _size_problem(item: Item) -> str:
 
 
 def _event_text_problem(event: Event, columns: Mapping[str, str]) -> str:
-    ids = _EVENT_IDS(event)
-    joined = event.query + "".join(ids)
+    texts = _TEXTS_OF(event)
+    joined = "".join(texts)
     if len(joined) <= MAX_ID_BYTES and joined.isascii() and "\0" not in joined:
         return ""
-    for name, text in zip(_ID_NAMES, ids, strict=True):
-        if problem := _name_problem(text):
+    for (name, column), text in zip(_TEXTS.items(), texts, strict=True):
+        problem = _name_problem(text) if column.is_id else text_problem(text, MAX_QUERY_CHARS)
+        if problem:
             return f"{name}{_in_column(name, columns)} {problem}"
-    problem = text_problem(event.query, MAX_QUERY_CHARS)
-    return f"query{_in_column('query', columns)} {problem}" if problem else ""
+    return ""

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from serendip.data.arrays import TimeArray
+from serendip.data.events.event import EVENT_NUMBERS
 from serendip.data.store.validation import id_problem
 from serendip.errors import DataError
 from serendip.files.cells import evaluate, number_sql, strip_sql
@@ -128,7 +129,7 @@ class FileForm:
     Args:
         encoding: see ``open_table``; empty = UTF-8.
         time_format: see ``TimeFormat``; empty = numbers or ISO 8601.
-        decimal: sign before the decimals of the value of events; empty = as programs write it.
+        decimal: sign before the decimals of the numbers of events; empty = as programs write them.
     """
 
     encoding: str = ""
@@ -288,9 +289,10 @@ def guess_form(file: GuessedFile, now: float) -> None:
         DataError: the order of day and month is open; the hint is the option that says it.
     """
     times = next((file.mapping[name] for name in _TIMES if name in file.mapping), None)
-    values = _filled(file.cells[file.mapping["value"]]) if "value" in file.mapping else []
     time_format = "" if times is None else _guess_time_format(file, times, now)
-    file.form = FileForm(file.form.encoding, time_format, find_decimal(values) or "")
+    numbers = [name for name in EVENT_NUMBERS if name in file.mapping and name not in _TIMES]
+    signs = (find_decimal(_filled(file.cells[file.mapping[name]])) for name in numbers)
+    file.form = FileForm(file.form.encoding, time_format, next(filter(None, signs), ""))
 
 
 def _guess_time_format(file: GuessedFile, column: str, now: float) -> str:

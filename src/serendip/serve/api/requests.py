@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import fields
 from functools import partial
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, FiniteFloat
+from pydantic import BeforeValidator, Field, FiniteFloat, create_model
 
 from serendip.data import Event, Item
-from serendip.data.limits import MAX_ATTRIBUTES, MAX_CLOCK_LEAD_S, MAX_POSITION
+from serendip.data.events.event import EVENT_COLUMNS, EVENT_REQUIRED, NumberColumn
+from serendip.data.limits import MAX_ATTRIBUTES, MAX_CLOCK_LEAD_S
 from serendip.data.users.user import User
 from serendip.engine.request import Request
 from serendip.errors import DataError
@@ -160,7 +161,7 @@ class UsersParams(types.RequestModel):
     """Maximum number of rows."""
 
 
-class EventIn(types.RowModel):
+class _EventRow(types.RowModel):
     """An interaction or impression of a user."""
 
     user_id: types.Id
@@ -172,40 +173,6 @@ class EventIn(types.RowModel):
     timestamp: types.Time | None = None
     """Unix seconds, or ISO 8601 (UTC without an offset); defaults to the time of arrival."""
 
-    action: types.Id = "click"
-    """Kind of interaction, such as ``click``, ``like``, ``rate``, ``purchase``, ``impression``."""
-
-    value: FiniteFloat | None = None
-    """Strength, such as stars."""
-
-    query: types.Text = ""
-    """The search text before it."""
-
-    request_id: types.OptionalId = ""
-    """The answer that led to it."""
-
-    position: Annotated[int, Field(ge=0, le=MAX_POSITION)] | None = None
-    """0-based position in that answer."""
-
-    surface: types.OptionalId = ""
-    """The surface where it happened: one from the settings, or ``suggest``."""
-
-    session_id: types.OptionalId = ""
-    """The visit."""
-
-    event_id: types.OptionalId = ""
-    """The sender's id of the event; an event with a stored id is not stored again."""
-
-    country: types.OptionalId = ""
-    """Where the user was."""
-
-    device: types.OptionalId = ""
-    """Kind of device, such as ``phone``."""
-
-    propensity: types.Propensity | None = None
-    """Probability with which it was drawn for its position: ``parts.propensity`` of an explored
-    item, ``propensity`` of a suggested query."""
-
     def to_event(self, now: float) -> Event:
         """Convert to an event, which does not happen later than it is told: ``now`` at most.
 
@@ -215,15 +182,38 @@ class EventIn(types.RowModel):
         Raises:
             DataError: neither item nor query is given, or it is over a day later than ``now``.
         """
-        if not self.item_id and not self.query:
-            raise DataError("an event has neither item_id nor query.", "Send one of them.")
         timestamp = now if self.timestamp is None else self.timestamp
+        event = Event(**dict(self) | {"timestamp": min(timestamp, now)})
+        if not event.item_id and not event.query:
+            raise DataError("an event has neither item_id nor query.", "Send one of them.")
         if timestamp > now + MAX_CLOCK_LEAD_S:
             raise DataError(
                 f"timestamp = {timestamp:.0f} lies in the future.",
                 "Send Unix seconds in UTC, not milliseconds.",
             )
-        return Event(**dict(self) | {"timestamp": min(timestamp, now)})
+        return event
+
+
+def _event_fields() -> dict[str, Any]:
+    """The other fields of an ``Event``, as the API takes them."""
+    found, (_, meanings) = dict[str, Any](), types.read_docstring(Event)
+    for field in fields(Event):
+        column = EVENT_COLUMNS[field.name]
+        kind: Any = types.Id if field.name in EVENT_REQUIRED else types.OptionalId
+        if isinstance(column, NumberColumn):
+            number = int if column.dtype == "int32" else FiniteFloat
+            kind = Annotated[number, Field(**column.bounds)] | None
+        elif not column.is_id:
+            kind = types.Text
+        found[field.name] = kind, Field(field.default, description=meanings[field.name])
+    return {name: one for name, one in found.items() if name not in _EventRow.model_fields}
+
+
+if TYPE_CHECKING:
+    EventIn = _EventRow
+else:
+    EventIn = create_model("EventIn", __base__=_EventRow, **_event_fields())
+    EventIn.__doc__ = _EventRow.__doc__
 
 
 class UserIn(types.RequestModel):

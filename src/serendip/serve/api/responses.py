@@ -6,8 +6,6 @@ their fields are declared there, once. Nothing is validated on the way out.
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -21,6 +19,7 @@ from typing_extensions import TypedDict
 from serendip.content.encoders.media_files import FileProblem
 from serendip.data import Event, Item
 from serendip.engine.request import ItemFile
+from serendip.serve.api.types import read_docstring
 
 if TYPE_CHECKING:
     from serendip.engine.engine import Engine
@@ -207,20 +206,12 @@ class _BodySchemas(GenerateJsonSchema):
 
     def dataclass_schema(self, schema: core_schema.DataclassSchema) -> JsonSchemaValue:
         body = super().dataclass_schema(schema)
-        meanings = dict[str, str]()
-        for kind in reversed(schema["cls"].__mro__):
-            docstring = inspect.getdoc(kind) or ""
-            body["description"], _, arguments = docstring.partition("\n\nArgs:\n")
-            meanings |= _ARGUMENT.findall(arguments)
+        body["description"], meanings = read_docstring(schema["cls"])
         for one in schema["schema"]["fields"]:
             name = one.get("serialization_alias", one["name"])
             if name in body["properties"]:
-                body["properties"][name]["description"] = " ".join(meanings[one["name"]].split())
+                body["properties"][name]["description"] = meanings[one["name"]]
         return body
-
-
-_ARGUMENT = re.compile(r"^    (\w+): (.*(?:\n     .*)*)", re.MULTILINE)
-"""The meaning of a field in the docstring of its class."""
 
 
 _ERROR = declare_body(ErrorOut)

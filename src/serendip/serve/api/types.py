@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -38,6 +39,8 @@ _NUMBER = re.compile(r"-?[0-9]{1,18}((?:\.[0-9]{1,24})?(?:[eE][-+]?[0-9]{1,3})?)
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 # Ends of paths inside of which all names are those of the sender, or of a row.
 _NAMED_INSIDE = ("]", "attributes")
+# The meaning of a field in the docstring of its class.
+_ARGUMENT = re.compile(r"^    (\w+): (.*(?:\n     .*)*)", re.MULTILINE)
 
 
 def _check_storable(value: str) -> str:
@@ -100,7 +103,6 @@ Cursor = Annotated[str, Field(max_length=limits.MAX_CURSOR_CHARS), AfterValidato
 FromText = BeforeValidator(_read_number)
 Count = Annotated[int, Field(ge=1, le=limits.MAX_K), FromText]
 Flag = Annotated[bool, BeforeValidator(_parse_flag)]
-Propensity = Annotated[float, Field(gt=0, le=1)]
 Time = Annotated[
     float,
     BeforeValidator(_parse_moment, json_schema_input_type=float | datetime),
@@ -122,6 +124,19 @@ Texts = Annotated[
     tuple[LongText, ...], _Lax, Field(max_length=MAX_ATTRIBUTE_VALUES, fail_fast=True)
 ]
 Attribute = FiniteFloat | LongText | Texts
+
+
+def read_docstring(record: type[Any]) -> tuple[str, dict[str, str]]:
+    """What a dataclass is, and the meanings of its fields, from the ``Args`` of its docstring and
+    of those that it inherits from.
+    """
+    text, meanings = "", dict[str, str]()
+    for kind in reversed(record.__mro__):
+        text, _, arguments = (inspect.getdoc(kind) or "").partition("\n\nArgs:\n")
+        for name, words in _ARGUMENT.findall(arguments):
+            meaning = " ".join(words.split())
+            meanings[name] = meaning[:1].upper() + meaning[1:]
+    return text, meanings
 
 
 class RowModel(BaseModel):

@@ -33,7 +33,7 @@ class PageQuery(types.RequestModel):
     source: types.OptionalId = ""  # the item beside which it was shown
     request_id: types.OptionalId = ""  # the answer it was part of
     position: _Position | None = None  # 0-based place in that answer
-    propensity: Annotated[types.Propensity, types.FromText] | None = None  # of that place
+    propensity: Annotated[float, Field(gt=0, le=1), types.FromText] | None = None  # of that place
     filter: types.Filters = Field(default=())
     sort: types.OptionalId = ""  # an attribute of numbers, ``-price`` from the largest
     language: str = ""  # the header ``Accept-Language`` of the visitor

@@ -212,14 +212,5 @@ def _redirect(address: str) -> Response:
 
 
 def _like(query: PageQuery) -> Event:
-    return Event(
-        query.user,
-        query.item_id,
-        time.time(),
-        "like",
-        request_id=query.request_id,
-        position=query.position,
-        surface=query.surface,
-        query=query.q,
-        propensity=query.propensity,
-    )
+    place = query.model_dump(include={"request_id", "position", "surface", "propensity"})
+    return Event(query.user, query.item_id, time.time(), "like", query=query.q, **place)

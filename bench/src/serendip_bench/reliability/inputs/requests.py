@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
+from serendip.data.events.event import EVENT_NUMBERS, EVENT_TEXTS
+
 JSON_HEADERS: Mapping[str, str] = {"content-type": "application/json"}
 FORM_HEADERS: Mapping[str, str] = {"content-type": "application/x-www-form-urlencoded"}
 
@@ -88,10 +90,9 @@ _FRAGMENT = {"hx-request": "true"}
 
 _EVENT: Mapping[str, Any] = {"user_id": _USER, "item_id": _ITEM, "action": "click"}
 _WHOLE_EVENT: Mapping[str, Any] = {
-    **_EVENT,
-    **{"query": "a", "request_id": "r1", "position": 2, "surface": "home", "session_id": "s1"},
-    **{"event_id": "e1", "country": "KR", "device": "phone", "propensity": 0.5, "value": 3.5},
-    "timestamp": 1.7e9,
+    **dict.fromkeys(EVENT_TEXTS, "a"),
+    **{name: 1 if column.dtype == "int32" else 0.5 for name, column in EVENT_NUMBERS.items()},
+    **{**_EVENT, "surface": "home", "timestamp": 1.7e9},
 }
 _PAGE_OF_ITEMS: Mapping[str, Parameter] = {
     **{"user_id": _USER, "k": "5", "cursor": "bzU", "country": "KR", "device": "phone"},

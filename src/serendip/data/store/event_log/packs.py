@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, IntArray
-from serendip.data.events.event import NO_SESSION
+from serendip.data.events.event import EVENT_NUMBERS, EVENT_REQUIRED, EVENT_TEXTS, NO_SESSION
 from serendip.data.events.event_table import read_codes, read_numbers, read_sessions, stable_order
 from serendip.data.rows.arrow import to_arrow
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # Texts that repeat: codes in the array, names in the pack.
-CODED = ("item_id", "action", "surface", "country", "device")
+CODED = tuple(name for name, column in EVENT_TEXTS.items() if column.repeats and name != "user_id")
 # Other texts: a BLOB for each user who has any.
-TEXTS = ("query", "request_id", "session_id", "event_id")
+BLOBS = tuple(name for name, column in EVENT_TEXTS.items() if not column.repeats)
 SESSION = "session"  # the ``session_code`` of events
-_NUMBERS = ("value", "position", "propensity")
+_OPTIONAL = {name: EVENT_NUMBERS[name] for name in EVENT_NUMBERS if name not in EVENT_REQUIRED}
 # What an event has of a column that no event of the pack fills; of the others "" for no text.
-_DEFAULTS: Mapping[str, Any] = {**dict.fromkeys(_NUMBERS), SESSION: NO_SESSION}
+_DEFAULTS: Mapping[str, Any] = {**dict.fromkeys(_OPTIONAL), SESSION: NO_SESSION}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +56,7 @@ class PackedEvents:
     user_ids: Sequence[str]
     users: IntArray  # (E,) indices into the ids, ascending
     records: NDArray[np.void]  # (E,)
-    texts: Mapping[str, pa.LargeStringArray]  # of ``TEXTS``, those that were read and any event has
+    texts: Mapping[str, pa.LargeStringArray]  # of ``BLOBS``, those that were read and any event has
     names: Mapping[str, pa.StringArray]  # of ``CODED``: what its codes are indices into
     first_seq: int = 0  # added to the arrivals, gives the sequence numbers
 
@@ -79,7 +79,7 @@ class PackedEvents:
         columns["timestamp"] = times
         for name, (codes, names) in coded.items():
             columns[name] = codes.astype(np.min_scalar_type(max(1, len(names))))
-        for name in present & set(_NUMBERS):
+        for name in filter(present.__contains__, _OPTIONAL):
             columns[name] = read_numbers(table, name)
         if "session_id" in present:
             columns[SESSION] = read_sessions(table)
@@ -88,7 +88,7 @@ class PackedEvents:
             records[name] = column[order]
         texts = {
             name: table[name].combine_chunks().cast("large_string").take(to_arrow(order))
-            for name in TEXTS
+            for name in BLOBS
             if name in present
         }
         shared = {name: names for name, (_, names) in coded.items()}
@@ -136,7 +136,7 @@ class PackedEvents:
         ends = np.cumsum(np.bincount(self.users)).tolist()
         texts = [
             _split_texts(self.texts[name], ends) if name in self.texts else repeat(None)
-            for name in TEXTS
+            for name in BLOBS
         ]
         begin = 0
         for user_id, end, *own in zip(self.user_ids, ends, *texts):  # noqa: B905 - repeat has no end
@@ -148,7 +148,7 @@ class PackedEvents:
                 "last": int(records["arrival"].max()),
                 "newest": float(records["timestamp"][-1]),
                 "records": records.tobytes(),
-                **dict(zip(TEXTS, own, strict=True)),
+                **dict(zip(BLOBS, own, strict=True)),
             }
             begin = end
 
@@ -179,11 +179,11 @@ class PackedEvents:
         if name in CODED:
             codes = to_arrow(self.records[name].astype(np.int32))
             return pa.DictionaryArray.from_arrays(codes, self.names[name])
-        if name in TEXTS:
+        if name in BLOBS:
             return self.texts[name].cast("string").dictionary_encode()
-        if name in _NUMBERS:
+        if name in _OPTIONAL:
             numbers = pa.array(np.ascontiguousarray(self.records[name]), from_pandas=True)
-            return numbers.cast("int32") if name == "position" else numbers
+            return numbers.cast(_OPTIONAL[name].dtype)
         return to_arrow(self.seqs if name == "seq" else self.records[name])
 
     def _values(self, name: str) -> list[Any]:
@@ -192,8 +192,8 @@ class PackedEvents:
         if name in ("seq", "timestamp", SESSION):
             numbers: list[Any] = (self.seqs if name == "seq" else self.records[name]).tolist()
             return numbers
-        if name in _NUMBERS:
-            kind = int if name == "position" else float
+        if name in _OPTIONAL:
+            kind = int if _OPTIONAL[name].dtype == "int32" else float
             return [None if one != one else kind(one) for one in self.records[name].tolist()]
         texts: list[Any] = self._column(name).dictionary_decode().to_pylist()
         return texts

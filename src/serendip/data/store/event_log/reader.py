@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from serendip.data.arrays import BoolArray, locate
-from serendip.data.events.event import Event, EventColumns, session_code
+from serendip.data.events.event import EVENT_COLUMNS, Event, EventColumns, session_code
 from serendip.data.events.event_table import (
     join_events,
     list_events,
@@ -38,8 +38,8 @@ from serendip.data.events.event_table import (
 from serendip.data.limits import EARLIEST
 from serendip.data.rows.arrow import to_arrow
 from serendip.data.store.event_log.packs import (
+    BLOBS,
     SESSION,
-    TEXTS,
     PackedEvents,
     PackNames,
     decode_names,
@@ -59,8 +59,8 @@ EVENT_IDS = "event_id"  # name, among those of a pack, of the hashes of the ids 
 MOST = 2**31 - 1
 FETCHED = 10_000  # rows of a large result that are fetched at once
 
-_EVENT = (*(field.name for field in fields(Event)), "seq")
-_NUMBERS = ("user_id", "item_id", "timestamp", "action", "value", "country", SESSION, "seq")
+_EVENT = (*EVENT_COLUMNS, "seq")
+_PAST_NAMES = ("user_id", "item_id", "timestamp", "action", "value", "country", SESSION, "seq")
 
 
 def _columns(names: Sequence[str]) -> list[ColumnElement[Any]]:
@@ -92,7 +92,7 @@ def _of_user(names: Sequence[str], *texts: str) -> tuple[Select[Any], Select[Any
     return select(*_columns(names)).where(*is_new), packed.where(*is_packed)
 
 
-_PAST, _HISTORY = _of_user(_NUMBERS), _of_user(_EVENT, *TEXTS)
+_PAST, _HISTORY = _of_user(_PAST_NAMES), _of_user(_EVENT, *BLOBS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,15 +186,15 @@ class LogReader:
         with self.database.read() as connection:
             position = self.position(connection)
             if seq < position.seq <= seq + most:
-                tail = connection.execute(select(*_columns(_NUMBERS)).where(EVENTS.c.seq > seq))
+                tail = connection.execute(select(*_columns(_PAST_NAMES)).where(EVENTS.c.seq > seq))
                 packed = self._packed_after(connection, seq, with_imports)
-                rows = _in_order(map(_with_code, tail), packed, _NUMBERS)
+                rows = _in_order(map(_with_code, tail), packed, _PAST_NAMES)
         return position, EventColumns.of_rows(rows)
 
     def past(self, user_id: str, without: Sequence[str] = ()) -> EventColumns:
         """All events of a user."""
         tail, packed = self._read_user(user_id, _PAST, without)
-        return EventColumns.of_rows(_in_order(map(_with_code, tail), packed, _NUMBERS))
+        return EventColumns.of_rows(_in_order(map(_with_code, tail), packed, _PAST_NAMES))
 
     def history(
         self, user_id: str, limit: int, without: Sequence[str] = (), since: float = EARLIEST
@@ -202,7 +202,7 @@ class LogReader:
         """The last events of a user since a time, oldest first."""
         if limit <= 0:
             return []
-        tail, packed = self._read_user(user_id, _HISTORY, without, TEXTS, since, limit)
+        tail, packed = self._read_user(user_id, _HISTORY, without, BLOBS, since, limit)
         return [Event(*row[:-1]) for row in _in_order(tail, packed, _EVENT)[-limit:]]
 
     def _read_user(
@@ -242,7 +242,7 @@ class LogReader:
 
         was_asked = or_(PACK_ROWS.c.query.is_not(None), PACK_ROWS.c.request_id.is_not(None))
         with self.database.read() as connection:
-            events = self.joined(connection, _EVENT, TEXTS, was_asked)
+            events = self.joined(connection, _EVENT, BLOBS, was_asked)
         given = [name for name in ("query", "request_id") if name in events.column_names]
         if not given or limit <= 0:
             return []
@@ -267,19 +267,19 @@ class LogReader:
     def rows(self, within: Connection | None = None) -> pa.Table:
         """The columns of the whole log that ``LogColumns`` has, in no order."""
         with self.database.read(within) as connection:
-            return self.joined(connection, (*_NUMBERS, "device"))
+            return self.joined(connection, (*_PAST_NAMES, "device"))
 
     def table(self, within: Connection | None = None) -> pa.Table:
         """All events with all columns that any of them fills, in order of arrival."""
         with self.database.read(within) as connection:
-            joined = self.joined(connection, _EVENT, TEXTS)
+            joined = self.joined(connection, _EVENT, BLOBS)
         return without_empty_columns(joined.sort_by("seq").drop_columns(["seq"]))
 
     def joined(
         self,
         connection: Connection,
         names: Sequence[str] = _EVENT,
-        texts: Sequence[str] = TEXTS,
+        texts: Sequence[str] = BLOBS,
         *which: Any,
         packs: Iterable[Row[Any]] | None = None,
         tail: pa.Table | None = None,

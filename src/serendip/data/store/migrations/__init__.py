@@ -2,7 +2,8 @@
 
 A new database gets the tables of ``schema`` as they are, and the number of the last revision; one
 of an earlier version gets the revisions that it lacks, in one transaction that holds the write
-lock. A revision that was published is never changed.
+lock. A file of ``versions`` has the number of its revision in its name. A published one is never
+changed.
 """
 
 from __future__ import annotations
@@ -10,24 +11,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import inspect
+
+from serendip.data.store.schema import METADATA
 from serendip.errors import StorageError
 
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
     from sqlalchemy import Connection
 
-# Here so that a service needs no Alembic to see that there is nothing to do.
-HEAD = "2"
 VERSION_TABLE = "serendip_version"
 FOLDER = Path(__file__).parent
+# The last revision, by the names of files: a service needs no Alembic to see that it has it.
+HEAD = str(max(int(path.stem[1:].split("_")[0]) for path in FOLDER.glob("versions/r*.py")))
 
 
 def migrate(connection: Connection, name: str) -> None:
     """Make the tables of a new database, or run the revisions that it lacks, within a write."""
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
-
-    from serendip.data.store.schema import METADATA
 
     if find_revision(connection, name) == HEAD:
         return
@@ -47,15 +49,22 @@ def migrate(connection: Connection, name: str) -> None:
 def find_revision(connection: Connection, name: str) -> str | None:
     """The revision of a database, ``HEAD`` or an earlier one; None = it has no tables.
 
-    One that this code does not know, or a version without revisions, is a ``StorageError``.
+    One that this code does not know, a version without revisions, or one that lacks a column of the
+    schema, is a ``StorageError``.
     """
-    from sqlalchemy import inspect
-
-    tables = inspect(connection).get_table_names()
+    columns = inspect(connection).get_multi_columns()
+    tables = {table: {column["name"] for column in columns[key, table]} for key, table in columns}
     if VERSION_TABLE in tables:
         found = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()
     else:
         found = "none" if "items" in tables else None
+    for table in METADATA.sorted_tables if found == HEAD else ():
+        if missing := set(table.columns.keys()) - tables.get(table.name, set()):
+            raise StorageError(
+                f"database {name} has revision {HEAD}, but no column {table.name}.{min(missing)}.",
+                "Restore it from a backup, or use the version of Serendip that made it. A column "
+                "that is new in the code needs a revision, too (CONTRIBUTING.md).",
+            )
     if found in (None, HEAD) or found in {one.revision for one in _scripts().walk_revisions()}:
         return found
     raise StorageError(
