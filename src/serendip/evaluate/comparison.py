@@ -30,9 +30,8 @@ from serendip.evaluate.intervals import (
     Z_95,
     Estimate,
     estimates,
-    per_user,
 )
-from serendip.evaluate.runs import Groups, Values
+from serendip.evaluate.runs import Values
 
 MIN_USERS = 50
 PRACTICAL_SHARE = 0.01
@@ -72,31 +71,28 @@ class Comparison:
 
 
 def estimate_systems(
-    values: Mapping[str, Values], labels: Sequence[str], groups: Groups, seed: int
+    users: Mapping[str, Values], labels: Sequence[str], seed: int
 ) -> dict[str, dict[str, Estimate]]:
-    """Estimate the metrics of several systems over the same requests: system -> label -> estimate.
+    """Estimate the metrics of several systems over the same users: system -> label -> estimate.
 
-    ``values`` are system -> (T, M) values of its answers up to 1, ``groups`` the users (T,).
+    ``users`` are system -> (U, M) means of each user, up to 1.
     """
-    users = per_user(np.concatenate(list(values.values()), axis=1), groups)  # (U, S * M)
-    estimated = iter(estimates(users, seed))
-    return {name: {label: next(estimated) for label in labels} for name in values}
+    estimated = iter(estimates(np.concatenate(list(users.values()), axis=1), seed))
+    return {name: {label: next(estimated) for label in labels} for name in users}
 
 
 def compare_systems(
-    values: Mapping[str, Values],
+    users: Mapping[str, Values],
     labels: Sequence[str],
     systems: tuple[str, Sequence[str]],
-    groups: Groups,
     seed: int,
 ) -> list[Comparison]:
-    """Compare a system with its baselines over the same requests, by each metric with a label.
+    """Compare a system with its baselines over the same users, by each metric with a label.
 
-    ``values`` are system -> (T, M) values of its answers, each in 0 .. 1; of the M metrics the
-    first have labels. ``groups`` are the users (T,).
+    ``users`` are system -> (U, M) means of each user, each in 0 .. 1; of the M metrics the first
+    have labels.
     """
     subject, baselines = systems
-    users = {name: per_user(values[name], groups) for name in (subject, *baselines)}
     columns = [(name, column) for name in baselines for column in range(len(labels))]
     if not columns:
         return []

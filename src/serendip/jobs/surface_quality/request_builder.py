@@ -36,10 +36,11 @@ from serendip.data.splits import Split, Targets
 from serendip.engine.config.settings import Settings
 from serendip.engine.stages.surfaces import COUNTRY, SurfaceConfig
 from serendip.engine.state import EngineState
+from serendip.evaluate.runs import Keys
 from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.baskets import ask_about_baskets
 from serendip.jobs.surface_quality.requests import LabelledQuery, SurfaceRequests
-from serendip.jobs.surface_quality.sample import Keys, hash_key, sample_requests
+from serendip.jobs.surface_quality.sample import hash_key, sample_requests
 
 MIN_LOGGED = 50
 """Logged searches with a choice from which on these ask search, and not written queries."""

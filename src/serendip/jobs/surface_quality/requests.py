@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from serendip.data import FloatArray, IntArray, Query
 from serendip.data.arrays import NO_ITEMS
-from serendip.jobs.surface_quality.sample import Keys
+from serendip.evaluate.runs import Keys
 from serendip.models.ranker.config import SearchSource
 
 INTERACT, LIKE = "interact", "like"

@@ -16,7 +16,7 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
-from serendip.jobs.surface_quality.answers import ENGINE, rank
+from serendip.jobs.surface_quality.answers import answer_engine
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker import choices, sample
@@ -122,7 +122,7 @@ def home_ndcg(fitted, state: EngineState) -> float:
     """nDCG@10 of home over the targets of the world."""
     context, split, _ = fitted
     home, queries = context.settings.all_surfaces()["home"], split.targets.queries()
-    return ndcg(rank(queries, home, state)[1][ENGINE], split.targets.items)
+    return ndcg(answer_engine(queries, home, state), split.targets.items)
 
 
 def test_the_training_finds_that_the_country_decides(fitted, plain, monkeypatch, tmp_path):
