@@ -93,36 +93,29 @@ def compare_systems(
     have labels.
     """
     subject, baselines = systems
+    own, comparisons = users[subject], list[Comparison]()
     columns = [(name, column) for name in baselines for column in range(len(labels))]
     if not columns:
         return []
-    return _compare(
-        [(subject, name, labels[column]) for name, column in columns],
-        np.column_stack([users[subject][:, column] for _, column in columns]),
-        np.column_stack([users[name][:, column] for name, column in columns]),
-        seed,
-    )
+    differences = np.column_stack([own[:, at] - users[name][:, at] for name, at in columns])
+    found = estimates(differences, seed, support=DIFFERENCE_RANGE)
+    for (name, column), one in zip(columns, found, strict=True):
+        mean = float(users[name][:, column].mean()) if len(own) else 0.0
+        verdict, detectable = decide_verdict(one, mean)
+        names = subject, name, labels[column]
+        comparisons.append(
+            Comparison(*names, one.value, one.low, one.high, one.n, verdict, detectable)
+        )
+    return comparisons
 
 
 def compare_values(
     names: tuple[str, str, str], system: Values, baseline: Values, seed: int = 0
 ) -> Comparison:
     """Compare values per user (U,); ``names`` = (system, baseline, metric label)."""
-    return _compare([names], system[:, None], baseline[:, None], seed)[0]
-
-
-def _compare(
-    names: Sequence[tuple[str, str, str]], system: Values, baseline: Values, seed: int
-) -> list[Comparison]:
-    """Compare columns (U, C), each with its names."""
-    found, comparisons = estimates(system - baseline, seed, support=DIFFERENCE_RANGE), []
-    for column, (own, one) in enumerate(zip(names, found, strict=True)):
-        mean = float(baseline[:, column].mean()) if len(baseline) else 0.0
-        verdict, detectable = decide_verdict(one, mean)
-        comparisons.append(
-            Comparison(*own, one.value, one.low, one.high, one.n, verdict, detectable)
-        )
-    return comparisons
+    subject, other, label = names
+    users = {subject: system[:, None], other: baseline[:, None]}
+    return compare_systems(users, [label], (subject, [other]), seed)[0]
 
 
 def decide_verdict(difference: Estimate, baseline_mean: float) -> tuple[str, float | None]:
