@@ -38,10 +38,8 @@ def judged(folder: Path, poison: bool) -> tuple[dict[str, int], dict[tuple[str, 
     state, _ = fit_past(context, context.dataset, split, folder)
     targets, names = split.targets, state.catalogue.vocabulary.ids
     queries, home = targets.queries(), workspace.settings.all_surfaces()["home"]
-    answers = {
-        ENGINE: answer_engine(queries, home, state),
-        **answer_baselines(queries, home, state),
-    }
+    answers = answer_baselines(queries, home, state)
+    answers[ENGINE] = answer_engine(queries, home, state)
     # At its first target a user's whole history is the past.
     rows = {user: row for row, user in reversed([*enumerate(targets.users)])}
     first = {

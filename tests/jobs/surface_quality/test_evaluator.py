@@ -78,12 +78,9 @@ USERS = 60
 def record(values: np.ndarray, cold: np.ndarray | None = None, first: int = 0) -> QualityRecord:
     """One request of each user from ``first`` on; ``cold`` (T,) values of the cold items."""
     keys = np.arange(first, first + len(values), dtype=np.uint64)
-    found = {"home, all: nDCG@10": Column(keys, keys * 7, values)}
-    return (
-        found
-        if cold is None
-        else {**found, "home, cold items: nDCG@10": Column(keys, keys * 7, cold)}
-    )
+    parts = {"all": values} if cold is None else {"all": values, "cold items": cold}
+    columns = {part: Column(keys, keys * 7, own) for part, own in parts.items()}
+    return {f"home, {part}: nDCG@10": column for part, column in columns.items()}
 
 
 def noise(seed: int, scale: float) -> np.ndarray:
