@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from serendip.evaluate.surface_quality import Slice, SurfaceRuns
+from serendip.evaluate.surface_quality import ALL, Run
 
 
 def lists(*rows):
@@ -13,10 +13,9 @@ def items(*numbers):
     return np.array(numbers, np.int32)
 
 
-def slice_of(mask, relevant):
-    """The requests of a mask (T,)."""
-    rows = np.flatnonzero(mask)
-    return Slice(rows, [relevant[row] for row in rows.tolist()])
+def part_of(mask, relevant):
+    """What is relevant to the requests of a mask (T,)."""
+    return [one if inside else items() for one, inside in zip(relevant, mask, strict=True)]
 
 
 def surface(**changes):
@@ -29,11 +28,12 @@ def surface(**changes):
     values = {
         "surface": "cart",
         "question": "A half of a basket: does the list have the rest of it?",
-        "relevant": [items(0, 3), items(2), items(4)],
+        "keys": np.arange(3, dtype=np.uint64),
         "users": np.array(["a", "a", "b"]),
-        "slices": {
-            "cold items": Slice(np.array([0, 2]), [items(3), items(4)]),
-            "new users": Slice(np.array([2]), [items(4)]),
+        "parts": {
+            ALL: [items(0, 3), items(2), items(4)],
+            "cold items": [items(3), items(), items(4)],
+            "new users": [items(), items(), items(4)],
         },
         "lists": {
             "engine": lists([0, 1, 3], [], [1, 4]),
@@ -45,4 +45,4 @@ def surface(**changes):
         "baselines": ["popularity"],
         "possible": 12,
     }
-    return SurfaceRuns(**{**values, **changes})
+    return Run(**{**values, **changes})

@@ -17,6 +17,7 @@ from serendip.evaluate.intervals import (
     estimate,
     estimates,
     normal_ci,
+    per_user,
 )
 
 NAMES = ("new", "old", "nDCG@10")
@@ -49,14 +50,15 @@ def test_pairing_finds_what_two_separate_intervals_hide():
 
 
 def test_systems_are_compared_by_user():
-    """User a gains at one of its two targets, user b at its only one."""
-    values = {"new": np.array([[1.0], [0.0], [1.0]]), "old": np.zeros((3, 1))}
-    groups = np.array([0, 0, 1])
-    (found,) = compare_systems(values, ["Recall@10"], ("new", ["old"]), groups, 0)
+    """User a gains at one of its two targets, user b at its only one; a NaN counts nowhere."""
+    values = {"new": np.array([[1.0], [0.0], [1.0], [np.nan]]), "old": np.zeros((4, 1))}
+    groups = np.array([0, 0, 1, 1])
+    users = {name: per_user(of_system, groups) for name, of_system in values.items()}
+    (found,) = compare_systems(users, ["Recall@10"], ("new", ["old"]), 0)
     assert (found.difference, found.n, found.verdict) == (0.75, 2, "too small to tell")
     assert (found.system, found.baseline, found.metric) == ("new", "old", "Recall@10")
-    assert compare_systems(values, ["Recall@10"], ("new", []), groups, 0) == []
-    systems = estimate_systems(values, ["Recall@10"], groups, 0)
+    assert compare_systems(users, ["Recall@10"], ("new", []), 0) == []
+    systems = estimate_systems(users, ["Recall@10"], 0)
     assert {name: one["Recall@10"].value for name, one in systems.items()} == {
         "new": 0.75,
         "old": 0.0,

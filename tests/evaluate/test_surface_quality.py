@@ -5,7 +5,7 @@ import pytest
 from surface_world import items, lists, surface
 
 from serendip.evaluate.special_surfaces import Sale, measure_auction, measure_messages
-from serendip.evaluate.surface_quality import measure_surface, value_lists
+from serendip.evaluate.surface_quality import ALL, measure_surface, value_lists
 
 FIRST = (1 + 1 / log2(4)) / (1 + 1 / log2(3))
 """nDCG of the first request: relevant at ranks 1 and 3 of 2 relevant ones."""
@@ -16,7 +16,7 @@ def value_of(figures, system, metric):
 
 
 def test_values_are_means_per_user_then_over_users():
-    values = value_lists(surface().lists["engine"], surface().relevant)
+    values = value_lists(surface().lists["engine"], surface().parts[ALL])
     assert values[:, 0] == pytest.approx([FIRST, 0.0, 1 / log2(3)])  # nDCG@10
     assert values[:, 1] == pytest.approx([1.0, 0.0, 1.0])  # Recall@10
     assert values[:, 2] == pytest.approx([1.0, 0.0, 0.5])  # MRR@10
@@ -73,8 +73,7 @@ def test_the_subject_is_compared_in_pairs_with_every_baseline():
 def test_messages_are_counted_where_they_are_sent():
     sent = {"engine": lists([0, 1, 2], [], [3, 4]), "popularity": lists([9, 8], [9, 8], [9, 8])}
     chosen = [items(0, 2, 7), items(9), items(5)]
-    figures = measure_messages(sent, chosen)
-    engine, everybody = figures["engine"], figures["popularity"]
+    engine, everybody = (measure_messages(lists, chosen) for lists in sent.values())
     assert engine.sent.value == pytest.approx(2 / 3)
     assert engine.precision.value == pytest.approx((2 / 3 + 0) / 2)  # of the two that are sent
     assert engine.precision.n == 2
@@ -103,11 +102,11 @@ def test_value_and_relevance_of_sold_places_per_user():
     # Users 0 (two lists) and 1 (one). Sold: place 1 of the first two lists; nothing of the third.
     chosen = [items(1), items(2), items(0)]
     figures = measure_auction(sale([(0, 1), (1, 1)], chosen), np.array([0, 0, 1]))
-    assert figures.sold.value == pytest.approx((1 / 2 + 0) / 2)
-    assert (figures.bid.value, figures.bid.n) == (2.0, 1)  # over users with a sale
-    assert figures.expected.value == pytest.approx((0.5 + 0) / 2)
+    assert figures["sold"].value == pytest.approx((1 / 2 + 0) / 2)
+    assert (figures["bid"].value, figures["bid"].n) == (2.0, 1)  # over users with a sale
+    assert figures["expected"].value == pytest.approx((0.5 + 0) / 2)
     # The sold item 1 is chosen after the first list, the sold item 3 not after the second.
-    assert figures.earned.value == pytest.approx((2.0 / 2 + 0) / 2)
-    assert figures.precision.value == pytest.approx(1 / 2)
+    assert figures["earned"].value == pytest.approx((2.0 / 2 + 0) / 2)
+    assert figures["precision"].value == pytest.approx(1 / 2)
     # Without a sale item 2 stands at place 1 of both; only the second user moment chose it.
-    assert figures.organic_precision.value == pytest.approx(1 / 2)
+    assert figures["organic_precision"].value == pytest.approx(1 / 2)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from surface_world import slice_of, surface
+from surface_world import part_of, surface
 
 from serendip.evaluate.decision import Decision
 from serendip.evaluate.intervals import Estimate
@@ -16,8 +16,8 @@ from serendip.evaluate.lists import (
 )
 from serendip.evaluate.new_items import ExplorationFigures, NewItemFigures, Start
 from serendip.evaluate.report.document import build_report
-from serendip.evaluate.special_surfaces import Sale, measure_messages
-from serendip.evaluate.surface_quality import SurfaceFigures, SurfaceRuns, measure_surface
+from serendip.evaluate.special_surfaces import Sale
+from serendip.evaluate.surface_quality import ALL, Run, SurfaceFigures, measure_surface
 
 ITEMS = 300
 NAMES = ("engine", "item-kNN", "popularity")
@@ -48,11 +48,12 @@ def home_runs(names=NAMES, **changes):
     values = {
         "surface": "home",
         "question": "Fitted on the past, asked about the future.",
-        "relevant": relevant,
+        "keys": np.arange(400, dtype=np.uint64),
         "users": np.array([f"u{number}" for number in rng.integers(0, 90, 400)]),
-        "slices": {
-            name: slice_of(mask, relevant)
+        "parts": {
+            name: part_of(mask, relevant)
             for name, mask in (
+                (ALL, targets >= 0),
                 ("warm items", targets < 280),
                 ("cold items", targets >= 280),
                 ("tail items", targets >= 60),
@@ -66,19 +67,19 @@ def home_runs(names=NAMES, **changes):
         "baselines": names[1:],
         "possible": 400,
     }
-    return SurfaceRuns(**{**values, **changes})
+    return Run(**{**values, **changes})
 
 
 def surfaces_world(home=None):
     """Home, a surface, one that sends messages and sells places, and one without figures."""
-    sent, chosen = surface().lists, surface().relevant
+    sent, chosen = surface().lists, surface().parts[ALL]
     sold = np.zeros((3, 10), np.bool_)
     sold[0, 1] = True
     bids = np.where(sold, np.float32(2.5), np.float32(0))
     sale = Sale(sent["engine"], sold, bids, bids / 5, sent["popularity"], 2, chosen)
     whole = surface(
         surface="search",
-        message=measure_messages(sent, chosen),
+        afterwards=chosen,
         sale=sale,
         note="Written queries.",
     )

@@ -10,7 +10,7 @@ from serendip.files.events import read_events
 from serendip.files.items import read_items
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.split import fit_past
-from serendip.jobs.surface_quality.answers import rank
+from serendip.jobs.surface_quality.answers import ENGINE, answer_baselines, answer_engine
 
 CUT = 0.7
 
@@ -37,7 +37,9 @@ def judged(folder: Path, poison: bool) -> tuple[dict[str, int], dict[tuple[str, 
     split = temporal(context.dataset, CUT)
     state, _ = fit_past(context, context.dataset, split, folder)
     targets, names = split.targets, state.catalogue.vocabulary.ids
-    _, answers = rank(targets.queries(), workspace.settings.all_surfaces()["home"], state)
+    queries, home = targets.queries(), workspace.settings.all_surfaces()["home"]
+    answers = answer_baselines(queries, home, state)
+    answers[ENGINE] = answer_engine(queries, home, state)
     # At its first target a user's whole history is the past.
     rows = {user: row for row, user in reversed([*enumerate(targets.users)])}
     first = {

@@ -12,14 +12,13 @@ from serendip.engine.state import EngineState
 from serendip.errors import UnsupportedError
 from serendip.jobs.evaluate.faithfulness import measure_faithfulness
 from serendip.jobs.exports.recommendations import recommend_all
-from serendip.jobs.surface_quality.answers import answer_engine, rank
+from serendip.jobs.surface_quality.answers import answer_engine
 from serendip.jobs.whole_answers import answer_whole
 from serendip.runtime.progress import TrainOptions
 
 JOBS: dict[str, Callable[[list[Query], SurfaceConfig, EngineState], object]] = {
     "answers": answer_whole,
-    "evaluation": rank,
-    "baseline": answer_engine,
+    "evaluation": answer_engine,
     "faithfulness": measure_faithfulness,
 }
 

@@ -5,18 +5,15 @@ order. Recommendations are verified queries and the user's own searches and item
 fit the user and, on a results page, the search of that page; they are of several kinds, and differ.
 Every suggestion has a result now: items may have been deleted since its query was verified.
 
-Selection of a varied list of queries: the best next one, given those before it.
+**Variety**: the next query is the best one, given those before it. Each kind has a share of the
+positions, counted from the first position on, and what shares a word with an earlier query counts
+less, as in maximal marginal relevance (Carbonell and Goldstein 1998, "The Use of MMR,
+Diversity-Based Reranking"). The order does not depend on how many are wanted.
 
-Each kind has a share of the positions, counted from the first position on, and what shares a word
-with an earlier query counts less, as in maximal marginal relevance (Carbonell and Goldstein 1998,
-"The Use of MMR, Diversity-Based Reranking"). The order does not depend on how many are wanted.
-
-Query autocompletion from titles, attribute values and popularity.
-
-Sources, in the order of the answer: attribute values that begin with the prefix (at most two),
-titles that begin with it, titles with a later word that does, titles that contain it inside a word
-of a script without spaces, and, only if all of these are empty, titles that were probably meant.
-Every completion has results.
+**Completions** come, in the order of the answer, from these sources: attribute values that begin
+with the prefix (at most two), titles that begin with it, titles with a later word that does, titles
+that contain it inside a word of a script without spaces, and, only if all of these are empty,
+titles that were probably meant. Every completion has results.
 """
 
 from __future__ import annotations

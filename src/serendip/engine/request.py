@@ -1,11 +1,8 @@
-"""Request: the parameters of one call of the engine, as a value.
-
-Answers of the engine as plain values, which the API, the CLI and the page render as they are.
+"""Requests and answers of the engine as plain values, which the API, the CLI and the page render.
 
 Each field is declared here once, for JSON as well: where its name or its schema differs there, its
-annotation says so.
-
-A cursor names a page of an answer: an opaque string for callers, an encoded offset inside.
+annotation says so. A cursor names a page of an answer: an opaque string for callers, an encoded
+offset inside.
 """
 
 from __future__ import annotations

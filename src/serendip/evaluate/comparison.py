@@ -30,9 +30,8 @@ from serendip.evaluate.intervals import (
     Z_95,
     Estimate,
     estimates,
-    per_user,
 )
-from serendip.evaluate.runs import Groups, Values
+from serendip.evaluate.runs import Values
 
 MIN_USERS = 50
 PRACTICAL_SHARE = 0.01
@@ -72,61 +71,51 @@ class Comparison:
 
 
 def estimate_systems(
-    values: Mapping[str, Values], labels: Sequence[str], groups: Groups, seed: int
+    users: Mapping[str, Values], labels: Sequence[str], seed: int
 ) -> dict[str, dict[str, Estimate]]:
-    """Estimate the metrics of several systems over the same requests: system -> label -> estimate.
+    """Estimate the metrics of several systems over the same users: system -> label -> estimate.
 
-    ``values`` are system -> (T, M) values of its answers up to 1, ``groups`` the users (T,).
+    ``users`` are system -> (U, M) means of each user, up to 1.
     """
-    users = per_user(np.concatenate(list(values.values()), axis=1), groups)  # (U, S * M)
-    estimated = iter(estimates(users, seed))
-    return {name: {label: next(estimated) for label in labels} for name in values}
+    estimated = iter(estimates(np.concatenate(list(users.values()), axis=1), seed))
+    return {name: {label: next(estimated) for label in labels} for name in users}
 
 
 def compare_systems(
-    values: Mapping[str, Values],
+    users: Mapping[str, Values],
     labels: Sequence[str],
     systems: tuple[str, Sequence[str]],
-    groups: Groups,
     seed: int,
 ) -> list[Comparison]:
-    """Compare a system with its baselines over the same requests, by each metric with a label.
+    """Compare a system with its baselines over the same users, by each metric with a label.
 
-    ``values`` are system -> (T, M) values of its answers, each in 0 .. 1; of the M metrics the
-    first have labels. ``groups`` are the users (T,).
+    ``users`` are system -> (U, M) means of each user, each in 0 .. 1; of the M metrics the first
+    have labels.
     """
     subject, baselines = systems
-    users = {name: per_user(values[name], groups) for name in (subject, *baselines)}
+    own, comparisons = users[subject], list[Comparison]()
     columns = [(name, column) for name in baselines for column in range(len(labels))]
     if not columns:
         return []
-    return _compare(
-        [(subject, name, labels[column]) for name, column in columns],
-        np.column_stack([users[subject][:, column] for _, column in columns]),
-        np.column_stack([users[name][:, column] for name, column in columns]),
-        seed,
-    )
+    differences = np.column_stack([own[:, at] - users[name][:, at] for name, at in columns])
+    found = estimates(differences, seed, support=DIFFERENCE_RANGE)
+    for (name, column), one in zip(columns, found, strict=True):
+        mean = float(users[name][:, column].mean()) if len(own) else 0.0
+        verdict, detectable = decide_verdict(one, mean)
+        names = subject, name, labels[column]
+        comparisons.append(
+            Comparison(*names, one.value, one.low, one.high, one.n, verdict, detectable)
+        )
+    return comparisons
 
 
 def compare_values(
     names: tuple[str, str, str], system: Values, baseline: Values, seed: int = 0
 ) -> Comparison:
     """Compare values per user (U,); ``names`` = (system, baseline, metric label)."""
-    return _compare([names], system[:, None], baseline[:, None], seed)[0]
-
-
-def _compare(
-    names: Sequence[tuple[str, str, str]], system: Values, baseline: Values, seed: int
-) -> list[Comparison]:
-    """Compare columns (U, C), each with its names."""
-    found, comparisons = estimates(system - baseline, seed, support=DIFFERENCE_RANGE), []
-    for column, (own, one) in enumerate(zip(names, found, strict=True)):
-        mean = float(baseline[:, column].mean()) if len(baseline) else 0.0
-        verdict, detectable = decide_verdict(one, mean)
-        comparisons.append(
-            Comparison(*own, one.value, one.low, one.high, one.n, verdict, detectable)
-        )
-    return comparisons
+    subject, other, label = names
+    users = {subject: system[:, None], other: baseline[:, None]}
+    return compare_systems(users, [label], (subject, [other]), seed)[0]
 
 
 def decide_verdict(difference: Estimate, baseline_mean: float) -> tuple[str, float | None]:

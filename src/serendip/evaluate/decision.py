@@ -90,7 +90,7 @@ def choose(
     """
     both = np.column_stack([without, with_])
     if users:
-        both = per_user(both, np.unique(users, return_inverse=True)[1])
+        both = per_user(both, np.array(users))
     if len(both) < fewest:
         return Decision(name, False, n=len(both), reason=f"{fewest} users or queries are needed")
     found = estimate_difference(both[:, 1] - both[:, 0], tests)

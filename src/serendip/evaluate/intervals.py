@@ -22,12 +22,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray
-from serendip.evaluate.runs import Groups, Values
+from serendip.evaluate.runs import Values
 
 RESAMPLES = 2_000
 NORMAL_FROM_USERS = 50_000
@@ -52,8 +53,13 @@ class Estimate:
     n: int
 
 
-def per_user(values: Values, groups: Groups) -> Values:
-    """Average values (T, M) over the targets of each user: (U, M)."""
+def per_user(values: Values, users: NDArray[Any]) -> Values:
+    """Average values (T, M) over the targets of each of the users (T,): (U, M), users ascending.
+
+    A target with a NaN says nothing, and counts nowhere.
+    """
+    known = ~np.isnan(values).any(axis=1)
+    values, groups = values[known], np.unique(users[known], return_inverse=True)[1].reshape(-1)
     if not len(values):
         return values
     counts = np.bincount(groups)  # (U,)

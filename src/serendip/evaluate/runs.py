@@ -24,6 +24,9 @@ from serendip.data.arrays import FloatArray, IntArray
 Values: TypeAlias = NDArray[np.float64]
 Groups: TypeAlias = NDArray[np.intp]
 
+Keys: TypeAlias = NDArray[np.uint64]
+"""What identifies requests in other runs."""
+
 PADDING = -1
 """Item number that fills lists with fewer than k items."""
 

@@ -24,14 +24,16 @@ Shapes: T requests, k length of a message, or number of places.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.evaluate.intervals import Estimate, estimate, per_user
-from serendip.evaluate.runs import PADDING, Groups, Values
+from serendip.evaluate.runs import PADDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +46,12 @@ class SystemMessages:
     items: float | None
 
 
-def measure_messages(
-    lists: Mapping[str, IntArray], relevant: Sequence[IntArray]
-) -> dict[str, SystemMessages]:
-    """Measure the messages of all systems to the same users, the subject first.
+def measure_messages(lists: IntArray, relevant: Sequence[IntArray]) -> SystemMessages:
+    """Measure the messages of a system to T users; baselines send to everybody.
 
-    Baselines send to everybody. Lists are (T, k) sent items, padded with -1; a row of -1 is not
-    sent. ``relevant`` has the items that each user chose afterwards.
+    Lists are (T, k) sent items, padded with -1; a row of -1 is not sent. ``relevant`` has the items
+    that each user chose afterwards.
     """
-    return {name: _measure(sent, relevant) for name, sent in lists.items()}
-
-
-def _measure(lists: IntArray, relevant: Sequence[IntArray]) -> SystemMessages:
     sizes = (lists != PADDING).sum(axis=1)  # (T,)
     chosen = np.array(
         [np.isin(row, items).sum() for row, items in zip(lists, relevant, strict=True)], np.int64
@@ -90,20 +86,12 @@ class Sale:
     chosen: Sequence[IntArray]
 
 
-@dataclass(frozen=True, slots=True)
-class AuctionFigures:
-    """What was sold; see the module's docstring. Sums are per list."""
+def measure_auction(sale: Sale, users: NDArray[Any], seed: int = 0) -> dict[str, Estimate]:
+    """Figures of the sold places, see the module's docstring, of the users (T,); sums are per list.
 
-    sold: Estimate
-    bid: Estimate
-    expected: Estimate
-    earned: Estimate
-    precision: Estimate
-    organic_precision: Estimate
-
-
-def measure_auction(sale: Sale, groups: Groups, seed: int = 0) -> AuctionFigures:
-    """Measure the sold places, per user of ``groups`` (T,)."""
+    Returns:
+        ``sold``, ``bid``, ``expected``, ``earned``, ``precision`` and ``organic_precision``.
+    """
     sold = sale.is_sold
     is_chosen, was_chosen = (  # (T, k)
         np.array(
@@ -113,21 +101,21 @@ def measure_auction(sale: Sale, groups: Groups, seed: int = 0) -> AuctionFigures
     )
     number = sold.sum(axis=1)  # (T,)
     bids, revenue = np.where(sold, sale.bids, 0.0), np.where(sold, sale.revenue, 0.0)
-    has_sale = number > 0
-
-    def of_users(values: Values, rows: BoolArray, highest: float = 1.0) -> Estimate:
-        users = np.unique(groups[rows], return_inverse=True)[1].reshape(-1)
-        means = per_user(values[rows][:, None].astype(np.float64), users)[:, 0]
-        return estimate(means, seed, support=(0.0, max(highest, 1e-9)))
-
-    everybody = np.ones(len(sold), np.bool_)
-    top_bid, top_sum = float(bids.max(initial=0.0)), float(bids.sum(axis=1).max(initial=0.0))
-    divisor = np.maximum(number, 1)
-    return AuctionFigures(
-        sold=of_users(number / max(sale.for_sale, 1), everybody),
-        bid=of_users(bids.sum(axis=1) / divisor, has_sale, top_bid),
-        expected=of_users(revenue.sum(axis=1), everybody, top_sum),
-        earned=of_users((bids * is_chosen).sum(axis=1), everybody, top_sum),
-        precision=of_users((sold & is_chosen).sum(axis=1) / divisor, has_sale),
-        organic_precision=of_users((sold & was_chosen).sum(axis=1) / divisor, has_sale),
-    )
+    places = np.where(number > 0, number, np.nan)
+    total = float(bids.sum(axis=1).max(initial=0.0))
+    figures = {  # values of the lists (T,), NaN = nothing was sold, and the highest possible one
+        "sold": (number / max(sale.for_sale, 1), 1.0),
+        "bid": (bids.sum(axis=1) / places, float(bids.max(initial=0.0))),
+        "expected": (revenue.sum(axis=1), total),
+        "earned": ((bids * is_chosen).sum(axis=1), total),
+        "precision": ((sold & is_chosen).sum(axis=1) / places, 1.0),
+        "organic_precision": ((sold & was_chosen).sum(axis=1) / places, 1.0),
+    }
+    return {
+        name: estimate(
+            per_user(values[:, None].astype(np.float64), users)[:, 0],
+            seed,
+            support=(0.0, max(highest, 1e-9)),
+        )
+        for name, (values, highest) in figures.items()
+    }

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +39,13 @@ from serendip.evaluate.metrics import (
     gini,
     mean_over_lists,
 )
-from serendip.evaluate.runs import Groups, Values, ranks_from_lists
-from serendip.evaluate.special_surfaces import AuctionFigures, Sale, SystemMessages, measure_auction
+from serendip.evaluate.runs import Keys, Values, ranks_from_lists
+from serendip.evaluate.special_surfaces import (
+    Sale,
+    SystemMessages,
+    measure_auction,
+    measure_messages,
+)
 
 K = 10
 RANKING: tuple[RankingMetric, ...] = (NDCG(K), Recall(K), MRR(K))
@@ -53,44 +57,52 @@ ALL = "all"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Slice:
-    """A part of the requests: rows (R,), and R arrays of what is relevant to each of them there."""
-
-    rows: NDArray[np.intp]
-    relevant: Sequence[IntArray]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SurfaceRuns:
-    """Requests of one surface and the lists of all systems.
+class Run:
+    """T requests of one surface, what is relevant to each, and the lists of all systems.
 
     Args:
         question: what is asked and what is relevant, as a sentence.
-        relevant: T arrays of relevant items, none empty or with repeats.
+        keys: (T,) what identifies the requests in other runs.
         users: (T,) external ids; the sampling unit.
+        parts: ``all``, then slice -> T arrays of relevant items, without repeats; empty = the
+            request is not in the slice.
         lists: system -> (T, k) distinct item numbers, best first, padded with -1; the subject
             first.
         counts: (N,) events of each item in training.
         is_new: (N,) bool, items that nobody has chosen or rejected yet.
         histories: T arrays of items that the user chose before; empty = not known.
         possible: number of requests that the T were sampled from.
+        afterwards: T arrays of items that the user chose next, of a surface that sends messages;
+            empty = it sends none.
         note: what a reader must know; empty = nothing.
     """
 
     surface: str
     question: str
-    relevant: Sequence[IntArray]
+    keys: Keys
     users: NDArray[np.str_]
-    slices: Mapping[str, Slice]
+    parts: Mapping[str, Sequence[IntArray]]
     lists: Mapping[str, IntArray]
     counts: IntArray
     is_new: BoolArray
     histories: Sequence[IntArray]
     baselines: Sequence[str]
     possible: int
-    message: Mapping[str, SystemMessages] | None = None
+    afterwards: Sequence[IntArray] = ()
     sale: Sale | None = None
     note: str = ""
+
+    @property
+    def subject(self) -> str:
+        """The system that the others are baselines of."""
+        return next(iter(self.lists))
+
+    def means(self, part: str) -> dict[str, Values]:
+        """System -> ranking metrics (U, M) of each user with a request in a part."""
+        return {
+            name: per_user(value_lists(lists, self.parts[part]), self.users)
+            for name, lists in self.lists.items()
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,78 +138,83 @@ class SurfaceFigures:
     slices: dict[str, SliceFigures] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
     message: Mapping[str, SystemMessages] | None = None
-    auction: AuctionFigures | None = None
+    auction: Mapping[str, Estimate] | None = None
     note: str = ""
 
 
-def measure_surface(runs: SurfaceRuns, seed: int = 0) -> SurfaceFigures:
+def measure_surface(run: Run, seed: int = 0) -> SurfaceFigures:
     """Estimate all figures of a surface."""
-    groups, subject = _number_users(runs.users), next(iter(runs.lists))
-    values = {name: value_lists(lists, runs.relevant) for name, lists in runs.lists.items()}
-    systems = estimate_systems(values, _LABELS, groups, seed)
-    for name, lists in runs.lists.items():
-        systems[name] |= _measure_exposure(runs, lists, groups)
+    means = run.means(ALL)
+    whole = _measure_part(run, ALL, means, seed)
+    for name, lists in run.lists.items():
+        whole.systems[name] |= _measure_exposure(run, lists)
+    sent = run.lists.items() if run.afterwards else ()
+    message = {name: measure_messages(lists, run.afterwards) for name, lists in sent}
     return SurfaceFigures(
-        surface=runs.surface,
-        question=runs.question,
-        n_users=len(np.unique(groups)),
-        n_requests=len(groups),
-        possible=runs.possible,
-        catalogue_size=len(runs.counts),
-        subject=subject,
-        systems=systems,
-        slices={name: _measure_slice(runs, part, seed) for name, part in runs.slices.items()},
-        comparisons=compare_systems(values, COMPARED, (subject, runs.baselines), groups, seed),
-        message=runs.message,
-        auction=None if runs.sale is None else measure_auction(runs.sale, groups, seed),
-        note=runs.note,
+        surface=run.surface,
+        question=run.question,
+        n_users=whole.n_users,
+        n_requests=whole.n_requests,
+        possible=run.possible,
+        catalogue_size=len(run.counts),
+        subject=run.subject,
+        systems=whole.systems,
+        slices={
+            part: _measure_part(run, part, run.means(part), seed)
+            for part in run.parts
+            if part != ALL
+        },
+        comparisons=compare_systems(means, COMPARED, (run.subject, run.baselines), seed),
+        message=message if run.afterwards else None,
+        auction=None if run.sale is None else measure_auction(run.sale, run.users, seed),
+        note=run.note,
     )
 
 
-def _measure_slice(runs: SurfaceRuns, part: Slice, seed: int) -> SliceFigures:
-    groups = _number_users(runs.users[part.rows])
-    values = {
-        name: value_lists(lists[part.rows], part.relevant) for name, lists in runs.lists.items()
-    }
-    systems = estimate_systems(values, _LABELS, groups, seed)
-    return SliceFigures(len(np.unique(groups)), len(part.rows), systems)
+def _measure_part(run: Run, part: str, means: Mapping[str, Values], seed: int) -> SliceFigures:
+    n_requests = sum(len(items) > 0 for items in run.parts[part])
+    systems = estimate_systems(means, _LABELS, seed)
+    return SliceFigures(len(means[run.subject]), n_requests, systems)
 
 
 def value_lists(lists: IntArray, relevant: Sequence[IntArray]) -> Values:
-    """Ranking metrics (T, M) of lists (T, k) whose relevant items are of equal worth."""
-    if all(len(items) == 1 for items in relevant):
-        targets = np.array([items[0] for items in relevant], np.int32)
-        ranks = ranks_from_lists(lists, targets)
-        return np.column_stack([metric.of_ranks(ranks) for metric in RANKING])
-    values = np.empty((len(lists), len(RANKING)))
-    for row, items in enumerate(relevant):
-        graded = Graded(np.isin(lists[row], items).astype(np.float64), np.ones(len(items)))
+    """Ranking metrics (T, M) of lists (T, k) whose relevant items are of equal worth.
+
+    NaN where nothing is relevant.
+    """
+    sizes = np.array([len(items) for items in relevant], np.int64)
+    rows, values = np.flatnonzero(sizes), np.full((len(lists), len(RANKING)), np.nan)
+    if sizes.max(initial=0) <= 1:
+        targets = np.array([relevant[row][0] for row in rows.tolist()], np.int32)
+        ranks = ranks_from_lists(lists[rows], targets)
+        values[rows] = np.column_stack([metric.of_ranks(ranks) for metric in RANKING])
+        return values
+    for row in rows.tolist():
+        is_relevant = np.isin(lists[row], relevant[row]).astype(np.float64)
+        graded = Graded(is_relevant, np.ones(sizes[row]))
         values[row] = [metric.of_list(graded) for metric in RANKING]
     return values
 
 
-def _number_users(users: NDArray[Any]) -> Groups:
-    return np.asarray(np.unique(users, return_inverse=True)[1], np.intp).reshape(-1)
-
-
-def _measure_exposure(runs: SurfaceRuns, lists: IntArray, groups: Groups) -> dict[str, Estimate]:
+def _measure_exposure(run: Run, lists: IntArray) -> dict[str, Estimate]:
     """What lists (T, k) show; intervals of coverage and Gini are normal, by their jackknife."""
-    found, users = dict[str, Estimate](), int(groups.max(initial=-1)) + 1
+    ids, groups = np.unique(run.users, return_inverse=True)
+    found = dict[str, Estimate]()
     for name, measure in (("Coverage", coverage), ("Gini", gini)):
-        found[f"{name}@{K}"] = Estimate(None, None, None, users)
+        found[f"{name}@{K}"] = Estimate(None, None, None, len(ids))
         if not len(lists):
             continue
-        value, error = measure(lists, groups, len(runs.counts), K)
+        value, error = measure(lists, groups.reshape(-1), len(run.counts), K)
         if np.isfinite(value):
             low, high = max(0.0, value - Z_95 * error), min(1.0, value + Z_95 * error)
-            found[f"{name}@{K}"] = Estimate(value, low, high, users)
-    shares = mean_over_lists(lists, runs.is_new.astype(np.float64), K)  # (T,)
-    found[f"NewItems@{K}"] = estimate(_of_users(shares[:, None], groups)[:, 0])
-    if runs.histories:
-        popularity = runs.counts.astype(np.float64)
-        before = [popularity[past].mean() if len(past) else np.nan for past in runs.histories]
+            found[f"{name}@{K}"] = Estimate(value, low, high, len(ids))
+    shares = mean_over_lists(lists, run.is_new.astype(np.float64), K)  # (T,)
+    found[f"NewItems@{K}"] = estimate(per_user(shares[:, None], run.users)[:, 0])
+    if run.histories:
+        popularity = run.counts.astype(np.float64)
+        before = [popularity[past].mean() if len(past) else np.nan for past in run.histories]
         shown = mean_over_lists(lists, popularity, K)
-        pairs = _of_users(np.column_stack([shown, before]), groups)  # (U, 2)
+        pairs = per_user(np.column_stack([shown, before]), run.users)  # (U, 2)
         found[f"PopularityLift@{K}"] = _estimate_lift(pairs)
     return found
 
@@ -215,9 +232,3 @@ def _estimate_lift(users: Values) -> Estimate:
     error = float(influence.std(ddof=1)) / len(users) ** 0.5 if len(users) > 1 else 0.0
     reach = Z_95 * error
     return Estimate(ratio - 1.0, ratio - 1.0 - reach, ratio - 1.0 + reach, len(users))
-
-
-def _of_users(values: Values, groups: Groups) -> Values:
-    """Means (U, M) of each user over the requests whose values (T, M) are all known."""
-    known = ~np.isnan(values).any(axis=1)
-    return per_user(values[known], _number_users(groups[known]))

@@ -18,13 +18,14 @@ from itertools import chain, combinations, permutations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray
 from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.intervals import estimate, per_user
 from serendip.evaluate.metrics import NDCG
 from serendip.evaluate.number_format import percent, seconds
-from serendip.evaluate.runs import Groups, Values
+from serendip.evaluate.runs import Values
 
 Group = tuple[str, ...]
 
@@ -41,7 +42,7 @@ class TaskRanks:
     Args:
         group: tasks that the model was trained on, in order.
         ranks: (T,) ranks of the targets.
-        users: (T,) user numbers, 0 .. U - 1.
+        users: (T,) ids.
         is_test: (T,) bool; False = validation.
     """
 
@@ -49,7 +50,7 @@ class TaskRanks:
     group: Group
     seed: int
     ranks: Values
-    users: Groups
+    users: NDArray[np.str_]
     is_test: BoolArray
     cpu_s: float
     params: int
@@ -57,8 +58,7 @@ class TaskRanks:
     def gains(self, test: bool) -> Values:
         """(U,) nDCG@10: the mean over the requests of each user."""
         rows = self.is_test == test  # (T,)
-        users = np.unique(self.users[rows], return_inverse=True)[1].reshape(-1)
-        return per_user(NDCG(10).of_ranks(self.ranks[rows])[:, None], users)[:, 0]
+        return per_user(NDCG(10).of_ranks(self.ranks[rows])[:, None], self.users[rows])[:, 0]
 
 
 class _Models:

@@ -16,6 +16,9 @@ from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.errors import UnsupportedError
 
+BATCH = 64
+"""Queries that are answered together."""
+
 _AGAIN = (
     "Run the command again; if this comes again, `serendip doctor` checks the files and `serendip "
     "train` makes a generation that fits the settings."
@@ -29,13 +32,16 @@ _NO_MODEL = (
 def answer_whole(
     queries: Sequence[Query], surface: SurfaceConfig, state: EngineState
 ) -> list[Result]:
-    """Answer queries of one surface, as ``pipeline.answer_queries`` does, with all stages.
+    """Answer any number of queries of one surface, as ``pipeline.answer_queries`` does, with all
+    stages.
 
     Raises:
         UnsupportedError: a stage failed.
     """
-    results = answer_queries(queries, surface, state)
-    require_whole(results)
+    results = list[Result]()
+    for begin in range(0, len(queries), BATCH):
+        results += answer_queries(queries[begin : begin + BATCH], surface, state)
+        require_whole(results[begin:])
     return results
 
 

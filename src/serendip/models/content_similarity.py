@@ -1,4 +1,4 @@
-"""Likeness: what two items are and what is said of them, whoever chose them.
+"""Likeness of items: what two are and what is said of them, whoever chose them.
 
 The likeness of an item to another is a mean of three cosines: of their content vectors, of the
 words of their texts and of their attribute values (TF-IDF, weighed by ``term_weights``). Content
@@ -14,19 +14,15 @@ the items that came later, and they are scored exactly: nothing is as long as th
 
 ``floor`` is what random pairs reach: the 95th percentile of their likeness.
 
-Shapes: B queries, N items, N0 of them trained, E content size, V terms, T distinct items of a
-context, C candidates, M late items.
+**Exact likeness**, by TF-IDF weights of the words and attribute values of items: a content vector
+knows that two texts mean the same, not that two items have the same director. Here tokens count by
+how rare they are (inverse document frequency, Sparck Jones 1972), and kinds of tokens count alike:
+the values of each attribute are a vector of one length, so that a shared genre adds to a shared
+director and is not lost beside it; the attributes of an item that has as many as others have length
+1, and so have the words of its texts. What most items have, such as a currency, tells nothing.
 
-TF-IDF weights of the words and attribute values of items, for exact likeness.
-
-A content vector knows that two texts mean the same, not that two items have the same director. Here
-tokens count by how rare they are (inverse document frequency, Sparck Jones 1972), and kinds of
-tokens count alike: the values of each attribute are a vector of one length, so that a shared genre
-adds to a shared director and is not lost beside it; the attributes of an item that has as many as
-others have length 1, and so have the words of its texts. What most items have, such as a currency,
-tells nothing.
-
-Shapes: N items of the training, M items, V distinct tokens.
+Shapes: B queries, N items, N0 of them trained, E content size, V distinct terms, T distinct items
+of a context, C candidates, M items, or late items.
 """
 
 from __future__ import annotations

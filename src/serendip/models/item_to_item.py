@@ -1,38 +1,36 @@
-"""Item-to-item models, one sparse weight matrix each: item-based k nearest neighbours and EASE.
+"""Item-to-item models, one sparse matrix each: item-based k nearest neighbours, EASE, transitions.
 
-ItemKNN: item-based collaborative filtering. The similarity of two items is the cosine of their user
-sets with a term added to the denominator (shrinkage), so that two items with a single user in
+**ItemKNN**: item-based collaborative filtering. The similarity of two items is the cosine of their
+user sets with a term added to the denominator (shrinkage), so that two items with a single user in
 common do not have similarity 1. Neighbourhoods follow Deshpande & Karypis 2004, "Item-based top-N
 recommendation algorithms". Differences: events lose weight with age, likes have a weight of their
 own, users count by the strength of their strongest action (``[actions] strengths``), and
 similarities are shrunk, not normalised per row.
 
-EASE: a linear autoencoder in closed form. ``B`` minimises ``|X - X B|^2 + l2 |B|^2`` with a zero
-diagonal, ``X`` the user-item matrix. With ``P = (X^T X + l2 I)^-1``, ``B[i, j] = -P[i, j] / P[j,
-j]`` (Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data", arXiv:1905.03375). Unlike a
-cosine, a weight measures only what the user's other items do not already explain. Differences:
-events of a history lose weight with age, and only the largest positive weights of each item are
-stored. On Amazon Beauty 200 per row rank as well as the full matrix with its negative weights, in a
-thirtieth of the space. Float32 is sufficient: weights differ from float64 by at most 1e-7 there.
+**EASE**: a linear autoencoder in closed form. ``B`` minimises ``|X - X B|^2 + l2 |B|^2`` with a
+zero diagonal, ``X`` the user-item matrix. With ``P = (X^T X + l2 I)^-1``, ``B[i, j] = -P[i, j] /
+P[j, j]`` (Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data", arXiv:1905.03375).
+Unlike a cosine, a weight measures only what the user's other items do not already explain.
+Differences: events of a history lose weight with age, and only the largest positive weights of each
+item are stored. On Amazon Beauty 200 per row rank as well as the full matrix with its negative
+weights, in a thirtieth of the space. Float32 is sufficient: weights differ from float64 by at most
+1e-7 there.
 
-Shapes: B queries, N items, R items of a block, U users, T distinct items of a query's context,
-C candidates.
-
-Item-to-item transition graph, smoothed by content. Counted, not trained.
-
-``M[i, j]`` is the sum of 1 / gap over all events with j that follow an event with i ``gap``
-positions later in a history, times the strength of that event (``[actions] strengths``), plus half
-of that for the other direction, divided by sqrt(row sum + 1) and sqrt(column sum + 1), which
-reduces popularity bias; only the ``_MAX_STEPS`` largest entries of a row are kept. The score is
-``h (M + w P M)``: ``h`` the decayed history and ``P`` the weights of the nearest items by content,
-through which an item with few transitions uses those of similar items. Items without incoming
-transitions get the weighted scores of their content neighbours, ``w P``, in the same way.
+**Transitions**: a graph smoothed by content, which is counted, not trained. ``M[i, j]`` is the sum
+of 1 / gap over all events with j that follow an event with i ``gap`` positions later in a history,
+times the strength of that event (``[actions] strengths``), plus half of that for the other
+direction, divided by sqrt(row sum + 1) and sqrt(column sum + 1), which reduces popularity bias;
+only the ``_MAX_STEPS`` largest entries of a row are kept. The score is ``h (M + w P M)``: ``h`` the
+decayed history and ``P`` the weights of the nearest items by content, through which an item with
+few transitions uses those of similar items. Items without incoming transitions get the weighted
+scores of their content neighbours, ``w P``, in the same way.
 
 All of it is one sparse graph: row i holds the scores of a context of item i alone, the largest of
 them, so that a request adds up a few rows. Items that came after the training have none: what they
 are like says the model ``content``.
 
-Shapes: N items.
+Shapes: B queries, N items, R items of a block, U users, T distinct items of a query's context,
+C candidates.
 """
 
 from __future__ import annotations

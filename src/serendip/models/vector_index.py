@@ -6,19 +6,15 @@ vectors. The index proposes more items than are asked for, and the model scores 
 and changed items are compared one by one, in the same directions, beside the index, which never
 changes.
 
-Shapes: N items, n of them in the index, V size of a vector, D number of main directions, B queries,
-M items, L late (new or changed) items.
-
-Approximate nearest neighbour index: maximum inner product with filters, as an inverted file.
-
-Few allowed items are scored one by one. Of more an inverted file (IVF) is searched: vectors lie in
-lists around centroids, and only the lists nearest to the query are probed.
-The lists hold four bits per dimension, which processors compare 32 items at a time (fast scan), so
-that probing half of the lists or more, as vectors without clusters need, is still cheap; the best
-of what they propose is compared by vectors of 8 bits per dimension. The number of probes is chosen
-when the index is built, so that sample queries reach ``RECALL``. A filter allows a share
-of every list, so proportionally more lists are probed; if fewer than k items are found, all lists
-are. So there are always k results if k items are allowed.
+**Inverted file**: approximate nearest neighbours by maximum inner product, with filters. Few
+allowed items are scored one by one. Of more an inverted file (IVF) is searched: vectors lie in
+lists around centroids, and only the lists nearest to the query are probed. The lists hold four bits
+per dimension, which processors compare 32 items at a time (fast scan), so that probing half of the
+lists or more, as vectors without clusters need, is still cheap; the best of what they propose is
+compared by vectors of 8 bits per dimension. The number of probes is chosen when the index is built,
+so that sample queries reach ``RECALL``. A filter allows a share of every list, so proportionally
+more lists are probed; if fewer than k items are found, all lists are. So there are always k results
+if k items are allowed.
 
 What is found by lists depends on the items and the query alone, not on where in the index an item
 lies: of items that are equally close all are proposed, products are rounded alike in any row (by
@@ -34,7 +30,8 @@ recall collapses if most nodes are filtered out. Papers: Jegou et al. 2011, Prod
 Nearest Neighbor Search; Andre et al. 2015, Cache locality is not enough: high-performance nearest
 neighbor search with product quantization fast scan.
 
-Shapes: N items, B queries, D size of the vectors, M allowed items.
+Shapes: N items, n of them in the index, V size of a vector, D number of main directions, B queries,
+M items, or allowed ones, L late (new or changed) items.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The languages of a catalogue: function words, phrases between them, and stems.
 
-Stems: terms by which other forms of a word are found, ``vegetarians`` by ``vegetarian``.
-
+**Stems** are terms by which other forms of a word are found, ``vegetarians`` by ``vegetarian``.
 Words are stemmed in the language of the catalogue by the algorithms of Snowball, which come with
 tantivy. In Hangul the stem is the word without its particle, in every catalogue. A stem has a mark,
 so that it is never a word: ``~vegetarian``.

@@ -1,20 +1,17 @@
 """Lexical index: BM25 over titles, other fields and bigrams, with an overlay for recent items.
 
 ``LexicalIndex`` is a tantivy index in one immutable folder, written once by ``build`` and read by
-memory map. Late items are in ``late_words.LateWords``, deleted ones are filtered from every answer:
+memory map. Late items are in ``LateWords``, deleted ones are filtered from every answer:
 both take effect at once and the folder never changes. Queries are built from analysed terms, never
 from a user's query syntax. Items are indexed in the fixed order of ``data.item_list``, so that ties
 come out in that order.
 
-BM25: Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and Beyond".
-
-Words of late items, beside the word index of a generation and with scores on its scale.
-
-A second full index would have document frequencies of its own; this one has only postings and uses
+**Late words**: those of late items, beside the index of a generation, with scores on its scale. A
+second full index would have document frequencies of its own; this one has only postings and uses
 the statistics of the built index: its BM25 (k1 = 1.2, b = .75, as in tantivy) gives a late item the
 score it would have there.
 
-Paper: Robertson and Zaragoza 2009, The Probabilistic Relevance Framework: BM25 and Beyond.
+BM25: Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and Beyond".
 
 Shapes: H items with a term, M items.
 """

@@ -3,13 +3,12 @@
 A name is found as a whole, by how it goes on from one of its words, or but for slips. The names of
 a generation are arrays that are mapped; those of late items are beside them.
 
+**Values of attributes**: which items have one, best first, and which of them a text names. People
+search for actors, brands and genres: a text that is a value, or is covered by several, is answered
+by the items that have them. A person is also found by the last word of the name, a year (an
+attribute with ``year`` in its name) by its decade.
+
 Shapes: N items, R names, E pairs of a name and an item, S starts of words.
-
-Values of attributes: which items have one, best first, and which of them a text names.
-
-People search for actors, brands and genres: a text that is a value, or is covered by several, is
-answered by the items that have them. A person is also found by the last word of the name, a year
-(an attribute with ``year`` in its name) by its decade.
 """
 
 from __future__ import annotations

@@ -7,10 +7,8 @@ with some words; see ``understanding.EXACT``. Words are ordered by the rank fusi
 completions. Semantic matches are left to the retriever. A searcher is immutable; posting and
 deleting items gives a new one that shares everything built.
 
-Reciprocal rank fusion: merges ranked lists whose scores have no common scale.
-
-The result does not depend on the order of the lists; ties follow the fixed order of
-``data.item_list``.
+**Reciprocal rank fusion** merges ranked lists whose scores have no common scale. The result does
+not depend on the order of the lists; ties follow the fixed order of ``data.item_list``.
 
 Paper: Cormack, Clarke and Buettcher 2009, Reciprocal Rank Fusion outperforms Condorcet (SIGIR).
 """

@@ -18,21 +18,19 @@ which reports the other half too; see docs/concepts/search.md.
 Paper: Kernighan, Church and Gale 1990, "A Spelling Correction Program Based on a Noisy Channel
 Model". Differs: neighbouring words as context, a language model besides the catalogue, no learning.
 
-Word statistics of the speller: bigram counts of the catalogue and English word frequencies.
-
-``WordPairs`` counts how often one word follows another, which distinguishes ``harry potter`` from
-``harry otter``. Each pair counts once per item, over title and body. The counts are one sorted
-array, read by memory map: a look-up is a binary search, and opening costs nothing.
+**Statistics of words**: bigram counts of the catalogue and English word frequencies. ``WordPairs``
+counts how often one word follows another, which distinguishes ``harry potter`` from ``harry
+otter``. Each pair counts once per item, over title and body. The counts are one sorted array, read
+by memory map: a look-up is a binary search, and opening costs nothing.
 
 ``english_word_frequencies`` has words that are not typos even if the catalogue lacks them. The
 list is English, counted in books, and comes with the package ``symspellpy``, of which nothing else
 is used. For other languages only the words of the catalogue are known.
 
-Typo model, log P(typed | meant), and an index of strings by edit distance.
-
-``log_typo_probability`` gives common logarithms, conditional on one typo in the word. They are
-rounded guesses about typing: a neighbouring key, two letters swapped, one doubled, one omitted;
-other letters are rarer, and the first letter is more often right than the others.
+**Typos**: log P(typed | meant), and an index of strings by edit distance. ``log_typo_probability``
+gives common logarithms, conditional on one typo in the word. They are rounded guesses about typing:
+a neighbouring key, two letters swapped, one doubled, one omitted; other letters are rarer, and the
+first letter is more often right than the others.
 
 ``EditIndex`` finds strings within one or two edits of a query without comparing all of them. An
 edit inserts, deletes or replaces a character or swaps two neighbours. One edit leaves the first or

@@ -11,7 +11,7 @@ from serendip.data.item_list import tie_order
 from serendip.data.query import TASKS
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.engine.stages.pipeline import collect
+from serendip.engine.stages.pipeline import score
 from serendip.engine.stages.scoring import round_scores
 from serendip.models.ranker.model import action_value
 
@@ -53,7 +53,8 @@ def test_a_built_in_surface_orders_by_the_documented_formula(
     """The rules, written again: value / (20 + interactions)^discount."""
     state, config = reader.state, reader.settings.all_surfaces()[surface]
     (query,) = reader.queries([Request(surface, user, **parameters)])
-    candidates, features = collect([query], config, state)
+    scored, _ = score([query], config, state)
+    candidates, features = scored.candidates, scored.features
     ranker = state.ranker
     task = "home" if surface == "home" else "similar"
     tasks = np.full(len(features), TASKS.index(task), np.int64)

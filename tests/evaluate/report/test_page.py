@@ -12,6 +12,7 @@ from serendip.evaluate.new_items import measure_exploration
 from serendip.evaluate.number_format import number
 from serendip.evaluate.report import document as report_module
 from serendip.evaluate.report.document import describe_report, json_safe, render_page
+from serendip.evaluate.surface_quality import ALL
 from serendip.runtime.atomic_files import write_json
 
 HOSTILE = '<script>alert("x")</script>'
@@ -173,9 +174,9 @@ def test_every_part_of_the_report_is_described_filled_and_strict_json(tmp_path):
 def test_no_requests_are_reported_and_not_refused():
     nothing = np.empty((0, 10), np.int32)
     runs = home_runs(
-        relevant=[],
+        keys=np.array([], np.uint64),
         users=np.array([], np.str_),
-        slices={},
+        parts={ALL: []},
         lists={"engine": nothing, "popularity": nothing},
         baselines=["popularity"],
     )

@@ -1,3 +1,4 @@
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,10 @@ from small_shop import add_settings, import_shop
 from serendip.data.splits import temporal
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
-from serendip.jobs.surface_quality.answers import ENGINE, WORDS, measure_surfaces, rank
+from serendip.jobs.surface_quality.answers import ENGINE, WORDS, ask, measure_surfaces
 from serendip.jobs.surface_quality.record import (
+    Column,
     QualityRecord,
-    RecordedSurface,
     compare_records,
     describe_worst,
     read_record,
@@ -48,10 +49,9 @@ def measured(
 
 def test_every_surface_has_figures_or_a_reason(measured) -> None:
     context, builder, state = measured
-    home = context.settings.all_surfaces()["home"]
-    asked = builder.build_next_items("home")
-    _, lists = rank(asked.queries, home, state)
-    found = measure_surfaces(builder, state, {"u1": "KR"}, (asked, lists))
+    countries = {"u1": "KR"}
+    home = ask(builder.build_next_items("home"), builder, state, countries)
+    found = measure_surfaces(builder, state, countries, home)
     figures = {one.surface: one for one in found}
     assert set(figures) == set(context.settings.all_surfaces())
     assert "No item has a bid" in figures["ads"].note
@@ -76,14 +76,11 @@ USERS = 60
 
 
 def record(values: np.ndarray, cold: np.ndarray | None = None, first: int = 0) -> QualityRecord:
-    """One request of each user from ``first`` on; ``cold`` (T,) values, NaN = not in the slice."""
-    count = len(values)
-    keys = np.arange(first, first + count, dtype=np.uint64)
-    cold = np.full(count, np.nan) if cold is None else cold
-    surface = RecordedSurface(
-        keys, keys * 7, np.array(["all", "cold items"]), np.column_stack([values, cold])
-    )
-    return {"home": surface}
+    """One request of each user from ``first`` on; ``cold`` (T,) values of the cold items."""
+    keys = np.arange(first, first + len(values), dtype=np.uint64)
+    parts = {"all": values} if cold is None else {"all": values, "cold items": cold}
+    columns = {part: Column(keys, keys * 7, own) for part, own in parts.items()}
+    return {f"home, {part}: nDCG@10": column for part, column in columns.items()}
 
 
 def noise(seed: int, scale: float) -> np.ndarray:
@@ -107,9 +104,9 @@ def test_intervals_hold_for_all_comparisons_together() -> None:
     """The same loss is worse alone, and not among a hundred slices."""
     before, after = record(np.full(USERS, 0.2)), record(0.2 - 0.02 + noise(3, 0.06))
     alone = compare_records(after, before, margin=0.0)[0]
-    many = {f"shelf{number}": after["home"] for number in range(100)}
-    earlier = dict.fromkeys(many, before["home"])
-    among = compare_records(many, earlier, margin=0.0)[0]
+    (later,), (earlier,) = after.values(), before.values()
+    many = {f"shelf{number}": later for number in range(100)}
+    among = compare_records(many, dict.fromkeys(many, earlier), margin=0.0)[0]
     assert alone.gain == among.gain < 0
     assert not alone.on and among.on
     assert among.low < alone.low
@@ -126,11 +123,12 @@ def test_only_common_requests_are_compared_and_few_users_not_at_all() -> None:
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
-    written = record(np.linspace(0, 1, 5), np.array([np.nan, 1, 0, np.nan, 0.5]))
+    written = record(np.linspace(0, 1, 5), np.array([1, 0, 0.5, 0, 1]))
     save_record(written, tmp_path / "quality.npz")
     read = read_record(tmp_path / "quality.npz")
-    for part in ("keys", "users", "slices", "values"):
-        np.testing.assert_array_equal(getattr(read["home"], part), getattr(written["home"], part))
+    assert list(read) == list(written)
+    for name, part in product(written, ("keys", "users", "values")):
+        np.testing.assert_array_equal(getattr(read[name], part), getattr(written[name], part))
     assert read_record(tmp_path / "nothing.npz") is None
     (tmp_path / "quality.npz").write_bytes(b"PK not a file")
     assert read_record(tmp_path / "quality.npz") is None

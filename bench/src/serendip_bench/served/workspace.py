@@ -23,7 +23,8 @@ from serendip.engine.fallback import PERSONAL
 from serendip.engine.request import Request
 from serendip.errors import DataError
 from serendip.evaluate.runs import Values, ranks_from_lists
-from serendip.jobs.surface_quality.answers import BATCH, first_items
+from serendip.jobs.surface_quality.answers import first_items
+from serendip.jobs.whole_answers import BATCH
 from serendip.runtime.atomic_files import write_json
 from serendip.runtime.progress import Progress
 from serendip_bench.processes import run_measured

@@ -1,10 +1,9 @@
 """Networks of pictures and sounds: EfficientNet, pooled, and musicnn.
 
-The musicnn network in torch, up to its penultimate layer, filled from its published checkpoint.
-
-Paper: Pons and Serra 2019, "musicnn: pre-trained convolutional neural networks for music audio
-tagging" (arXiv:1909.06654). Vertical filters respond to timbre, horizontal ones to rhythm; three
-residual layers over time follow, then maximum and mean over time. Difference: no tag outputs.
+**musicnn** in torch, up to its penultimate layer, filled from its published checkpoint: Pons and
+Serra 2019, "musicnn: pre-trained convolutional neural networks for music audio tagging"
+(arXiv:1909.06654). Vertical filters respond to timbre, horizontal ones to rhythm; three residual
+layers over time follow, then maximum and mean over time. Difference: no tag outputs.
 
 The values of a TensorFlow checkpoint are float32 numbers, one tensor after the other in the order
 of their names; behind a tensor that was trained come the two moments of its optimiser. So the

@@ -1,23 +1,19 @@
 """Evidence: why an item is shown, each reason as one sentence, from the models' own numbers.
 
-Grounds for showing items, and the choice of one for each item of a list.
-
-Each item is given the strongest ground there is, where a kind counts less with each time that the
-list has told it, as in the diversification of results (maximal marginal relevance, Carbonell and
-Goldstein 1998). The same sentence, or one of a kind that rests on no item, is told a few times at
-most. So a list does not say the same thing ten times, and of an item nothing is told that is far
-weaker than its strongest ground.
+**Choice of a ground**: each item is given the strongest ground there is, where a kind counts less
+with each time that the list has told it, as in the diversification of results (maximal marginal
+relevance, Carbonell and Goldstein 1998). The same sentence, or one of a kind that rests on no item,
+is told a few times at most. So a list does not say the same thing ten times, and of an item nothing
+is told that is far weaker than its strongest ground.
 
 Strengths of different kinds are made comparable by what the strongest of a kind in the list has:
 1 for that one, its share of it for the others. Kinds that say less of the user (a group,
 popularity) reach less than 1, and those that leave nothing open (the title that was typed) more.
 
-Values of attributes that a user chooses more often than the catalogue has them.
-
-A value, such as an author or a genre, is particular to a user by p log(p / q), where p is the share
-of the user's newest items that have it and q that of the catalogue: its part of the divergence of
-the two (Kullback and Leibler 1951). What everybody has is not particular, nor is what the user
-chose once.
+**Values of attributes** that a user chooses more often than the catalogue has them: one, such as an
+author or a genre, is particular to a user by p log(p / q), where p is the share of the user's
+newest items that have it and q that of the catalogue: its part of the divergence of the two
+(Kullback and Leibler 1951). What everybody has is not particular, nor is what the user chose once.
 """
 
 from __future__ import annotations

@@ -2,18 +2,15 @@
 
 A feature never depends on the other candidates of its query, so scores do not depend on the batch.
 "Relative" features compare with the best item of the whole catalogue, for the same reason; models
-that search an index give the best item that it finds.
-NaN means that a feature does not apply to a row.
+that search an index give the best item that it finds. NaN means that a feature does not apply to a
+row.
 
-Shapes: B queries, R candidate rows, C of one query, F features, D embedding size, L levels of
-semantic IDs, H newest items.
+**Context**: country, device, time, session, and what is known of the user. Each is there only if
+the settings name it and the data have it. What a request lacks is NaN, which the ranker has seen in
+training: a request without a time has no hour and no session.
 
-Ranker features of the context: country, device, time, session, and what is known of the user.
-
-Each is there only if the settings name it and the data have it. What a request lacks is NaN, which
-the ranker has seen in training: a request without a time has no hour and no session.
-
-Shapes: R candidate rows, C candidates of one query, D size of a content vector.
+Shapes: B queries, R candidate rows, C of one query, F features, D size of a content vector,
+L levels of semantic IDs, H newest items.
 """
 
 from __future__ import annotations

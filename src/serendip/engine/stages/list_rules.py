@@ -1,19 +1,16 @@
 """List rules: what a surface puts at a position of a list beside the order of the values.
 
-Diversity: at most n items of one group in any window of m positions.
+**Diversity**: at most n items of one group in any window of m positions. Groups are semantic IDs:
+items that share their first codes are similar in content, including items that nobody has chosen
+yet; or the values of an attribute, so that of the variants of a product one is shown. "At most n of
+every m" has long been in use in large feeds (Wilhelm et al. 2018, "Practical diversified
+recommendations on YouTube with determinantal point processes", names it as the rule in production
+before). We prefer it to maximal marginal relevance for three reasons: it needs no scale on which
+values and similarities are comparable (values are probabilities on one surface, divided by
+popularity on another, sums over ranks or pinned titles on a third), its promise can be read off a
+page and tested, and because the window slides, the promise holds on every page, wherever it begins.
 
-Groups are semantic IDs: items that share their first codes are similar in content, including items
-that nobody has chosen yet; or the values of an attribute, so that of the variants of a product one
-is shown. "At most n of every m" has long been in use in large feeds (Wilhelm et
-al. 2018, "Practical diversified recommendations on YouTube with determinantal point processes",
-names it as the rule in production before). We prefer it to maximal marginal relevance for three
-reasons: it needs no scale on which values and similarities are comparable (values are probabilities
-on one surface, divided by popularity on another, sums over ranks or pinned titles on a third), its
-promise can be read off a page and tested, and because the window slides, the promise holds on every
-page, wherever it begins.
-
-Exploration: a small share of the positions goes to new items that fit the taste of the user.
-
+**Exploration**: a small share of the positions goes to new items that fit the taste of the user.
 Without it, items that nobody has chosen are hardly ever shown and therefore never chosen: a ranker
 that learned from what people chose knows too little of them. The last position of every block goes
 to one of them if it fits: if it is about as much to the taste of the user as what the ranker put
@@ -34,11 +31,10 @@ never from the clock, but hourly for visitors without an id: the pages of one an
 the same request gives the same answer, and after the user's next event other items have their turn.
 The pool is the candidates of this request, so explored items are relevant to it too.
 
-Sponsored items: a bid buys one of a few marked positions, if the item is relevant enough.
-
-The expected revenue of a candidate is bid x P(action), and the position goes to the highest
-revenue, not to the highest bid. A candidate may only bid if its organic value (its worth to the
-user, without the bid) is at least ``floor`` times that of the best organic result that is not shown
+**Sponsored items**: a bid buys one of a few marked positions, if the item is relevant enough. The
+expected revenue of a candidate is bid x P(action), and the position goes to the highest revenue,
+not to the highest bid. A candidate may only bid if its organic value (its worth to the user,
+without the bid) is at least ``floor`` times that of the best organic result that is not shown
 before it. Without such a candidate the position stays organic. The organic results keep their
 order. A bid of 0 counts as none.
 """

@@ -94,21 +94,6 @@ def run_sources(
     return [ItemList.of_distinct(candidates.items[part], values[part]) for part in parts]
 
 
-def collect(
-    queries: Sequence[Query],
-    surface: SurfaceConfig,
-    state: EngineState,
-    also: Sequence[IntArray] = (),
-) -> tuple[Candidates, FloatArray]:
-    """Candidates and their features (R, F) without ranking: the training rows of the ranker.
-
-    Further candidates (``also``) are as of ``answer_queries``.
-    """
-    batch, _ = _propose(queries, SurfaceStages.of(surface), surface, state)
-    candidates = _merge(batch, also)
-    return candidates, feature_matrix(batch, candidates)
-
-
 def features_of(query: Query, item: int, surface: SurfaceConfig, state: EngineState) -> FloatArray:
     """Features (F,) of any one item for a query, whether or not a source proposes it."""
     allowed = [AllowedItems(_all_items(state))]

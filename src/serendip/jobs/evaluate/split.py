@@ -29,12 +29,7 @@ from serendip.jobs.evaluate.faithfulness import (
     TypedWords,
     measure_faithfulness,
 )
-from serendip.jobs.surface_quality.answers import (
-    ENGINE,
-    HOME,
-    measure_surfaces,
-    rank,
-)
+from serendip.jobs.surface_quality.answers import ENGINE, HOME, ask, measure_surfaces
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
@@ -53,26 +48,25 @@ def measure_split(
     The split has the targets of all users, who are sampled if there are more than ``max_targets``;
     None = all users.
     """
-    clock, seed, settings = context.clock, context.options.seed, context.settings
+    clock, seed = context.clock, context.options.seed
     split = sample_users(whole, max_targets, seed)
     # What the fit costs is of the report alone: one stage of the job.
     own = replace(context, clock=StageClock(progress=clock.progress))
     with scratch_folder(context.workspace.reports) as scratch:
         with clock.stage("fit"):
             state, decisions = fit_past(own, dataset, split, scratch)
-        surface, countries = settings.all_surfaces()[HOME], dataset.countries_by_user()
+        countries = dataset.countries_by_user()
         choices = next_choices(dataset, whole, state.repeats)
         asked_users = np.isin(choices.users, split.targets.users)
         choices = choices.rows(np.flatnonzero(asked_users))
         builder = SurfaceRequestBuilder.of(split, choices, own, state, MAX_REQUESTS)
         with clock.stage("answer"):
-            home = builder.build_next_items(HOME)
-            lists = rank(home.queries, surface, state)[1]
-            new_items = measure_new_items(dataset, split, choices, lists, seed)
+            home = ask(builder.build_next_items(HOME), builder, state, countries)
+            new_items = measure_new_items(dataset, split, choices, home.lists, seed)
         with clock.stage("reasons"):
             faithfulness = measure_reasons(builder, own, state, seed)
         with clock.stage("surfaces"):
-            surfaces = measure_surfaces(builder, state, countries, (home, lists))
+            surfaces = measure_surfaces(builder, state, countries, home)
     codes = state.features.codes, state.features.codebook_size
     return {
         "seconds": sum_train_seconds(own.clock),

@@ -90,7 +90,7 @@ def evaluate_group(task: GroupTask) -> list[TaskRanks]:
             tuple(sorted(task.group)),
             task.seed,
             rank_targets(model, asked := builder.build(name)),
-            np.unique(asked.users, return_inverse=True)[1].reshape(-1).astype(np.intp),
+            asked.users,
             np.array([query.time >= test_from for query in asked.queries], np.bool_),
             cpu_s,
             model.num_parameters,

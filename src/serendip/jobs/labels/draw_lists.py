@@ -43,7 +43,7 @@ from serendip.errors import ConfigError, DataError, UnsupportedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.pair_files import ListRequest, Pair, describe_request, write_lists
 from serendip.jobs.surface_quality.answers import without_relevance_filter
-from serendip.jobs.whole_answers import answer_whole
+from serendip.jobs.whole_answers import BATCH, answer_whole
 from serendip.models.relevance.features import COUNTRY
 
 BEHIND, DEPTH = 10, 200
@@ -137,7 +137,6 @@ def make_controls(context: JobContext, count: int) -> dict[Pair, bool]:
 
 MOST_PAST = 8
 """Items of the past that a labeller is told, at most."""
-_BATCH = 64
 
 
 def draw_lists(
@@ -253,7 +252,7 @@ class _Drawer:
     def draw(self, seed: int) -> Iterator[tuple[ListRequest, list[str]]]:
         config, seen = self._without_end(), set[str]()
         asked = iter(self._requests(np.random.default_rng(seed)))
-        while batch := list(islice(asked, _BATCH)):
+        while batch := list(islice(asked, BATCH)):
             queries = self.engine.queries(batch)
             results = answer_whole(queries, config, self.engine.state)
             for query, result in zip(queries, results, strict=True):

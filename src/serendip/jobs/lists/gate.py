@@ -9,7 +9,7 @@ import numpy as np
 from serendip.evaluate.decision import Decision
 from serendip.evaluate.lists import Measured
 from serendip.jobs.lists.survey import REJECTED
-from serendip.jobs.surface_quality.record import LISTS, QualityRecord, RecordedSurface
+from serendip.jobs.surface_quality.record import Column, QualityRecord
 from serendip.jobs.surface_quality.sample import hash_key
 
 LISTS_FILE = "lists.npz"
@@ -18,17 +18,13 @@ _NAMED = 3
 
 def record_lists(measured: Sequence[Measured]) -> QualityRecord:
     """What is compared of the measures: of each that of which more is better."""
-    sizes = [len(one.values) for one in measured]
-    values, names = np.full((sum(sizes), len(measured)), np.nan), list[str]()  # (T, S)
-    for column, one in enumerate(measured):
-        begin = sum(sizes[:column])
-        is_good = one.goal == "more"
-        good = one.values if is_good else 1.0 - one.values
-        values[begin : begin + sizes[column], column] = good
-        names.append(f"{'' if is_good else '1 - share of: '}{one.group}, {one.name}")
-    asked = [(one.group, one.name, key) for one in measured for key in one.requests]
-    keys = np.array([hash_key(*parts) for parts in asked], np.uint64)
-    return {LISTS: RecordedSurface(keys, keys, np.array(names, np.str_), values)}
+    record = {}
+    for one in measured:
+        asked = [hash_key(one.group, one.name, request) for request in one.requests]
+        is_good, keys = one.goal == "more", np.array(asked, np.uint64)
+        name = f"{'' if is_good else '1 - share of: '}{one.group}, {one.name}"
+        record[name] = Column(keys, keys, one.values if is_good else 1.0 - one.values)
+    return record
 
 
 def check_rejected(measured: Sequence[Measured]) -> list[Decision]:

@@ -23,15 +23,15 @@ from serendip.engine.stages.list_rules import BID, SPONSORED, has_bid
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import RANKER, SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.evaluate.special_surfaces import Sale, measure_messages
-from serendip.evaluate.surface_quality import K, SurfaceFigures, SurfaceRuns, measure_surface
+from serendip.evaluate.special_surfaces import Sale
+from serendip.evaluate.surface_quality import ALL, K, Run, SurfaceFigures, measure_surface
 from serendip.jobs.surface_quality.kinds import find_slices
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
 from serendip.jobs.surface_quality.requests import SurfaceRequests
-from serendip.jobs.whole_answers import answer_whole
+from serendip.jobs.whole_answers import BATCH, answer_whole
 
 ENGINE, WORDS, FUSED, UNSOLD = "engine", "bm25", "rank fusion", "without a sale"
-BATCH = 64
+_SEARCH = TASKS.index("search")
 
 
 def without_relevance_filter(surface: SurfaceConfig) -> SurfaceConfig:
@@ -45,61 +45,41 @@ def sells(surface: SurfaceConfig, state: EngineState) -> bool:
     return sponsored is not None and bool(has_bid(state.catalogue, sponsored.bid).any())
 
 
-def answer_in_batches(
+def answer_unfiltered(
     queries: Sequence[Query], surface: SurfaceConfig, state: EngineState
 ) -> list[Result]:
     """Answers of the engine, without a filter that may know labels of later."""
-    config, results = without_relevance_filter(surface), list[Result]()
-    for begin in range(0, len(queries), BATCH):
-        results += answer_whole(queries[begin : begin + BATCH], config, state)
-    return results
-
-
-def rank(
-    queries: Sequence[Query],
-    surface: SurfaceConfig,
-    state: EngineState,
-    length: int = K,
-) -> tuple[list[Result], dict[str, IntArray]]:
-    """Answer queries by the engine and by each of its models alone.
-
-    The models rank all items that a query does not exclude, at most 10 of them. Returns the
-    engine's results, and system -> (T, 10) item numbers, padded with -1, the engine first.
-    """
-    results = answer_in_batches(queries, surface, state)
-    lists = {ENGINE: first_items([result.items for result in results])}
-    for name, model in state.models.items():
-        parts = range(0, len(queries), BATCH)
-        found = [model.recommend(queries[begin : begin + BATCH], length) for begin in parts]
-        lists[name] = first_items(list(chain.from_iterable(found)))
-    return results, lists
+    return answer_whole(queries, without_relevance_filter(surface), state)
 
 
 def answer_engine(queries: Sequence[Query], surface: SurfaceConfig, state: EngineState) -> IntArray:
     """The first ten items (T, 10) of the engine alone."""
-    return first_items([result.items for result in answer_in_batches(queries, surface, state)])
+    return first_items([result.items for result in answer_unfiltered(queries, surface, state)])
 
 
-def answer_all(
-    requests: SurfaceRequests, surface: SurfaceConfig, state: EngineState
-) -> tuple[dict[str, IntArray], Sale | None]:
-    """Lists (T, 10) of all systems, padded with -1, the engine first; and what was sold."""
-    length = K if surface.min_value is None else min(surface.min_value.k, K)  # of a message
-    queries = requests.queries
-    results, lists = rank(queries, surface, state, length)
+def answer_baselines(
+    queries: Sequence[Query], surface: SurfaceConfig, state: EngineState
+) -> dict[str, IntArray]:
+    """System -> item numbers (T, 10), padded with -1, of the baselines of the engine.
+
+    The models rank all items that a query does not exclude.
+    """
+    lists = dict[str, IntArray]()
     if surface.task == "search":
-        words = first_items([_search_words(query, state) for query in queries])
-        fused, ranker = dict[str, IntArray](), state.ranker
-        is_ranked = ranker is not None and TASKS.index("search") in ranker.ordered_tasks
+        is_ranked = state.ranker is not None and _SEARCH in state.ranker.ordered_tasks
         if is_ranked and surface.scorer == RANKER:
-            fused[FUSED] = answer_engine(queries, surface, replace(state, ranker=None))
-        lists = {ENGINE: lists[ENGINE], **fused, WORDS: words, **lists}
-    if not sells(surface, state):
-        return lists, None
-    sources = {name: quota for name, quota in surface.sources.items() if name != SPONSORED}
-    plain = surface.model_copy(update={"sponsored": None, "sources": sources})
-    unsold = answer_engine(queries, plain, state)
-    return {**lists, UNSOLD: unsold}, _find_sale(requests, surface, results, unsold)
+            lists[FUSED] = answer_engine(queries, surface, replace(state, ranker=None))
+        lists[WORDS] = first_items([_search_words(query, state) for query in queries])
+    length = K if surface.min_value is None else min(surface.min_value.k, K)  # of a message
+    for name, model in state.models.items():
+        parts = range(0, len(queries), BATCH)
+        found = [model.recommend(queries[begin : begin + BATCH], length) for begin in parts]
+        lists[name] = first_items(list(chain.from_iterable(found)))
+    if sells(surface, state):
+        sources = {name: quota for name, quota in surface.sources.items() if name != SPONSORED}
+        plain = surface.model_copy(update={"sponsored": None, "sources": sources})
+        lists[UNSOLD] = answer_engine(queries, plain, state)
+    return lists
 
 
 def first_items(lists: Sequence[ItemList]) -> IntArray:
@@ -117,23 +97,20 @@ def _search_words(query: Query, state: EngineState) -> ItemList:
 
 
 def _find_sale(
-    requests: SurfaceRequests,
     surface: SurfaceConfig,
     results: Sequence[Result],
     unsold: IntArray,
+    afterwards: Sequence[IntArray],
 ) -> Sale:
     assert surface.sponsored is not None
-    items = first_items([result.items for result in results])
-    shape = items.shape
-    is_sold, bids = np.zeros(shape, np.bool_), np.zeros(shape, np.float32)
-    revenue = np.zeros(shape, np.float32)
-    for row, result in enumerate(results):
-        size = min(len(result.items), K)
-        is_sold[row, :size] = result.items.fields[SPONSORED][:size]
-        bids[row, :size] = np.nan_to_num(result.items.fields[BID][:size])
-        revenue[row, :size] = result.items.scores[:size]
+    items = [result.items for result in results]
+    is_sold, bids, revenue = np.zeros((3, len(items), K), np.float32)
+    for row, part in enumerate(one.take(slice(0, K)) for one in items):
+        is_sold[row, : len(part)] = part.fields[SPONSORED]
+        bids[row, : len(part)] = np.nan_to_num(part.fields[BID])
+        revenue[row, : len(part)] = part.scores
     for_sale = sum(position < K for position in surface.sponsored.positions)
-    return Sale(items, is_sold, bids, revenue, unsold, for_sale, requests.afterwards)
+    return Sale(first_items(items), is_sold > 0, bids, revenue, unsold, for_sale, afterwards)
 
 
 HOME = "home"
@@ -143,15 +120,11 @@ BY_LIKENESS = "The list is ordered by likeness: it need not have what is chosen 
 
 
 def measure_surfaces(
-    builder: SurfaceRequestBuilder,
-    state: EngineState,
-    countries: Mapping[str, str],
-    home: tuple[SurfaceRequests, Mapping[str, IntArray]],
+    builder: SurfaceRequestBuilder, state: EngineState, countries: Mapping[str, str], home: Run
 ) -> list[SurfaceFigures]:
     """Figures of every configured surface; a note instead where there is nothing to ask.
 
-    Item numbers of the state are those of the split. Users without a country are left out. What was
-    asked of home has lists (T, 10) by system.
+    Item numbers of the state are those of the split. Users without a country are left out.
     """
     figures = []
     for name, surface in builder.settings.all_surfaces().items():
@@ -162,42 +135,45 @@ def measure_surfaces(
             )
             figures.append(SurfaceFigures(name, "The feed with places for sale.", note=note))
             continue
-        requests = home[0] if name == HOME else builder.build(name)
-        if not len(requests):
-            figures.append(SurfaceFigures(name, requests.question, note=NOTHING))
-            continue
-        lists, sale = (home[1], None) if name == HOME else answer_all(requests, surface, state)
-        runs = collect_runs(builder, state, countries, requests, lists, sale)
-        figures.append(measure_surface(runs))
+        run = home if name == HOME else ask(builder.build(name), builder, state, countries)
+        figures.append(
+            measure_surface(run)
+            if len(run.users)
+            else SurfaceFigures(name, run.question, note=NOTHING)
+        )
     return figures
 
 
-def collect_runs(
+def ask(
+    requests: SurfaceRequests,
     builder: SurfaceRequestBuilder,
     state: EngineState,
     countries: Mapping[str, str],
-    requests: SurfaceRequests,
-    lists: Mapping[str, IntArray],
-    sale: Sale | None = None,
-) -> SurfaceRuns:
-    """What is measured of the lists for the requests of a surface; see ``measure_surfaces``."""
+    baselines: bool = True,
+) -> Run:
+    """Ask a surface of a state as it would be served, and its baselines; see ``measure_surfaces``.
+
+    Raises:
+        UnsupportedError: a stage failed.
+    """
     surface = builder.settings.all_surfaces()[requests.surface]
-    queries, relevant = requests.queries, requests.relevant
-    sends = surface.min_value is not None
-    models = {name: part for name, part in lists.items() if name != UNSOLD}
-    return SurfaceRuns(
+    queries, relevant, afterwards = requests.queries, requests.relevant, requests.afterwards
+    results = answer_unfiltered(queries, surface, state)
+    others = answer_baselines(queries, surface, state) if baselines else {}
+    unsold = others.get(UNSOLD)
+    return Run(
         surface=requests.surface,
         question=requests.question,
-        relevant=relevant,
+        keys=requests.keys,
         users=requests.users,
-        slices=find_slices(builder.split, queries, relevant, countries),
-        lists=lists,
+        parts={ALL: relevant, **find_slices(builder.split, queries, relevant, countries)},
+        lists={ENGINE: first_items([result.items for result in results]), **others},
         counts=state.counts,
         is_new=state.new_items.mask,
         histories=[query.history.item_nums for query in queries],
-        baselines=[name for name in lists if name != ENGINE and not surface.likeness],
+        baselines=() if surface.likeness else list(others),
         possible=requests.possible,
-        message=measure_messages(models, requests.afterwards) if sends else None,
-        sale=sale,
+        afterwards=() if surface.min_value is None else afterwards,
+        sale=None if unsold is None else _find_sale(surface, results, unsold, afterwards),
         note=BY_LIKENESS if surface.likeness else "",
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data import BoolArray, History, IntArray, Task
 from serendip.data.events.event import NO_SESSION
+from serendip.data.events.repeats import Repeats
 from serendip.data.splits import Split, Targets
 from serendip.jobs.surface_quality.requests import LabelledQuery, label_actions
 from serendip.jobs.surface_quality.sample import hash_key, order_users, sample_requests
@@ -55,7 +56,7 @@ class Basket:
 
 
 def ask_about_baskets(
-    split: Split, targets: Targets, task: Task, limit: int
+    split: Split, targets: Targets, task: Task, repeats: Repeats, limit: int
 ) -> tuple[list[LabelledQuery], int]:
     """Requests of the cart, or of the page after an order, of the test part of a split.
 
@@ -79,9 +80,9 @@ def ask_about_baskets(
         else:
             wanted, time = np.arange(len(after.items)), float(np.nextafter(before.end, np.inf))
             source, session = before.items, before.session
-        query = targets.past_before(after.user_id, time).query(
-            task, user_id=after.user_id, source_items=source, time=time, session=session
-        )
+        past, user_id = targets.past_before(after.user_id, time), after.user_id
+        query = past.query(task, user_id=user_id, source_items=source, time=time, session=session)
+        query = replace(query, again=repeats.due(past.history, time))
         names = after.actions or [""] * len(after.items)
         labels = [label_actions(bool(after.liked[row]), [names[row]]) for row in wanted.tolist()]
         asked.append(LabelledQuery(query, after.items[wanted], labels, key=key))

@@ -12,8 +12,8 @@ from itertools import islice
 import numpy as np
 
 from serendip.data import BoolArray, IntArray, Query
+from serendip.data.arrays import NO_ITEMS
 from serendip.data.splits import COLD_USER_BELOW, Split, tail_border
-from serendip.evaluate.surface_quality import Slice
 
 HEAVY_SHARE = 0.1
 """Share of the users of the training part, those with most events, who are heavy users."""
@@ -30,13 +30,15 @@ def find_slices(
     queries: Sequence[Query],
     relevant: Sequence[IntArray],
     countries: Mapping[str, str],
-) -> dict[str, Slice]:
-    """Slice -> its requests; kinds of items first, then of choices, then of users.
+) -> dict[str, Sequence[IntArray]]:
+    """Slice -> what is relevant to each request, nothing if it is not in the slice.
+
+    Kinds of items come first, then of choices, then of users.
 
     Choices are those that came again, and first choices, if anything may come again. Of the
     countries of users those with most requests are slices. Relevant are T arrays of items.
     """
-    parts = {
+    parts: dict[str, Sequence[IntArray]] = {
         name: [items[of_kind[items]] for items in relevant]
         for name, of_kind in kinds_of_items(split).items()
     }
@@ -44,14 +46,10 @@ def find_slices(
         pairs = list(zip(relevant, (query.again for query in queries), strict=True))
         parts["repeats"] = [items[np.isin(items, again)] for items, again in pairs]
         parts["first choices"] = [items[~np.isin(items, again)] for items, again in pairs]
-    slices = {}
-    for name, of_part in parts.items():
-        rows = np.flatnonzero([len(items) > 0 for items in of_part])
-        slices[name] = Slice(rows, [of_part[row] for row in rows.tolist()])
     for name, mask in kinds_of_users(split, queries, countries).items():
-        rows = np.flatnonzero(mask)
-        slices[name] = Slice(rows, [relevant[row] for row in rows.tolist()])
-    return slices
+        asked = zip(relevant, mask.tolist(), strict=True)
+        parts[name] = [items if is_of_kind else NO_ITEMS for items, is_of_kind in asked]
+    return parts
 
 
 def kinds_of_items(split: Split) -> dict[str, BoolArray]:

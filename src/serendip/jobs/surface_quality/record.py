@@ -28,7 +28,6 @@ from typing import TypeAlias
 from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serendip.data.dataset import Dataset
 from serendip.data.splits import Split, next_choices
@@ -37,65 +36,51 @@ from serendip.engine.state_parts import RANKER
 from serendip.evaluate.comparison import MIN_USERS
 from serendip.evaluate.decision import Decision, choose
 from serendip.evaluate.intervals import per_user
-from serendip.evaluate.runs import Values
-from serendip.evaluate.surface_quality import ALL, RANKING, value_lists
+from serendip.evaluate.runs import Keys, Values
+from serendip.evaluate.surface_quality import RANKING, value_lists
 from serendip.jobs.context import JobContext
-from serendip.jobs.surface_quality.answers import answer_engine, sells
-from serendip.jobs.surface_quality.kinds import find_slices
+from serendip.jobs.surface_quality.answers import ENGINE, ask, sells
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
-from serendip.jobs.surface_quality.requests import SurfaceRequests
-from serendip.jobs.surface_quality.sample import Keys, hash_key
+from serendip.jobs.surface_quality.sample import hash_key
 
 RECORD_FILE = f"{RANKER}/quality.npz"
 """File in a generation."""
 
 METRIC = RANKING[0].label
 
-LISTS = "what people see"
-"""Stands for a surface whose slices are measures of lists, each of requests of its own."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RecordedSurface:
-    """Answers of one surface.
-
-    Args:
-        keys: (T,) uint64 of the requests.
-        users: (T,) uint64 hashes of their users.
-        slices: S names, ``all`` first.
-        values: (T, S) float64 nDCG@10 of each request in each slice; NaN where it is not in it.
-    """
+class Column:
+    """Values (T,) of a measure, of the requests with these ``keys`` and hashed ``users``."""
 
     keys: Keys
     users: Keys
-    slices: NDArray[np.str_]
     values: Values
 
 
-QualityRecord: TypeAlias = Mapping[str, RecordedSurface]
-"""Surface -> answers; surfaces that nothing could be asked are left out."""
+QualityRecord: TypeAlias = Mapping[str, Column]
+"""Measure, of a slice of a surface or of lists -> its values; the more the better."""
 
-_PARTS = [part.name for part in fields(RecordedSurface)]
+_PARTS = [part.name for part in fields(Column)]
 
 
 def save_record(record: QualityRecord, path: Path) -> None:
     """Write a record into a file."""
     arrays = {
-        f"{name}/{part}": getattr(surface, part)
-        for name, surface in record.items()
+        f"{row}/{part}": getattr(column, part)
+        for row, column in enumerate(record.values())
         for part in _PARTS
     }
-    np.savez(path, allow_pickle=False, **arrays)
+    np.savez(path, allow_pickle=False, names=np.array(list(record), np.str_), **arrays)
 
 
 def read_record(path: Path) -> QualityRecord | None:
     """Read what ``save_record`` wrote; None without the file, or if it is damaged."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            names = dict.fromkeys(key.rpartition("/")[0] for key in arrays.files)
             return {
-                name: RecordedSurface(*(arrays[f"{name}/{part}"] for part in _PARTS))
-                for name in names
+                name: Column(*(arrays[f"{row}/{part}"] for part in _PARTS))
+                for row, name in enumerate(arrays["names"].tolist())
             }
     except (OSError, ValueError, KeyError, BadZipFile):
         return None
@@ -113,7 +98,7 @@ def record_quality(
     The state was fitted on the older part, its ranker included; its items are numbered as in the
     split. The dataset has both parts.
     """
-    recorded, countries = {}, dataset.countries_by_user()
+    record, countries = dict[str, Column](), dataset.countries_by_user()
     with context.clock.stage("gate requests"):
         choices = next_choices(dataset, split, state.repeats)
         builder = SurfaceRequestBuilder.of(split, choices, context, state, _REQUESTS)
@@ -122,60 +107,31 @@ def record_quality(
                 continue  # the same list as without places for sale
             if surface.likeness:
                 continue  # what is chosen next says nothing about it
-            requests = builder.build(name)
-            if len(requests):
-                lists = answer_engine(requests.queries, surface, state)
-                recorded[name] = _record(requests, lists, split, countries)
-    return recorded
-
-
-def _record(
-    requests: SurfaceRequests,
-    lists: NDArray[np.int32],
-    split: Split,
-    countries: Mapping[str, str],
-) -> RecordedSurface:
-    relevant = requests.relevant
-    columns = {ALL: value_lists(lists, relevant)[:, 0]}
-    for name, part in find_slices(split, requests.queries, relevant, countries).items():
-        columns[name] = np.full(len(requests), np.nan)
-        columns[name][part.rows] = value_lists(lists[part.rows], part.relevant)[:, 0]
-    users = np.array([hash_key(user) for user in requests.users.tolist()], np.uint64)
-    names = np.array(list(columns), np.str_)
-    return RecordedSurface(requests.keys, users, names, np.column_stack(list(columns.values())))
+            run = ask(builder.build(name), builder, state, countries, baselines=False)
+            users = np.array([hash_key(user) for user in run.users.tolist()], np.uint64)
+            for part, relevant in run.parts.items():
+                values = value_lists(run.lists[ENGINE], relevant)[:, 0]
+                known = ~np.isnan(values)
+                column = Column(run.keys[known], users[known], values[known])
+                record[f"{name}, {part}: {METRIC}"] = column
+    return record
 
 
 def compare_records(after: QualityRecord, before: QualityRecord, margin: float) -> list[Decision]:
-    """Compare all slices of all surfaces that both have with at least 50 common users: whether each
-    may be what it is now.
+    """Compare all measures that both have with at least 50 common users: whether each may be what
+    it is now.
 
     ``margin`` is the largest tolerated loss, as a share of the earlier value.
     """
-    pairs = [
-        (slice_name if name == LISTS else f"{name}, {slice_name}: {METRIC}", users)
-        for name in after
-        if name in before
-        for slice_name, users in _pair(after[name], before[name]).items()
-        if len(users) >= MIN_USERS
-    ]
-    return [_judge(name, users, margin, len(pairs)) for name, users in pairs]
+    pairs = {name: _pair(column, before[name]) for name, column in after.items() if name in before}
+    enough = {name: users for name, users in pairs.items() if len(users) >= MIN_USERS}
+    return [_judge(name, users, margin, len(enough)) for name, users in enough.items()]
 
 
-def _pair(after: RecordedSurface, before: RecordedSurface) -> dict[str, Values]:
-    """Slice -> means (U, 2) of the later and the earlier training over the common requests."""
+def _pair(after: Column, before: Column) -> Values:
+    """Means (U, 2) of the later and the earlier training over the common requests."""
     _, new, old = np.intersect1d(after.keys, before.keys, return_indices=True)
-    earlier = before.slices.tolist()
-    users = {}
-    for column, name in enumerate(after.slices.tolist()):
-        if name not in earlier:
-            continue
-        both = np.column_stack(
-            [after.values[new, column], before.values[old, earlier.index(name)]]
-        )  # (T, 2)
-        rows = ~np.isnan(both).any(axis=1)
-        groups = np.unique(after.users[new][rows], return_inverse=True)[1].reshape(-1)
-        users[name] = per_user(both[rows], groups)
-    return users
+    return per_user(np.column_stack([after.values[new], before.values[old]]), after.users[new])
 
 
 def _judge(name: str, users: Values, margin: float, tests: int) -> Decision:

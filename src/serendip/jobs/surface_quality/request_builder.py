@@ -29,17 +29,18 @@ import numpy as np
 
 from serendip.content.features import fuse_text_vectors
 from serendip.content.synthetic_queries import write_query
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
+from serendip.data.arrays import NO_ITEMS, FloatArray
 from serendip.data.events.repeats import Repeats
-from serendip.data.query import Query
+from serendip.data.query import Query, Task
 from serendip.data.splits import Split, Targets
 from serendip.engine.config.settings import Settings
-from serendip.engine.stages.surfaces import COUNTRY, SurfaceConfig
+from serendip.engine.stages.surfaces import COUNTRY, SEEN, SurfaceConfig
 from serendip.engine.state import EngineState
+from serendip.evaluate.runs import Keys
 from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.baskets import ask_about_baskets
-from serendip.jobs.surface_quality.requests import LabelledQuery, SurfaceRequests
-from serendip.jobs.surface_quality.sample import Keys, hash_key, sample_requests
+from serendip.jobs.surface_quality.requests import LabelledQuery, SurfaceRequests, ask_at
+from serendip.jobs.surface_quality.sample import hash_key, sample_requests
 
 MIN_LOGGED = 50
 """Logged searches with a choice from which on these ask search, and not written queries."""
@@ -111,17 +112,19 @@ class SurfaceRequestBuilder:
 
         Items that the attribute filters of the surface never show are not relevant.
         """
-        surface = self.settings.all_surfaces()[name]
+        surface, targets = self.settings.all_surfaces()[name], self.split.targets
         if surface.task == "search" and "query" in surface.context:
             made = self._make_searches(name)
         elif surface.task in BASKETS:
             made = self._make_baskets(surface)
         elif surface.task == "similar":
-            made = self._make_beside(surface)
+            made = BESIDE, self._ask_next(targets, surface, self.limit), len(targets)
         elif surface.min_value is not None:
-            made = self._make_messages()
+            users = len(set(targets.users))
+            asked = self._ask_next(targets, surface, min(self.limit, users))
+            made = MESSAGE, [replace(one, items=one.afterwards) for one in asked], users
         else:
-            made = self._make_next(*self._sample(self.choices, self.limit), len(self.choices))
+            made = NEXT, self._ask_next(self.choices, surface, self.limit), len(self.choices)
         shown = np.ones(len(self.split.catalogue), np.bool_)
         for test in surface.attribute_tests:
             if test.values != (COUNTRY,):
@@ -130,41 +133,26 @@ class SurfaceRequestBuilder:
 
     def build_next_items(self, name: str) -> SurfaceRequests:
         """The feed at all next choices, in their order."""
-        keys, count = np.zeros(len(self.choices), np.uint64), len(self.choices)
-        return SurfaceRequests(name, *self._make_next(self.choices, keys, count))
+        surface, count = self.settings.all_surfaces()[name], len(self.choices)
+        return SurfaceRequests(name, NEXT, self._ask_next(self.choices, surface, count), count)
 
-    def _make_next(self, targets: Targets, keys: Keys, possible: int) -> _Made:
-        queries = targets.queries(repeats=self.repeats)
-        asked = [
-            LabelledQuery(query, targets.items[row : row + 1], key=key, afterwards=after)
-            for row, (query, key, after) in enumerate(
-                zip(queries, keys.tolist(), _choose_afterwards(targets), strict=True)
-            )
-        ]
-        return NEXT, asked, possible
-
-    def _make_messages(self) -> _Made:
-        users = len(set(self.split.targets.users))
-        targets, keys = self._sample(self.split.targets, min(self.limit, users))
-        asked = self._make_next(targets, keys, users)[1]
-        return MESSAGE, [replace(one, items=one.afterwards) for one in asked], users
-
-    def _make_beside(self, surface: SurfaceConfig) -> _Made:
-        targets, keys = self._sample(self.split.targets, self.limit)
-        asked = []
+    def _ask_next(self, targets: Targets, surface: SurfaceConfig, most: int) -> list[LabelledQuery]:
+        targets, keys = self._sample(targets, most)
+        asked = list[LabelledQuery]()
+        task: Task = "similar" if surface.task == "similar" else "home"
         for row, key in enumerate(keys.tolist()):
-            page = targets.page_before(row)
-            if page is not None:
-                query = targets.query(row, surface.task)
-                query = replace(query, source_items=np.array([page], np.int32))
-                query = self._about(query, surface)
-                asked.append(LabelledQuery(query, targets.items[row : row + 1], key=key))
-        return BESIDE, asked, len(self.split.targets)
+            one = ask_at(targets, row, task, self.repeats)
+            if one is not None:
+                query, items = self._about(one.query, surface), targets.items[row : row + 1]
+                after = targets.choices_after(row, NUM_AFTERWARDS)
+                asked.append(LabelledQuery(query, items, key=key, afterwards=after))
+        return asked
 
     def _make_baskets(self, surface: SurfaceConfig) -> _Made:
         """Those that exclude all wanted items are left out."""
         asked, task = [], surface.task
-        sample, possible = ask_about_baskets(self.split, self.choices, task, self.limit)
+        parts = self.split, self.choices, task, self.repeats, self.limit
+        sample, possible = ask_about_baskets(*parts)
         for one in sample:
             query = self._about(one.query, surface)
             left = one.items[~np.isin(one.items, query.exclude)]
@@ -225,14 +213,10 @@ class SurfaceRequestBuilder:
         return targets.rows(rows), keys
 
     def _about(self, query: Query, surface: SurfaceConfig) -> Query:
-        """A request about source items; excluded is what the surface never shows."""
-        excluded, again = [query.source_items, query.rejected.item_nums], NO_ITEMS
-        if "seen" in surface.filters:
-            again = self.repeats.due(query.history, query.time)
+        """A request that excludes what the surface never shows."""
+        again = query.again if SEEN in surface.filters else NO_ITEMS
+        excluded = [query.source_items, query.rejected.item_nums]
+        if SEEN in surface.filters:
             excluded.append(np.setdiff1d(query.history.item_nums, again))
         exclude = np.unique(np.concatenate(excluded)).astype(np.int32)
         return replace(query, again=again, exclude=exclude)
-
-
-def _choose_afterwards(targets: Targets) -> list[IntArray]:
-    return [targets.choices_after(row, NUM_AFTERWARDS) for row in range(len(targets))]

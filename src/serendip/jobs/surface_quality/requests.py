@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data import FloatArray, IntArray, Query
+from serendip.data import FloatArray, IntArray, Query, Task
 from serendip.data.arrays import NO_ITEMS
-from serendip.jobs.surface_quality.sample import Keys
+from serendip.data.events.repeats import Repeats
+from serendip.data.splits import Targets
+from serendip.evaluate.runs import Keys
 from serendip.models.ranker.config import SearchSource
 
 INTERACT, LIKE = "interact", "like"
@@ -70,6 +72,29 @@ class LabelledQuery:
         for item, weight in zip(self.items.tolist(), self.weights.tolist(), strict=False):
             found[item_nums == item] *= weight
         return found
+
+
+NUM_NEXT_EVENTS = 5
+"""Number of the user's next events that are positives."""
+
+
+def ask_at(targets: Targets, row: int, task: Task, repeats: Repeats) -> LabelledQuery | None:
+    """The feed at a target, or the page that led to it, labelled by the user's next events.
+
+    None if the log tells of no such page.
+    """
+    query = targets.query(row, task, repeats)
+    if task == "similar":
+        page = targets.page_before(row)
+        if page is None:
+            return None
+        query = replace(query, source_items=np.array([page], np.int32))
+    items, liked, actions = targets.next_events(row, NUM_NEXT_EVENTS)
+    labels = [
+        label_actions(is_like, [action])
+        for is_like, action in zip(liked.tolist(), actions or [""] * len(items), strict=True)
+    ]
+    return LabelledQuery(query, items, labels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

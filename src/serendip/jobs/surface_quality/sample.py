@@ -16,7 +16,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-Keys = NDArray[np.uint64]
+from serendip.evaluate.runs import Keys
+
 Row = TypeVar("Row")
 
 

@@ -19,7 +19,7 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.engine.engine import Engine
 from serendip.engine.request import Answer, Request
 from serendip.engine.stages.sources import WordSource
-from serendip.engine.stages.surfaces import RETRIEVER, SurfaceConfig
+from serendip.engine.stages.surfaces import RETRIEVER
 from serendip.engine.state import EngineState
 from serendip.engine.state_parts import CONTENT
 from serendip.errors import ArtefactError, GateError
@@ -200,59 +200,50 @@ def check_answers(engine: Engine) -> list[Decision]:
     A surface that is configured for other requests is not asked, nor one that the items do not
     allow to ask.
     """
-    surfaces = engine.settings.all_surfaces()
+    surfaces, state = engine.settings.all_surfaces(), engine.state
+    search, similar = surfaces["search"], surfaces["similar"]
     home = engine.recommend(Request("home", k=_POPULAR, reasons=False))
     shown = [item.item_id for item in home.items]
-    results = [
-        Decision.gate(
-            "answers a new visitor",
-            len(shown) > 0 and not home.degraded,
-            f"{len(shown)} items for home{_describe_failed([home])}",
-        )
-    ]
-    if surfaces["search"].needs == "query":
-        results += _check_search(engine, surfaces["search"], shown)
-    if surfaces["similar"].needs == "items":
-        results += _check_similar(engine, surfaces["similar"], shown)
+    detail = f"{len(shown)} items for home{_describe_failed([home])}"
+    passed = len(shown) > 0 and not home.degraded
+    results = [Decision.gate("answers a new visitor", passed, detail)]
+    if search.needs == "query" and WordSource.name in search.sources:
+        said = "titles of popular items find something"
+        results += _check(engine, "search finds titles", said, _ask_titles(engine, shown))
+    content = state.features.content[state.catalogue.vocabulary.numbers(shown)]
+    differ = bool(shown) and not (content == content[0]).all()
+    if similar.needs == "items" and RETRIEVER in similar.sources and differ:
+        pages = [Request("similar", item_ids=(one,), reasons=False) for one in shown[:ASKED]]
+        results += _check(engine, "shows similar items", "popular items have similar ones", pages)
     return results
 
 
-def _check_search(engine: Engine, search: SurfaceConfig, shown: Sequence[str]) -> list[Decision]:
-    """Search for titles of popular items: the words find something.
-
-    What is found by meaning proves nothing: in a small catalogue that is every item.
-    """
+def _ask_titles(engine: Engine, shown: Sequence[str]) -> list[Request]:
     items = [item for item in map(engine.item, shown) if item is not None]
     titles = dict.fromkeys(item.title for item in items)
     texts = [title for title in titles if normalise(title) and len(title) <= _LONGEST][:ASKED]
-    if WordSource.name not in search.sources or not texts:
+    return [Request("search", text=text, reasons=False) for text in texts]
+
+
+def _check(engine: Engine, name: str, said: str, requests: Sequence[Request]) -> list[Decision]:
+    """Whether most requests find something, a text by its words, and no stage fails in any.
+
+    What is found by meaning proves nothing: in a small catalogue that is every item.
+    """
+    if not requests:
         return []
-    requests = [Request("search", text=text, reasons=False) for text in texts]
     answers = [engine.recommend(request) for request in requests]
-    found = [
+    found = sum(
         bool(answer.items)
-        and engine.explain(request, answer.items[0].item_id).trace.get(_BY_WORDS, 0) > 0
+        and (
+            not request.text
+            or engine.explain(request, answer.items[0].item_id).trace.get(_BY_WORDS, 0) > 0
+        )
         for request, answer in zip(requests, answers, strict=True)
-    ]
-    return [_judge("search finds titles", "titles of popular items find something", found, answers)]
-
-
-def _check_similar(engine: Engine, similar: SurfaceConfig, shown: Sequence[str]) -> list[Decision]:
-    """Ask for items like popular ones: the retriever has some, unless all items are the same."""
-    state = engine.state
-    content = state.features.content[state.catalogue.vocabulary.numbers(shown)]
-    if RETRIEVER not in similar.sources or not shown or (content == content[0]).all():
-        return []
-    answers = [engine.similar(item_id, reasons=False) for item_id in shown[:ASKED]]
-    found = [len(answer.items) > 0 for answer in answers]
-    return [_judge("shows similar items", "popular items have similar ones", found, answers)]
-
-
-def _judge(name: str, said: str, found: Sequence[bool], answers: Sequence[Answer]) -> Decision:
-    """Whether most requests found what they should, and no stage failed in any."""
+    )
     failed = _describe_failed(answers)
-    passed = 2 * sum(found) > len(found) and not failed
-    return Decision.gate(name, passed, f"{sum(found)} of {len(found)} {said}{failed}")
+    passed = 2 * found > len(answers) and not failed
+    return [Decision.gate(name, passed, f"{found} of {len(answers)} {said}{failed}")]
 
 
 def _describe_failed(answers: Sequence[Answer]) -> str:

@@ -1,42 +1,29 @@
-"""Query-item features of the relevance model: lexical and embedding similarity, no training.
+"""Features of the relevance model, of query and item and of user and item: nothing is learned.
 
-Embedding similarities are those of the query itself, as they are and standardised against
-reference items, and of pseudo-relevance feedback. Words are
-compared in full and by their first five letters, a stemmer that matches "nurse" and "nursing"
-in most languages with suffixes. For a query that contains "without", the words before it count as
-wanted and those after it as unwanted.
+**Query and item**: lexical and embedding similarity. Embedding similarities are those of the query
+itself, as they are and standardised against reference items, and of pseudo-relevance feedback.
+Words are compared in full and by their first five letters, a stemmer that matches "nurse" and
+"nursing" in most languages with suffixes. For a query that contains "without", the words before it
+count as wanted and those after it as unwanted.
 
-Nothing here is learned from relevance labels.
+**Reference items**: a cosine of 0.4 alone is not informative: some queries are near all items. So
+it is standardised by the query's cosines with a sample of reference items.
 
-Shapes: Q queries, N items, P pairs, q queries and n items of one batch, p pairs of it, T passages,
-V views, C size of a text vector, F features.
-
-Similarity standardised against reference items.
-
-A cosine of 0.4 alone is not informative: some queries are near all items. So it is standardised by
-the query's cosines with a sample of reference items.
-
-Shapes: p pairs of a query, V views, K reference items, C size of a text vector.
-
-Pseudo-relevance feedback: similarity of an item to the centroid of a query's top results.
-
-A short query has little text; its top results by vectors and by words show what else belongs to it
+**Pseudo-relevance feedback**: similarity of an item to the centroid of a query's top results. A
+short query has little text; its top results by vectors and by words show what else belongs to it
 (Rocchio 1971; for words the relevance model of Lavrenko and Croft 2001). The feedback depends on
 the items that are searched for it only, not on the other items of the request.
 
-Shapes: n items, p pairs of a query, V views, K searched items, B nearest items, C size of a text
-vector, R directions.
+**User and item**: whether an item fits what its user chose before. An item can be relevant to a
+text or a list and not to the person who reads it. The features compare it with the newest items of
+the user's past, by their texts and by the values of their attributes, and with what else is known
+of the user: the country of the request, and attributes that users and items share, such as a
+language or a city. Nothing here is learned from labels, and a feature is a likeness or a share: a
+model serves users and values that no label has seen.
 
-User-item features of the relevance model: whether an item fits what its user chose before.
-
-An item can be relevant to a text or a list and not to the person who reads it. The features compare
-it with the newest items of the user's past, by their texts and by the values of their attributes,
-and with what else is known of the user: the country of the request, and attributes that users and
-items share, such as a language or a city. Nothing here is learned from labels, and a feature is a
-likeness or a share: a model serves users and values that no label has seen.
-
-Shapes: N items, P pairs of one user, M items of the past, K attribute values, V views, C size of a
-text vector, U features.
+Shapes: Q queries, N items, P pairs; q queries, n items and p pairs of one batch, or of one query;
+T passages, V views, C size of a text vector, F features, B nearest items, R directions; of a user
+M items of the past and U features; K reference or searched items, or attribute values.
 """
 
 from __future__ import annotations

@@ -1,9 +1,6 @@
 """What a trained retriever has: ONNX context encoder, item vectors, item encoder arrays.
 
-Shapes: N items, E size of their vectors, L code levels.
-
-Quality vector: query-independent item quality as extra dimensions of the retriever's index.
-
+**Quality vector**: query-independent item quality as extra dimensions of the retriever's index.
 ``score = u . z(i) + w . quality(i)``: quality is appended to item vectors and one constant weight
 vector w to every request vector, so that retrieval itself prefers good items. All columns have the
 same weight, the largest one that costs the validation requests of no task more than a given share
@@ -12,11 +9,10 @@ of their nDCG@10. Trained with the network weights would overfit to popularity.
 Source: Jha et al. 2023, "Unified Embedding Based Personalized Retrieval in Etsy Search",
 arXiv:2306.04833, which optimises a weight of each column.
 
-Shapes: N items, Q columns of quality.
+**Start**: what a retriever learned from earlier events, as arrays from which a training continues.
 
-What a retriever learned from earlier events, as arrays from which a training continues.
-
-Shapes: N' items of the earlier training, N items now, L code levels, E size of an ID embedding.
+Shapes: N items, N' of the earlier training, E size of their vectors, or of an ID embedding, L code
+levels, Q columns of quality.
 """
 
 from __future__ import annotations

@@ -1,15 +1,13 @@
-"""Validation of the retriever: a fixed sample of requests, ranked among a fixed sample of items.
+"""What a training of the retriever learns from, and the sample of requests that it stops by.
 
-A validation costs the same however large the catalogue is. Catalogues of up to ``RANKED_WHOLE``
-items are ranked whole. Of a larger one the targets are ranked among ``NUM_RANKED`` random items and
-the targets of the other requests: values are higher than those of all items, and are only compared
-with one another (Krichene and Rendle 2020, "On Sampled Metrics for Item Recommendation").
+**Validation**: a fixed sample of requests is ranked among a fixed sample of items. A validation
+costs the same however large the catalogue is. Catalogues of up to ``RANKED_WHOLE`` items are ranked
+whole. Of a larger one the targets are ranked among ``NUM_RANKED`` random items and the targets of
+the other requests: values are higher than those of all items, and are only compared with one
+another (Krichene and Rendle 2020, "On Sampled Metrics for Item Recommendation").
 
-Shapes: B rows, T steps, M requests per row, R requests with a target, N items, C ranked items.
-
-What a training of the retriever learns from and stops by.
-
-Shapes: U users, Q example queries; E is the number of events.
+Shapes: B rows, T steps, M requests per row, R requests with a target, N items, C ranked items,
+U users, Q example queries, E events.
 """
 
 from __future__ import annotations

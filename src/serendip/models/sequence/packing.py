@@ -1,21 +1,20 @@
-"""Sequence packing: batches of histories without padding, as numpy arrays; no Python loop per row.
+"""Inputs of sequence models: histories packed without padding, and item vectors to begin with.
 
-The events of a batch are concatenated into one line, shorter histories first. Histories of equal
-length form a dense block that needs no copy, mask or padding, and everything that works on single
-events sees one matrix with a row per event.
+**Packing**, as numpy arrays, without a Python loop per row: the events of a batch are concatenated
+into one line, shorter histories first. Histories of equal length form a dense block that needs no
+copy, mask or padding, and everything that works on single events sees one matrix with a row per
+event.
 
-Shapes: S sequences, E their events, B sequences of a batch, T events of a batch.
-
-Co-occurrence vectors: spectral item embeddings that initialise the training of item tables.
-
+**Co-occurrence vectors**: spectral item embeddings that initialise the training of item tables.
 ``A = d^-0.4 C d^-0.4``: ``C[i, j]`` sums 1/gap over every time i and j are ``gap`` <= 3 positions
 apart in a history, in either order; ``d`` are its row sums plus 1. Item vectors are the rows of
 ``V sqrt(L)`` for the largest eigenvalues ``L`` and eigenvectors ``V`` of A, normalised to length 1.
-Training from there reaches better results in fewer epochs (``dev/lab-log.md``). word2vec
-factorises co-occurrence implicitly (Levy and Goldberg, 2014); here without logarithm or shift, and
-with less correction for popularity.
+Training from there reaches better results in fewer epochs (``dev/lab-log.md``). word2vec factorises
+co-occurrence implicitly (Levy and Goldberg, 2014); here without logarithm or shift, and with less
+correction for popularity.
 
-Shapes: N items, D size of a vector.
+Shapes: S sequences, E their events, B sequences of a batch, T events of a batch, N items, D size of
+a vector.
 """
 
 from __future__ import annotations

@@ -1,19 +1,16 @@
 """Sparse rows in half the space: gaps between columns in 16 bits, values in 16-bit floats.
 
-The columns of a row ascend, so each is stored as its distance from the one before, as in inverted
-indices. A distance that does not fit is bridged by entries of value 0, which are dropped when a row
-is read (as in Han et al. 2016, "Deep Compression").
+**Packed rows**: the columns of a row ascend, so each is stored as its distance from the one before,
+as in inverted indices. A distance that does not fit is bridged by entries of value 0, which are
+dropped when a row is read (as in Han et al. 2016, "Deep Compression").
 
 A stored value is rounded to 11 binary digits: its error is 0.05 % at most. Values below 3e-8 are 0.
 Eight bits per value are too few: they reorder the many items with nearly the same score.
 
-Shapes: N rows, C columns, M rows that are read, E entries.
+**Late rows** lie beside the packed, memory-mapped rows of a generation, whose columns stay;
+``data.rows.row_array`` has the rule.
 
-Sparse rows of a generation, packed and memory-mapped, and those of late items beside them.
-
-The columns stay those of the generation; ``data.rows.row_array`` has the rule.
-
-Shapes: N0 rows of the generation, N rows, C columns, M rows that are read, L late rows.
+Shapes: N rows, N0 of them of the generation, L late, M that are read; C columns, E entries.
 """
 
 from __future__ import annotations

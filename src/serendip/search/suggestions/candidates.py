@@ -9,9 +9,8 @@ an *attempt* if nothing was chosen and the same person's next search, within min
 it. A query is complete if less than half of its searches are attempts; only people with a search
 that is not an attempt count.
 
-Series: what the titles of several items begin with, such as "Star Wars" or "Acme Drill 12".
-
-A series is a beginning of titles after which most of them end, or go on with a colon, a comma, a
+**Series**: what the titles of several items begin with, such as "Star Wars" or "Acme Drill 12". A
+series is a beginning of titles after which most of them end, or go on with a colon, a comma, a
 bracket, a dash, a number or, after a name of two words or more, a function word: "Toy Story 2",
 "Alien: Covenant", "Harry Potter and the Goblet of Fire". "The Man" of many films is none.
 """

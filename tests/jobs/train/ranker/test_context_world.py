@@ -11,12 +11,12 @@ from serendip.data.splits import Split, temporal
 from serendip.engine.config.settings import Settings
 from serendip.engine.query_builder import QueryBuilder
 from serendip.engine.request import Request
-from serendip.engine.stages.pipeline import collect
+from serendip.engine.stages.pipeline import score
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
-from serendip.jobs.surface_quality.answers import ENGINE, rank
+from serendip.jobs.surface_quality.answers import answer_engine
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker import choices, sample
@@ -122,7 +122,7 @@ def home_ndcg(fitted, state: EngineState) -> float:
     """nDCG@10 of home over the targets of the world."""
     context, split, _ = fitted
     home, queries = context.settings.all_surfaces()["home"], split.targets.queries()
-    return ndcg(rank(queries, home, state)[1][ENGINE], split.targets.items)
+    return ndcg(answer_engine(queries, home, state), split.targets.items)
 
 
 def test_the_training_finds_that_the_country_decides(fitted, plain, monkeypatch, tmp_path):
@@ -168,7 +168,8 @@ def test_rows_of_training_and_requests_have_the_same_values(fitted, monkeypatch)
         served = builder.build(state, asked)
         before = served.history.before(one.query.time)
         served = replace(served, history=before, again=one.query.again)
-        pairs = [collect([query], home, state) for query in (one.query, served)]
+        scored = [score([query], home, state)[0] for query in (one.query, served)]
+        pairs = [(one.candidates, one.features) for one in scored]
         (learned, first), (shown, second) = pairs
         np.testing.assert_array_equal(learned.items, shown.items)
         np.testing.assert_array_equal(first, second)
@@ -184,7 +185,8 @@ def test_features_of_session_price_category_age_and_country_are_exact(fitted):
     history = History(past, times, np.zeros(4, np.bool_))
     query = Query("home", history=history, time=now, country=COUNTRIES[1])
     home = context.settings.all_surfaces()["home"]
-    candidates, features = collect([query], home, state)
+    scored, _ = score([query], home, state)
+    candidates, features = scored.candidates, scored.features
     columns = dict(zip(state.feature_names, features.T, strict=True))
     items, content = candidates.items, state.features.content
     numbers = np.array([int(name[1:]) for name in state.catalogue.vocabulary.ids_of(items)])

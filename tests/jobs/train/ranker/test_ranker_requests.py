@@ -18,7 +18,7 @@ from serendip.data.splits import Split, temporal
 from serendip.engine.config.settings import Settings
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.engine.stages.pipeline import collect
+from serendip.engine.stages.pipeline import score
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
@@ -69,8 +69,8 @@ EVENTS = [
 
 
 def build_rows(labelled, surface, state, settings, first_group, rng):
-    found = label_candidates(labelled, surface, state, settings, first_group)
-    return found.sample(labelled, rng)
+    rows, kept = label_candidates(labelled, surface, state, settings, first_group, rng)
+    return rows.at(kept)
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +260,7 @@ def test_what_was_labelled_as_irrelevant_is_refused_before_what_was_not_labelled
     vector = fitter.context.vectors.encode(fitter.context.encoder, [title])[0]
     query = Query("search", text=title, text_vector=vector)
     settings = fitter.settings
-    candidates, _ = collect([query], settings.all_surfaces()["search"], state)
+    candidates = score([query], settings.all_surfaces()["search"], state)[0].candidates
     relevant, *refused = candidates.items[:4].tolist()
     one = LabelledQuery(
         query,

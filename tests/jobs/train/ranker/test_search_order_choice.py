@@ -14,7 +14,7 @@ from serendip.errors import DataError
 from serendip.evaluate.decision import FEWEST, Decision
 from serendip.jobs.labels.pair_files import with_gain
 from serendip.jobs.surface_quality.requests import LabelledQuery
-from serendip.jobs.train.ranker.choices import OTHERS, choose_search_order, deal_folds, even_share
+from serendip.jobs.train.ranker.choices import choose_search_order, deal_folds
 from serendip.jobs.train.ranker.requests import (
     label_judged,
     read_judged_files,
@@ -22,7 +22,7 @@ from serendip.jobs.train.ranker.requests import (
     write_searches,
 )
 from serendip.jobs.train.ranker.rows import SearchCandidates
-from serendip.jobs.train.ranker.sample import RankerSample
+from serendip.jobs.train.ranker.sample import OTHERS, RankerSample, even_share
 from serendip.models.ranker.config import RankerRows, SearchSource
 from serendip.runtime.budget import Allowance, open_budget
 from serendip.runtime.progress import TrainOptions

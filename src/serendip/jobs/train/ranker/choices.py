@@ -56,13 +56,12 @@ from serendip.evaluate.decision import FEWEST, Decision
 from serendip.jobs.surface_quality.requests import OF_PEOPLE, LabelledQuery
 from serendip.jobs.train.ranker.requests import BASKET_TASKS, count_searches
 from serendip.jobs.train.ranker.rows import SearchCandidates
-from serendip.jobs.train.ranker.sample import RankerSample, gains_of, ranker_values
+from serendip.jobs.train.ranker.sample import RankerSample, even_share, gains_of, ranker_values
 from serendip.models.context_counts import ContextPart
 from serendip.models.ranker.config import SEARCH_SOURCES, RankerConfig, RankerRows
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.progress import SilentProgress, TrainOptions
 
-OTHERS = 1_000
 EPOCHS = 3
 """Passes of the rankers of the context and of baskets, at most."""
 
@@ -125,15 +124,6 @@ def with_room(config: RankerConfig, tasks: Iterable[int]) -> RankerConfig:
     return config.model_copy(
         update={"num_tasks": max(config.num_tasks, *(t + 1 for t in tasks), 1)}
     )
-
-
-def even_share(wanted: BoolArray) -> BoolArray:
-    """The same mask (Q,) with at most ``OTHERS`` of its places, evenly."""
-    places = np.flatnonzero(wanted)
-    count = min(OTHERS, len(places))
-    kept = np.zeros(len(wanted), np.bool_)
-    kept[places[np.linspace(0, len(places) - 1, count).astype(np.intp)]] = True
-    return kept
 
 
 CONTEXT_SAMPLE = 5_000

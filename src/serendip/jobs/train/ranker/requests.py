@@ -24,18 +24,20 @@ the queries of files of labels by an LLM: what labels alike may only teach.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from serendip.data import FloatArray, Query, QueryExamples, Task, UserPast, Vocabulary
+from serendip.data import FloatArray, History, Query, QueryExamples, Task, Vocabulary
 from serendip.data.arrays import NO_ITEMS
+from serendip.data.events.rejections import Rejected
 from serendip.data.events.repeats import Repeats
 from serendip.data.events.search_log import LoggedRequest
 from serendip.data.query import NEAREST_TASK, TASKS
-from serendip.data.splits import Split, Targets
+from serendip.data.splits import Split
 from serendip.engine.config.settings import Settings
 from serendip.files.tables import open_table
 from serendip.jobs.labels.pair_files import (
@@ -45,7 +47,7 @@ from serendip.jobs.labels.pair_files import (
     with_gain,
 )
 from serendip.jobs.surface_quality.baskets import ask_about_baskets
-from serendip.jobs.surface_quality.requests import LabelledQuery, label_actions
+from serendip.jobs.surface_quality.requests import LabelledQuery, ask_at, label_actions
 from serendip.jobs.train.ranker.examination import fit_examination, position_weights
 from serendip.models.ranker.config import (
     SEARCH_SOURCES,
@@ -75,9 +77,8 @@ are enough of both."""
 NUM_LOGGED = 3_000
 """Largest number of logged requests per surface; the newest ones."""
 
-
-NUM_NEXT_EVENTS = 5
-"""Number of the user's next events that are positives."""
+_NOBODY: Mapping[str, Any] = {"history": History(), "rejected": Rejected(), "again": NO_ITEMS}
+"""What is known of somebody whose past is not."""
 
 BATCH = 64
 
@@ -145,18 +146,20 @@ def build_requests(
     targets, most = split.targets, config.most_requests
     num_home, num_similar = _count_home(split, most), count_similar(split, most)
     sample = rng.permutation(len(targets))[: num_home + num_similar].tolist()
-    queries = [targets.query(row, "home", repeats) for row in sample]
-    asked = list(zip(queries, sample, strict=True))
-    home = [_label_next(query, targets, row) for query, row in asked[:num_home]]
+    moments = [one for row in sample if (one := ask_at(targets, row, "home", repeats))]
     similar = []
-    for index, (query, row) in enumerate(asked[-num_similar:]):
-        page = targets.page_before(row)
-        if page is not None:
-            beside = _ask_beside(query, page, has_history=index % 2 == 0)
-            similar.append(_label_next(beside, targets, row))
-    written = write_searches(examples, queries, NUM_SEARCH, config.searches.written, rng)
+    for index, row in enumerate(sample[-num_similar:]):
+        one = ask_at(targets, row, "similar", repeats)
+        if one is not None:
+            # No candidates: items of the same time as the next ones would count as not chosen.
+            beside = np.setdiff1d(targets.choices_beside(row), one.items).astype(np.int32)
+            known = {} if index % 2 == 0 else _NOBODY
+            similar.append(replace(one, query=replace(one.query, exclude=beside, **known)))
+    queries, weight = [one.query for one in moments], config.searches.written
     groups: list[tuple[Task, list[LabelledQuery]]] = [
-        *(("home", home), ("similar", similar), ("search", written))
+        ("home", moments[:num_home]),
+        ("similar", similar),
+        ("search", write_searches(examples, queries, NUM_SEARCH, weight, rng)),
     ]
     return [(task, labelled) for task, labelled in groups if labelled]
 
@@ -173,12 +176,8 @@ def build_basket_requests(
     groups = list[tuple[str, list[LabelledQuery]]]()
     for task in BASKET_TASKS:
         if surfaces[task].task == task:
-            asked, _ = ask_about_baskets(split, split.targets, task, most)
-            groups.append((task, []))
-            for row in rng.permutation(len(asked)).tolist():
-                query = asked[row].query
-                query = replace(query, again=repeats.due(query.history, query.time))
-                groups[-1][1].append(replace(asked[row], query=query))
+            asked, _ = ask_about_baskets(split, split.targets, task, repeats, most)
+            groups.append((task, [asked[row] for row in rng.permutation(len(asked)).tolist()]))
     return [(task, asked) for task, asked in groups if asked]
 
 
@@ -191,32 +190,6 @@ def _count_home(split: Split, most: int) -> int:
 def count_similar(split: Split, most: int) -> int:
     """Largest number of requests for similar items, and of requests of each kind of basket."""
     return max(NUM_SEARCH, _count_home(split, most) // HOME_PER_SIMILAR)
-
-
-def _ask_beside(query: Query, page: int, has_history: bool) -> Query:
-    """The page that led to a moment, requested with or without the user's history."""
-    query = replace(query, task="similar", source_items=np.array([page], np.int32))
-    if has_history:
-        return query
-    nothing = UserPast()
-    return replace(query, history=nothing.history, rejected=nothing.rejected, again=NO_ITEMS)
-
-
-def _label_next(query: Query, targets: Targets, row: int) -> LabelledQuery:
-    """A request at a target, labelled by the user's next events.
-
-    Beside an item, those chosen at the same time as the next ones are no candidates: they would
-    count as not chosen.
-    """
-    items, liked, actions = targets.next_events(row, NUM_NEXT_EVENTS)
-    if query.task == "similar":
-        beside = np.setdiff1d(targets.choices_beside(row), items)
-        query = replace(query, exclude=beside.astype(np.int32))
-    labels = [
-        label_actions(is_like, [action])
-        for is_like, action in zip(liked.tolist(), actions or [""] * len(items), strict=True)
-    ]
-    return LabelledQuery(query, items, labels)
 
 
 SEARCH = TASKS.index("search")

@@ -60,6 +60,19 @@ def ranker_values(ranker: Ranker, rows: RankerRows, settings: Settings) -> Float
     return values
 
 
+OTHERS = 1_000
+"""Requests of other kinds that the rankers of choices learn from, at most."""
+
+
+def even_share(wanted: BoolArray, most: int = OTHERS) -> BoolArray:
+    """The same mask (Q,) with at most so many of its places, evenly."""
+    places = np.flatnonzero(wanted)
+    count = min(most, len(places))
+    kept = np.zeros(len(wanted), np.bool_)
+    kept[places[np.linspace(0, len(places) - 1, count).astype(np.intp)]] = True
+    return kept
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RankerSample:
     """R rows of the ranker, with the names of their F features, and the Q requests that they are
