@@ -87,12 +87,30 @@ class Matches:
         best = searcher.with_match(shown, seen.text, seen.is_literal, MOST_MATCHES)
         return put_first(typed, best) if typed in best.item_nums else best
 
-    def list_counted(self, listed: ItemList) -> ItemList:
-        """The items that facets count: all that have every word and may be shown, or else the list
-        itself.
+    def list_counted(self, result: Result) -> IntArray:
+        """The items that facets count: all that have every word and may be shown, or else those of
+        the whole list; of a category page all that pass its filters.
         """
+        if BrowseSource.name in self.surface.sources:
+            return self.allowed.numbers()
         shown = self._show(self.complete)
-        return shown if len(shown) else listed
+        return shown.item_nums if len(shown) else result.listed
+
+    def count(self, result: Result, is_whole: bool) -> tuple[int, bool]:
+        """Number of items of all pages together, and whether it is exact.
+
+        ``is_whole`` = the result has all that a request with an order or filters of its own finds.
+        """
+        if BrowseSource.name in self.surface.sources:
+            return self.allowed.count, True
+        shown = self._show(self.complete).item_nums
+        if is_whole:
+            return max(len(result.items), len(shown)), True
+        return len(np.union1d(result.listed, shown)), len(shown) <= MOST_MATCHES
+
+    def run_first(self, most: int | None = None) -> Result:
+        """The list of the surface's own candidates, which ends at ``most`` items."""
+        return answer_queries([self.query], self.surface, self.state, most)[0]
 
     def run(self, sort: str) -> Result:
         """The list of a request with an order or filters of its own, before it is in that order.
@@ -138,8 +156,8 @@ class Matches:
         """
         unfiltered = replace(self.query, filters=())
         result = answer_queries([unfiltered], self.surface, self.state)[0]
-        seen = replace(result.query, filters=self.query.filters)
-        return replace(result, query=seen, items=self._show(result.items))
+        seen, items = replace(result.query, filters=self.query.filters), self._show(result.items)
+        return replace(result, query=seen, items=items, listed=items.item_nums)
 
 
 def _unscored(numbers: IntArray) -> ItemList:

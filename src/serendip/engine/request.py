@@ -5,19 +5,24 @@ Answers of the engine as plain values, which the API, the CLI and the page rende
 Each field is declared here once, for JSON as well: where its name or its schema differs there, its
 annotation says so.
 
-A cursor names a page of an answer: an opaque string for callers, an encoded offset inside.
+A cursor names a page of an answer: an opaque string for callers, what was shown before it inside.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+import json
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeAlias
 
+import numpy as np
 from pydantic import Field, WithJsonSchema
 
+from serendip.data import NO_ITEMS, IntArray, Vocabulary
+from serendip.data.items.attributes import Attribute
 from serendip.engine.listing import Facet
 from serendip.errors import DataError
 from serendip.search.rewrites import Rewrite
@@ -40,7 +45,7 @@ class Request:
             the user, if it is known.
         literal: whether to search the text as typed, without correction or rewrites.
         k: maximum number of items or suggestions, at least 1.
-        cursor: ``next`` of the previous answer; empty for the first page.
+        cursor: that of the previous answer; empty for the first page.
         after: the query of the results page that the suggestions are shown on.
         reasons: whether each item has the sentence that says why it is shown.
         parts: whether each item has the numbers that its score was computed from; without them only
@@ -52,6 +57,8 @@ class Request:
         filters: tests of attributes, all of which every item of the answer passes:
             ``genres=Comedy|Drama``, ``brand!=Acme``, ``year>=1990``, ``year<=2010``.
         facets: attributes whose values are counted in the whole list.
+        fields: attributes that each item carries, ``description`` and ``available_from`` among
+            them; None = those of ``[page] fields``.
         sort: attribute whose numbers order the list, ``-price`` from the largest, or
             ``available_from``, ``-available_from`` from the newest; empty = by score.
     """
@@ -66,24 +73,23 @@ class Request:
     cursor: str = ""
     after: str = ""
     reasons: bool = True
-    parts: bool = True
+    parts: bool = False
     device: str = ""
     session_id: str = ""
     language: str = ""
     filters: tuple[str, ...] = ()
     facets: tuple[str, ...] = ()
+    fields: tuple[str, ...] | None = None
     sort: str = ""
-
-    @property
-    def reads_whole_list(self) -> bool:
-        """Whether a page of the answer depends on items of other pages."""
-        return bool(self.facets or self.sort)
 
 
 Number: TypeAlias = Annotated[
     # JSON has null for what is not finite.
     float, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]}, mode="serialization")
 ]
+
+
+_UNLESS_EMPTY = Field(exclude_if=lambda value: not value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +102,27 @@ class AnswerItem:
         score: final value, higher is better; comparable within one answer only. The score of a
             sponsored item is its expected revenue, bid x P(action); ``parts`` has its organic
             value.
-        parts: name -> number that the score is computed from: ranker features, probabilities.
+        parts: name -> number that the score is computed from: ranker features, probabilities. Those
+            that events carry, ``propensity`` and ``explored``, are there unasked.
         reason: the strongest evidence as one sentence for people; empty = no evidence.
+        reason_code: which sentence it is, for programs that word it themselves; empty = no
+            evidence.
+        reason_parts: name -> what the sentence says: ``title``, ``item_id``, ``value``, ``count``.
         sponsored: whether the position was bought; pages must mark such an item.
+        attributes: those that the request asks for, of which the item has a value.
+        highlights: places in the title that match the searched text: begin and end, in characters.
     """
 
     item_id: str
     title: str
     score: Number
-    parts: dict[str, Number] = field(default_factory=dict)
+    parts: Annotated[dict[str, Number], _UNLESS_EMPTY] = field(default_factory=dict)
     reason: str = ""
+    reason_code: str = ""
+    reason_parts: Annotated[Mapping[str, str | float], _UNLESS_EMPTY] = field(default_factory=dict)
     sponsored: bool = False
+    attributes: Annotated[Mapping[str, Attribute], _UNLESS_EMPTY] = field(default_factory=dict)
+    highlights: Annotated[Sequence[tuple[int, int]], _UNLESS_EMPTY] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +164,10 @@ class Answer:
         generation: name of the generation that answered.
         surface: name of the requested surface.
         items: one page of the list, in the order to show.
-        next: cursor of the next page; empty on the last page.
+        next: ``cursor`` in JSON, of the next page; empty on the last page. Pages of one list repeat
+            nothing and skip nothing, whatever happens between them.
+        total: number of items in the list, all pages together.
+        is_exact: whether it is that number; else there are about as many.
         degraded: stages and rungs that are missing: they failed, or were skipped; empty if none.
         understood: how the text was interpreted, ``query`` in JSON; None if no text was searched.
         facets: attribute -> its values in the whole list, for those that the request names.
@@ -158,15 +177,15 @@ class Answer:
     generation: str
     surface: str
     items: tuple[AnswerItem, ...]
-    next: str = ""
+    next: Annotated[str, Field(serialization_alias="cursor")] = ""
+    total: int = 0
+    is_exact: Annotated[bool, Field(serialization_alias="total_is_exact")] = False
     degraded: tuple[str, ...] = ()
     understood: Annotated[
         SearchFeedback | None,
         Field(serialization_alias="query", exclude_if=lambda feedback: feedback is None),
     ] = None
-    facets: Annotated[Mapping[str, Facet], Field(exclude_if=lambda facets: not facets)] = field(
-        default_factory=dict
-    )
+    facets: Annotated[Mapping[str, Facet], _UNLESS_EMPTY] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,12 +262,16 @@ class Evidence:
         weight: strength, higher is stronger; comparable within one kind only.
         item_id: the item of the history or the context behind it, of several the newest; empty =
             none.
+        code: which sentence it is: ``kind``, or of a kind with several a name of its own.
+        values: name -> what the sentence says of this item.
     """
 
     kind: str
     text: str
     weight: Number
     item_id: str = ""
+    code: str = ""
+    values: Mapping[str, str | float] = field(default_factory=dict)
 
 
 AbsenceKind = Literal["filter", "candidates", "list filter", "length", "rule", "score", "order"]
@@ -303,30 +326,52 @@ class Explanation:
     absence: Absence | None = None
 
 
-_MAX_OFFSET = 10_000  # in items
+_MAX_SHOWN = 10_000  # items before a page
+_MAX_BYTES = 400_000  # of a cursor that is not compressed
 
 
-def encode_cursor(offset: int) -> str:
-    """The cursor of the page that starts at a 0-based offset."""
-    return base64.urlsafe_b64encode(f"o{offset}".encode()).decode().rstrip("=")
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Where a page begins.
 
-
-def decode_cursor(cursor: str) -> int:
-    """The 0-based offset of a page; 0 for the empty cursor.
-
-    Raises:
-        DataError: ``encode_cursor`` did not write the cursor, or its offset is above 10,000.
+    Args:
+        shown: numbers of the items before it, as far as they are known.
+        offset: number of items before it.
     """
-    if not cursor:
-        return 0
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-        offset = int(text.removeprefix("o")) if text.startswith("o") else -1
-    except (ValueError, binascii.Error):
-        offset = -1
-    if not 0 <= offset <= _MAX_OFFSET:
-        raise DataError(
-            f"cursor {cursor[:40]!r} is not valid.",
-            "Send `next` of the previous answer unchanged.",
-        )
-    return offset
+
+    shown: IntArray = field(default_factory=lambda: NO_ITEMS)
+    offset: int = 0
+
+    @classmethod
+    def read(cls, cursor: str, generation: str, items: Vocabulary) -> Place:
+        """Read a cursor; in another generation it is a position alone.
+
+        Raises:
+            DataError: ``write`` did not write the cursor, or it is behind 10,000 items.
+        """
+        if not cursor:
+            return cls()
+        try:
+            packed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+            offset, told, steps, late = json.loads(
+                zlib.decompressobj().decompress(packed, _MAX_BYTES)
+            )
+            shown = np.array([*np.cumsum(steps, dtype=np.int64), *items.numbers(late)], np.int32)
+        except (ValueError, TypeError, OverflowError, binascii.Error, zlib.error):
+            offset, told, shown = -1, "", NO_ITEMS
+        if not isinstance(offset, int) or not 0 <= offset <= _MAX_SHOWN:
+            raise DataError(
+                f"cursor {cursor[:40]!r} is not valid.",
+                "Send `cursor` of the previous answer unchanged.",
+            )
+        return cls(shown if told == generation else NO_ITEMS, offset)
+
+    def write(self, generation: str, items: Vocabulary, table_size: int) -> str:
+        """The cursor. Items from ``table_size`` on have other numbers in other processes: their
+        ids are written.
+        """
+        kept = np.unique(self.shown)
+        late = items.ids_of(kept[kept >= table_size])
+        steps = np.diff(kept[kept < table_size], prepend=0).tolist()
+        told = json.dumps([self.offset, generation, steps, late], separators=(",", ":"))
+        return base64.urlsafe_b64encode(zlib.compress(told.encode())).decode().rstrip("=")

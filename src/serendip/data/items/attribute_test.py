@@ -110,6 +110,20 @@ def require_attributes(names: Iterable[str], catalogue: Catalogue) -> None:
             raise DataError(f"no item has the attribute {name[:80]!r}.", f"Items have: {listed}.")
 
 
+def is_field(name: str, catalogue: Catalogue) -> bool:
+    """Whether items may have a value of this name: an attribute, or a field that cards show."""
+    return name in ("description", "available_from") or name in catalogue.attribute_names
+
+
+def require_fields(names: Iterable[str], catalogue: Catalogue) -> None:
+    """Refuse names of fields that no item has.
+
+    Raises:
+        DataError: the name, and the attributes that items have.
+    """
+    require_attributes((name for name in names if not is_field(name, catalogue)), catalogue)
+
+
 def require_numbers(names: Iterable[str], catalogue: Catalogue) -> None:
     """Refuse names of attributes that are a number for no item.
 

@@ -69,6 +69,12 @@ class Item:
             return f"{value:g}" if value != int(value) else str(int(value))
         return ", ".join(value) if isinstance(value, tuple) else value
 
+    def fields(self, names: Iterable[str]) -> dict[str, Attribute]:
+        """Those of some attributes, of ``description`` and of ``available_from`` that it has."""
+        own = {"description": self.description, "available_from": self.available_from}
+        values = {name: own.get(name) or self.attributes.get(name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
     def text(self, fields: Sequence[str]) -> str:
         """The non-empty fields and ``generated_text``, joined by ". "."""
         return self._join(map(self.field_text, fields))
