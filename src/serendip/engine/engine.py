@@ -298,10 +298,9 @@ class Engine(AbstractContextManager["Engine"]):
             DataError: the cursor is not valid, or no item has one of its fields.
         """
         catalogue, fields = state.catalogue, request.fields
-        if fields is None:
+        require_fields(fields, catalogue)
+        if not fields:  # settings may name what no item has yet
             fields = tuple(name for name in self.settings.page.fields if is_field(name, catalogue))
-        else:
-            require_fields(fields, catalogue)
         place = Place.read(request.cursor, self.generation, catalogue.vocabulary)
         return Presenter(state, self.generation, request, place, fields)
 
@@ -465,6 +464,29 @@ class Engine(AbstractContextManager["Engine"]):
         config, kind_of = self.settings.items, self._live.current.catalogue.kind
         return self._live.add_items([config.read_posted(item, kind_of) for item in items])
 
+    def change_item(self, item_id: str, change: Callable[[Item], Item]) -> Item | None:
+        """Change a stored item: what ``change`` makes of it is stored as ``add_items`` does.
+
+        Returns:
+            the item as stored; None if it is unknown.
+
+        Raises:
+            DataError: the changed item is not valid; nothing is stored.
+        """
+        config, kind_of = self.settings.items, self._live.current.catalogue.kind
+        return self._live.change_item(
+            item_id, lambda item: config.read_posted(change(item), kind_of)
+        )
+
+    def list_items(self, after: str, limit: int) -> tuple[list[Item], str]:
+        """Items whose ids come after one, in the order of ids, as far as they may be shown now.
+
+        Also the id after which the next ones come; empty = there are none.
+        """
+        found = self._store.items_after(after, limit)
+        shown = filter(None, (self.item(item.item_id) for item in found))
+        return [*shown], found[-1].item_id if len(found) == limit else ""
+
     def unknown_items(self, item_ids: Iterable[str]) -> list[str]:
         """Those of some ids that no item has, each once, at most ten."""
         vocabulary = self._live.current.catalogue.vocabulary
@@ -556,15 +578,21 @@ class Engine(AbstractContextManager["Engine"]):
         """A user with their attributes; without any if nothing is stored about them."""
         return self._store.users.get(user_id) or User(user_id)
 
-    def put_user(self, user: User) -> None:
-        """Store the attributes of a user in place of all earlier ones.
+    def put_users(self, users: Sequence[User]) -> None:
+        """Store the attributes of users in place of all earlier ones.
 
         Their country and groups count from the next request on.
 
         Raises:
-            DataError: the id or an attribute is not valid; nothing is stored.
+            DataError: an id or an attribute is not valid; nothing is stored.
         """
-        self._store.users.put(user)
+        self._store.users.put(*users)
+
+    def change_user(self, user_id: str, change: Callable[[User], User]) -> User:
+        """Store what ``change`` makes of a user, as ``put_users`` does; nothing is written to them
+        in between.
+        """
+        return self._store.users.change(user_id, change)
 
     def chosen(self, user_id: str, limit: int = 50) -> list[ChosenItem]:
         """Items that a user chose and has not rejected since, each once, newest choice first."""

@@ -58,7 +58,7 @@ class Request:
             ``genres=Comedy|Drama``, ``brand!=Acme``, ``year>=1990``, ``year<=2010``.
         facets: attributes whose values are counted in the whole list.
         fields: attributes that each item carries, ``description`` and ``available_from`` among
-            them; None = those of ``[page] fields``.
+            them; empty = those of ``[page] fields``.
         sort: attribute whose numbers order the list, ``-price`` from the largest, or
             ``available_from``, ``-available_from`` from the newest; empty = by score.
     """
@@ -79,7 +79,7 @@ class Request:
     language: str = ""
     filters: tuple[str, ...] = ()
     facets: tuple[str, ...] = ()
-    fields: tuple[str, ...] | None = None
+    fields: tuple[str, ...] = ()
     sort: str = ""
 
 

@@ -14,6 +14,7 @@ from pydantic import Field, PositiveFloat, model_validator
 
 from serendip.config import Config
 from serendip.data.arrays import TimeArray, take_rows
+from serendip.data.moment import Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Event:
 
     user_id: str
     item_id: str
-    timestamp: float
+    timestamp: Moment
     action: str = "click"
     value: float | None = None
     query: str = ""
