@@ -278,7 +278,7 @@ class Engine(AbstractContextManager["Engine"]):
         query = self._query_builder.build(state, request)
         if surface.needs == "query" and not normalise(request.text):
             return Answer(uuid.uuid4().hex, self.generation, request.surface, (), is_exact=True)
-        end = presenter.place.offset + request.k
+        end = len(presenter.place.shown) + request.k
         if request.reasons and (surface.scorer == RANKER or query.text):
             end = max(end, FIRST)  # Reasons compare with the first items, however short the page.
         matches, whole = Matches(query, surface, state), _is_whole(query, surface, request, is_wish)
@@ -301,8 +301,7 @@ class Engine(AbstractContextManager["Engine"]):
         require_fields(fields, catalogue)
         if not fields:  # settings may name what no item has yet
             fields = tuple(name for name in self.settings.page.fields if is_field(name, catalogue))
-        place = Place.read(request.cursor, self.generation, catalogue.vocabulary)
-        return Presenter(state, self.generation, request, place, fields)
+        return Presenter(state, self.generation, request, Place.read(request.cursor), fields)
 
     def fall_back(self, request: Request, with_content: bool = True) -> Answer:
         """Answer when ``recommend`` fails or takes too long, from less than it needs.
@@ -320,7 +319,7 @@ class Engine(AbstractContextManager["Engine"]):
         surface, state = self._find_surface(request), self.state
         presenter = self._present(replace(request, parts=False), state)
         query = self._query_builder.build_from_memory(state, request)
-        matches, wanted = Matches(query, surface, state), presenter.place.offset + request.k + 1
+        matches, wanted = Matches(query, surface, state), len(presenter.place.shown) + request.k + 1
         items, missing = fall_back(matches, wanted, request, with_content)
         items = sort_items(items, request.sort, state.catalogue)
         return replace(presenter.build_plain(items), degraded=missing, total=len(items))

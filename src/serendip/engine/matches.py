@@ -18,6 +18,7 @@ from functools import cached_property
 import numpy as np
 
 from serendip.data import NO_ITEMS, AllowedItems, IntArray, ItemList, Query, normalise
+from serendip.data.arrays import distinct
 from serendip.engine.listing import sort_items
 from serendip.engine.request import Request
 from serendip.engine.stages.list_filters import RelevanceFilterConfig
@@ -28,7 +29,7 @@ from serendip.engine.stages.sources import BrowseSource, WordSource
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
 from serendip.search.lexical import are_allowed
-from serendip.search.searcher import put_first
+from serendip.search.searcher import MOST_COMPLETE, put_first
 
 MOST_MATCHES = 1_000  # length of a list in an order or with filters of its own: the first ones
 
@@ -103,10 +104,11 @@ class Matches:
         """
         if BrowseSource.name in self.surface.sources:
             return self.allowed.count, True
-        shown = self._show(self.complete).item_nums
+        shown, is_all = self._show(self.complete).item_nums, len(self.complete) < MOST_COMPLETE
         if is_whole:
-            return max(len(result.items), len(shown)), True
-        return len(np.union1d(result.listed, shown)), len(shown) <= MOST_MATCHES
+            return max(len(result.items), len(shown)), is_all
+        listed = np.concatenate([result.listed, result.items.item_nums, shown])  # bought ones, too
+        return len(distinct(listed)), is_all and len(shown) <= MOST_MATCHES
 
     def run_first(self, most: int | None = None) -> Result:
         """The list of the surface's own candidates, which ends at ``most`` items."""

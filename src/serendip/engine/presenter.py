@@ -22,6 +22,7 @@ from serendip.engine.explanations.influence import Influence, find_influence, me
 from serendip.engine.explanations.translation import choose_language
 from serendip.engine.listing import count_facets, sort_items
 from serendip.engine.request import (
+    MAX_SHOWN,
     Answer,
     AnswerItem,
     Evidence,
@@ -29,6 +30,7 @@ from serendip.engine.request import (
     Place,
     Request,
     SearchFeedback,
+    hash_ids,
 )
 from serendip.engine.stages.base import FIRST
 from serendip.engine.stages.list_filters import P_IRRELEVANT, RelevanceFilter
@@ -87,10 +89,10 @@ class Presenter:
 
         What has moved since is neither repeated nor skipped: of the others the best come next.
         """
-        place = self.place
-        if not len(place.shown):
-            return items, place.offset
-        is_shown = np.isin(items.item_nums, place.shown)
+        if not len(self.place.shown):
+            return items, 0
+        ids = self.state.catalogue.vocabulary.ids_of(items.item_nums)
+        is_shown = np.isin(hash_ids(ids), self.place.shown)
         return items.take(np.argsort(~is_shown, kind="stable")), int(is_shown.sum())
 
     def _build_page(
@@ -107,10 +109,8 @@ class Presenter:
         """
         request, catalogue, end = self.request, self.state.catalogue, offset + self.request.k
         page, cursor = items.take(slice(offset, end)), ""
-        if end < len(items):
-            shown = np.concatenate([self.place.shown, items.item_nums[:end]])
-            place = Place(shown, self.place.offset + len(page))
-            cursor = place.write(self.generation, catalogue.vocabulary, catalogue.table_size)
+        if end < len(items) and len(self.place.shown) + len(page) <= MAX_SHOWN:
+            cursor = self.place.write(catalogue.vocabulary.ids_of(page.item_nums))
         return Answer(
             uuid.uuid4().hex,
             self.generation,

@@ -11,17 +11,15 @@ A cursor names a page of an answer: an opaque string for callers, what was shown
 from __future__ import annotations
 
 import base64
-import binascii
-import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, WithJsonSchema
 
-from serendip.data import NO_ITEMS, IntArray, Vocabulary
 from serendip.data.items.attributes import Attribute
 from serendip.engine.listing import Facet
 from serendip.errors import DataError
@@ -89,6 +87,7 @@ Number: TypeAlias = Annotated[
 ]
 
 
+ReasonPart: TypeAlias = str | int | float
 _UNLESS_EMPTY = Field(exclude_if=lambda value: not value)
 
 
@@ -119,7 +118,7 @@ class AnswerItem:
     parts: Annotated[dict[str, Number], _UNLESS_EMPTY] = field(default_factory=dict)
     reason: str = ""
     reason_code: str = ""
-    reason_parts: Annotated[Mapping[str, str | float], _UNLESS_EMPTY] = field(default_factory=dict)
+    reason_parts: Annotated[Mapping[str, ReasonPart], _UNLESS_EMPTY] = field(default_factory=dict)
     sponsored: bool = False
     attributes: Annotated[Mapping[str, Attribute], _UNLESS_EMPTY] = field(default_factory=dict)
     highlights: Annotated[Sequence[tuple[int, int]], _UNLESS_EMPTY] = ()
@@ -166,7 +165,7 @@ class Answer:
         items: one page of the list, in the order to show.
         next: ``cursor`` in JSON, of the next page; empty on the last page. Pages of one list repeat
             nothing and skip nothing, whatever happens between them.
-        total: number of items in the list, all pages together.
+        total: number of items in the list; pages end after the first thousand or so.
         is_exact: whether it is that number; else there are about as many.
         degraded: stages and rungs that are missing: they failed, or were skipped; empty if none.
         understood: how the text was interpreted, ``query`` in JSON; None if no text was searched.
@@ -271,7 +270,7 @@ class Evidence:
     weight: Number
     item_id: str = ""
     code: str = ""
-    values: Mapping[str, str | float] = field(default_factory=dict)
+    values: Mapping[str, ReasonPart] = field(default_factory=dict)
 
 
 AbsenceKind = Literal["filter", "candidates", "list filter", "length", "rule", "score", "order"]
@@ -326,8 +325,7 @@ class Explanation:
     absence: Absence | None = None
 
 
-_MAX_SHOWN = 10_000  # items before a page
-_MAX_BYTES = 400_000  # of a cursor that is not compressed
+MAX_SHOWN = 10_000  # items before a page
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -335,43 +333,48 @@ class Place:
     """Where a page begins.
 
     Args:
-        shown: numbers of the items before it, as far as they are known.
-        offset: number of items before it.
+        shown: (S,) hashes of the ids of the items before it: they say the same in each process and
+            generation.
     """
 
-    shown: IntArray = field(default_factory=lambda: NO_ITEMS)
-    offset: int = 0
+    shown: NDArray[np.uint32] = field(default_factory=lambda: hash_ids(()))
 
     @classmethod
-    def read(cls, cursor: str, generation: str, items: Vocabulary) -> Place:
-        """Read a cursor; in another generation it is a position alone.
+    def read(cls, cursor: str) -> Place:
+        """Read a cursor.
 
         Raises:
-            DataError: ``write`` did not write the cursor, or it is behind 10,000 items.
+            DataError: ``write`` did not write it.
         """
         if not cursor:
             return cls()
         try:
             packed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-            offset, told, steps, late = json.loads(
-                zlib.decompressobj().decompress(packed, _MAX_BYTES)
-            )
-            shown = np.array([*np.cumsum(steps, dtype=np.int64), *items.numbers(late)], np.int32)
-        except (ValueError, TypeError, OverflowError, binascii.Error, zlib.error):
-            offset, told, shown = -1, "", NO_ITEMS
-        if not isinstance(offset, int) or not 0 <= offset <= _MAX_SHOWN:
+            *shown, check = np.frombuffer(packed, _WORD).tolist()
+        except ValueError:
+            shown, check = [], -1
+        place = cls(np.array(shown, _WORD))
+        if check != place._check or len(shown) > MAX_SHOWN:
             raise DataError(
                 f"cursor {cursor[:40]!r} is not valid.",
                 "Send `cursor` of the previous answer unchanged.",
             )
-        return cls(shown if told == generation else NO_ITEMS, offset)
+        return place
 
-    def write(self, generation: str, items: Vocabulary, table_size: int) -> str:
-        """The cursor. Items from ``table_size`` on have other numbers in other processes: their
-        ids are written.
-        """
-        kept = np.unique(self.shown)
-        late = items.ids_of(kept[kept >= table_size])
-        steps = np.diff(kept[kept < table_size], prepend=0).tolist()
-        told = json.dumps([self.offset, generation, steps, late], separators=(",", ":"))
-        return base64.urlsafe_b64encode(zlib.compress(told.encode())).decode().rstrip("=")
+    def write(self, item_ids: Sequence[str]) -> str:
+        """The cursor of the page after one with these items."""
+        place = Place(np.concatenate([self.shown, hash_ids(item_ids)]))
+        packed = np.append(place.shown, np.array(place._check, _WORD)).tobytes()
+        return base64.urlsafe_b64encode(packed).decode().rstrip("=")
+
+    @property
+    def _check(self) -> int:
+        return zlib.crc32(self.shown.tobytes())
+
+
+_WORD = np.dtype("<u4")
+
+
+def hash_ids(item_ids: Sequence[str]) -> NDArray[np.uint32]:
+    """(C,) hashes by which a cursor tells items: of a thousand two are alike in one of 10,000."""
+    return np.array([zlib.crc32(item_id.encode()) for item_id in item_ids], _WORD)

@@ -207,9 +207,7 @@ class Selector:
         numbers = {name: values[slate.rows] for name, values in numbers.items()}
         items = self._list_items(order[slate.rows], slate, numbers)
         query, surface = self.batch.queries[row], self.batch.surface
-        listed = items.item_nums
-        if most_sent is None:
-            listed = self.candidates.items[order[self._is_organic(row, order)]]
+        listed = self.candidates.items[order[self._is_organic(row, order)]][:most_sent]
         return Result(query, surface, items, trace, tuple(self.batch.degraded), listed)
 
     def _order(self, row: int) -> NDArray[np.intp]:
