@@ -16,10 +16,10 @@ BAD_COUNTS += ["1.5", "true", "", " 1", "٣", "0x10", "1_0"]
 
 @pytest.mark.parametrize("k", BAD_COUNTS)
 def test_a_count_that_is_no_whole_number_from_1_to_1000_is_refused(client, k):
-    response = client.get("/v1/search", params={"q": "film", "k": k})
+    response = client.get("/v1/search", params={"q": "film", "limit": k})
     assert response.status_code == 422
     message = error_of(response)["message"]
-    assert message.startswith("k = ") and "a whole number from 1 to 1000." in message
+    assert message.startswith("limit = ") and "a whole number from 1 to 1000." in message
 
 
 EVENT = '{"user_id": "u", "item_id": "f1", %s}'
