@@ -92,11 +92,14 @@ def test_the_endpoint_of_the_page_answers_in_a_copy_of_the_package(tmp_path: Pat
     for file, added in (("requests.py", request), ("responses.py", response)):
         (api / file).write_text((api / file).read_text() + "\n\n" + added)
     routes = (api / "routes.py").read_text()
-    users = '("GET", "/v1/users", self.users, responses.UsersOut, of_users)'
+    users = '("GET", "/v1/users", self.list_users, responses.UsersOut, of_users)'
     for place, added in (
         ("from serendip.serve.api.requests import (\n", "    ActivityQuery,\n"),
         (f"{' ' * 12}{users},\n", textwrap.indent(line, " " * 12)),
-        ("    async def users(", textwrap.indent(method, " " * 4) + "\n    async def users("),
+        (
+            "    async def list_users(",
+            textwrap.indent(method, " " * 4) + "\n    async def list_users(",
+        ),
     ):
         assert routes.count(place) == 1
         routes = routes.replace(place, added if place in added else place + added)

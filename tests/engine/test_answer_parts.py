@@ -27,7 +27,7 @@ def test_without_parts_an_answer_keeps_only_the_numbers_that_events_carry(shop: 
     add_settings(shop, EXPLORING)
     with closing(Engine.open(shop)) as engine:
         engine.add_items([Item(f"new{number}", f"A new thing {number}") for number in range(8)])
-        told = Request("home", user_id="u1", k=10)
+        told = Request("home", user_id="u1", k=10, parts=True)
         whole, short = engine.recommend(told), engine.recommend(replace(told, parts=False))
         assert [one.item_id for one in short.items] == [one.item_id for one in whole.items]
         assert [one.score for one in short.items] == [one.score for one in whole.items]

@@ -119,8 +119,8 @@ PLACES = {
     "scorers": (pipeline, "score_candidates"),
     "selection": (Selector, "results"),
 }
-ASKED = ["/v1/recommend?user_id=u1&k=5", "/v1/search?q=horror+tale&user_id=u1&k=5"]
-ASKED += ["/v1/items/i1/similar?user_id=u1&k=5"]
+ASKED = ["/v1/recommend?user_id=u1&limit=5", "/v1/search?q=horror+tale&user_id=u1&limit=5"]
+ASKED += ["/v1/items/i1/similar?user_id=u1&limit=5"]
 
 
 def break_at(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[], None]) -> list[int]:
@@ -234,7 +234,7 @@ def ask_in_time(engine: Engine, path: str, deadlines: float) -> dict[str, Any]:
 
 LESS = ["personal"]
 NOTHING = ["personal", "content-only"]
-UNTYPED = "/v1/search?q=a+horror+tale+that+nobody+typed&k=5"
+UNTYPED = "/v1/search?q=a+horror+tale+that+nobody+typed&limit=5"
 
 
 @pytest.mark.parametrize(

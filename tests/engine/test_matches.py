@@ -9,7 +9,7 @@ from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.search.searcher import DEPTH
 
 ALL = 350
-REQUEST = Request("search", text="zinc washer", sort="price", k=1_000)
+REQUEST = Request("search", text="zinc washer", sort="price", k=1_000, parts=True)
 
 
 def washer(number: int) -> Item:
@@ -39,7 +39,7 @@ def test_every_match_has_its_word_scores_and_the_words_as_its_reason(stock: Engi
     # What is true of all is said of the first three.
     told = [item.reason for item in items]
     assert told == ["Matches “zinc washer”"] * 3 + [""] * (ALL - 3)
-    best = stock.search("zinc washer", k=1).items[0].parts
+    best = stock.search("zinc washer", k=1, parts=True).items[0].parts
     assert np.allclose([item.parts["bm25"] for item in items], best["bm25"])
     assert all(item.parts["title match"] > 0.4 for item in items)
 

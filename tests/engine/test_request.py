@@ -16,13 +16,14 @@ from serendip.serve.api.requests import (
 
 FIELDS = {field.name for field in fields(Request)}
 PAGE = {
-    **{"user_id": "u", "k": 3, "cursor": "c", "country": "KR", "device": "tv"},
-    **{"session_id": "s", "language": "ko"},
+    **{"user_id": "u", "limit": 3, "cursor": "c", "country": "KR", "device": "tv"},
+    **{"session_id": "s", "language": "ko", "fields": "price, image", "parts": True},
     **{"filter": ["year>=1990"], "facet": ["genres"], "sort": "-price"},
 }
 CONTEXT = {
     **{"device": "tv", "session_id": "s", "language": "ko"},
     **{"filters": ("year>=1990",), "facets": ("genres",), "sort": "-price"},
+    **{"fields": ("price", "image"), "parts": True},
 }
 
 
@@ -31,7 +32,7 @@ def test_the_api_sends_every_parameter() -> None:
     assert recommend.build_request() == Request(
         "cart", "u", "t", ("a", "b"), "KR", True, 3, "c", **CONTEXT
     )
-    suggest = SuggestParams(user_id="u", q="t", after="words", k=3)
+    suggest = SuggestParams(user_id="u", q="t", after="words", limit=3)
     assert suggest.build_request() == Request(user_id="u", text="t", k=3, after="words")
     sent = {name for name in FIELDS if getattr(recommend.build_request(), name)}
     assert sent | {name for name in FIELDS if getattr(suggest.build_request(), name)} == FIELDS

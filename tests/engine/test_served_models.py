@@ -64,8 +64,8 @@ def served(trained: Path) -> Iterator[Engine]:
 
 @pytest.mark.parametrize("name", SERVED)
 def test_answers_hold_items_that_it_proposed(served: Engine, name: str) -> None:
-    home = served.recommend(Request(f"home_{name}", "u0", k=5))
-    similar = served.recommend(Request(f"similar_{name}", item_ids=("i3",), k=5))
+    home = served.recommend(Request(f"home_{name}", "u0", k=5, parts=True))
+    similar = served.recommend(Request(f"similar_{name}", item_ids=("i3",), k=5, parts=True))
     for answer in (home, similar):
         assert answer.items
         assert not answer.degraded
@@ -101,7 +101,7 @@ def test_a_posted_item_is_answered_by_all(trained: Path, tmp_path: Path) -> None
 
 
 def test_a_model_orders_a_surface_by_its_own_scores(served: Engine) -> None:
-    answer = served.recommend(Request("ordered", "u0", k=20))
+    answer = served.recommend(Request("ordered", "u0", k=20, parts=True))
     (query,) = served.queries([Request("ordered", "u0")])
     scores = served.state.models["sasrec"].score_all([query])[0]
     numbers = [served.state.catalogue.vocabulary.number(one.item_id) for one in answer.items]

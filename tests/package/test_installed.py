@@ -231,7 +231,7 @@ def served(
 
 
 def test_the_wheel_serves_a_prepared_generation(served: HTTPConnection) -> None:
-    status, found = _ask(served, "/v1/search?q=horror+tale&k=3")
+    status, found = _ask(served, "/v1/search?q=horror+tale&limit=3")
     assert status == 200
     assert found["generation"] == "gen-1"
     assert len(found["items"]) == 3
@@ -248,9 +248,9 @@ def test_the_wheel_takes_events_and_items_into_its_answers(served: HTTPConnectio
     event = {"user_id": "u8", "item_id": "zz1", "timestamp": time.time(), "action": "rate"}
     assert _post(served, "/v1/events", {"events": [event]})[0] == 200
     paths = (
-        "/v1/items/zz1/similar?k=5",
-        "/v1/recommend?user_id=u8&k=5",
-        "/v1/search?q=tale&user_id=u8&k=5",
+        "/v1/items/zz1/similar?limit=5",
+        "/v1/recommend?user_id=u8&limit=5",
+        "/v1/search?q=tale&user_id=u8&limit=5",
     )
     for path in paths:
         status, found = _ask(served, path)

@@ -41,10 +41,10 @@ def test_a_text_that_is_no_number_is_refused(text):
 
 @pytest.mark.parametrize("k", BAD_COUNTS)
 def test_a_count_that_is_no_whole_number_from_1_to_1000_is_refused(client, k):
-    response = client.get("/v1/search", params={"q": "film", "k": k})
+    response = client.get("/v1/search", params={"q": "film", "limit": k})
     assert response.status_code == 422
     message = error_of(response)["message"]
-    assert message.startswith("k = ")
+    assert message.startswith("limit = ")
     assert re.search("valid integer|than or equal to 1", message)
 
 

@@ -47,11 +47,11 @@ def read_pages(client: WireClient, path: str, **parameters: Any) -> list[str]:
     ids: list[str] = []
     cursor = ""
     while cursor or not ids:
-        response = client.get(path, params={"k": 7, "cursor": cursor, **parameters})
+        response = client.get(path, params={"limit": 7, "cursor": cursor, **parameters})
         assert response.status_code == 200, response.text
         body = response.json()
         ids += [item["item_id"] for item in body["items"]]
-        cursor = body["next"]
+        cursor = body["cursor"]
         if not body["items"]:
             break
     return ids

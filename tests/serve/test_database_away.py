@@ -16,12 +16,16 @@ from serendip.data.store.postgres import REST_S
 from serendip.engine.engine import Engine
 
 OF_A_USER = (
-    "/v1/recommend?user_id=u1&k=5",
-    "/v1/recommend?user_id=u2&k=5",
-    "/v1/search?q=horror+tale&user_id=u1&k=5",
-    "/v1/items/i1/similar?user_id=u1&k=5",
+    "/v1/recommend?user_id=u1&limit=5",
+    "/v1/recommend?user_id=u2&limit=5",
+    "/v1/search?q=horror+tale&user_id=u1&limit=5",
+    "/v1/items/i1/similar?user_id=u1&limit=5",
 )
-OF_NOBODY = ("/v1/recommend?k=5", "/v1/search?q=horror+tale&k=5", "/v1/items/i1/similar?k=5")
+OF_NOBODY = (
+    "/v1/recommend?limit=5",
+    "/v1/search?q=horror+tale&limit=5",
+    "/v1/items/i1/similar?limit=5",
+)
 IN_MEMORY = ("/v1/items/i1", "/v1/suggest?q=ho", "/health/live", "/health/ready")
 FROM_THE_STORE = ("/v1/users/u1/history", "/v1/explain?user_id=u1&item_id=i1")
 PAGES = ("/", "/search?q=horror")
@@ -83,7 +87,7 @@ def test_items_are_answered_from_less_while_the_database_is_away(client, postgre
             ids, degraded = items_of(client, path)
             assert len(ids) == 5
             assert degraded == ["personal"], path
-        assert hidden not in items_of(client, "/v1/recommend?user_id=u1&k=50")[0]
+        assert hidden not in items_of(client, "/v1/recommend?user_id=u1&limit=50")[0]
         assert [client.get(path).status_code for path in IN_MEMORY] == [200] * len(IN_MEMORY)
     for path in OF_A_USER:
         assert items_of(client, path)[1] == []

@@ -58,9 +58,11 @@ def list_filters(names: Sequence[str], values: Sequence[str]) -> st.SearchStrate
     within = st.builds("{}{}{}".format, name, st.sampled_from((">=", "<=", " >= ")), numbers)
     odd = st.builds("{}{}{}".format, name | words, st.sampled_from(ODD_SIGNS), several | words)
     test = equal | equal | within
+    either = st.lists(test, min_size=2, max_size=3).map(" OR ".join)
     return st.one_of(
         st.lists(equal, min_size=1, max_size=2),
         st.lists(test, min_size=1, max_size=3),
+        st.lists(test | either, min_size=1, max_size=2),
         st.lists(test | odd | words, min_size=1, max_size=2),
         st.lists(equal, min_size=MAX_TESTS - 1, max_size=MAX_TESTS + 1),
     )
@@ -113,6 +115,13 @@ def read(text: str, rows: Sequence[Attributes]) -> tuple[str, str, list[str]]:
     return name, sign, values
 
 
+def read_any(text: str, rows: Sequence[Attributes]) -> list[tuple[str, str, list[str]]]:
+    """The tests of which one is enough; an OR that is not between two tests is of a value."""
+    parts = text.split(" OR ")
+    are_tests = all(any(part.find(sign, 1) > 0 for sign in SIGNS) for part in parts)
+    return [read(part, rows) for part in (parts if are_tests else [text])]
+
+
 def passes(name: str, sign: str, values: list[str], attributes: Attributes) -> bool:
     value = attributes.get(name)
     numbers = [number for text in values if (number := to_number(text)) is not None]
@@ -141,12 +150,16 @@ def expected(
 ) -> list[str] | None:
     """Ids of the items that pass; None = the filters are refused."""
     try:
-        tests = [read(text, rows) for text in texts]
+        tests = [read_any(text, rows) for text in texts]
     except Refused:
         return None
-    if sum(len(values) for *_, values in tests) > MAX_VALUES:
+    if sum(len(values) for choices in tests for *_, values in choices) > MAX_VALUES:
         return None
-    return sorted(name for name, one in items.items() if all(passes(*test, one) for test in tests))
+    return sorted(
+        name
+        for name, one in items.items()
+        if all(any(passes(*test, one) for test in choices) for choices in tests)
+    )
 
 
 def kept(texts: Sequence[str], catalogue: Catalogue) -> list[str] | None:

@@ -50,7 +50,8 @@ class Failing(TinyEngine):
             raise self.failure(f"failed on {given}") from cause
 
     recommend = suggest = explain = add_events = add_items = _fail
-    delete_item = item = history = user = put_user = users = chosen = _fail
+    delete_item = item = history = user = put_users = users = chosen = _fail
+    change_item = list_items = change_user = _fail
 
 
 BODY = {

@@ -33,7 +33,7 @@ def test_acknowledged_events_survive_kill_9_and_sigterm_ends_with_0(shop: Path) 
         status, answer = client.ask("GET", "/v1/users/killed/history?limit=100")
         assert status == 200
         assert len(answer["events"]) == 20
-        home = client.ask("GET", "/v1/recommend?surface=home&user_id=killed&k=100")[1]
+        home = client.ask("GET", "/v1/recommend?surface=home&user_id=killed&limit=100")[1]
         shown = {item["item_id"] for item in home["items"]}
         assert shown
         assert not shown & {f"i{number}" for number in range(20)}
@@ -103,7 +103,7 @@ HARMS: tuple[Callable[[Path], object], ...] = (  # all kinds of damage: see test
 def test_a_service_goes_on_with_the_old_generation_whatever_damages_the_new_one(shop: Path) -> None:
     def refused(client: Client) -> list[str]:
         """Generations that the metrics name as refused; requests are answered meanwhile."""
-        assert client.ask("GET", "/v1/recommend?user_id=u1&k=3")[1]["generation"] == "gen-1"
+        assert client.ask("GET", "/v1/recommend?user_id=u1&limit=3")[1]["generation"] == "gen-1"
         client.connection.request("GET", "/metrics")
         lines = client.connection.getresponse().read().decode()
         return re.findall(r'serendip_refused_generation_info{generation="(.+)"} 1.0', lines)
@@ -142,14 +142,14 @@ def test_a_deleted_item_is_in_no_answer_then_or_after_a_swap_and_a_restart(shop:
     event = {"user_id": "new", "item_id": "i0", "action": "like"}
     with serving(shop) as (client, _):
         assert client.ask("POST", "/v1/events", event)[0] == 200
-        home = client.ask("GET", "/v1/recommend?user_id=new&k=1")[1]["items"]
+        home = client.ask("GET", "/v1/recommend?user_id=new&limit=1")[1]["items"]
         gone = home[0]["item_id"]
-        other = client.ask("GET", f"/v1/items/{gone}/similar?k=1")[1]["items"][0]["item_id"]
+        other = client.ask("GET", f"/v1/items/{gone}/similar?limit=1")[1]["items"][0]["item_id"]
         title = client.ask("GET", f"/v1/items/{gone}")[1]["title"].replace(" ", "+")
         paths = (
-            "/v1/recommend?user_id=new&k=60",
-            f"/v1/items/{other}/similar?k=60",
-            f"/v1/search?q={title}&k=60",
+            "/v1/recommend?user_id=new&limit=60",
+            f"/v1/items/{other}/similar?limit=60",
+            f"/v1/search?q={title}&limit=60",
             f"/v1/suggest?q={title}",
             "/?user=new",
             f"/items/{other}?user=new",

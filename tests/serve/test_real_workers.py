@@ -23,7 +23,7 @@ class Worker(Client):
         assert self.write("POST", "/v1/items", {"item_id": item_id, "title": title})["new"] == 1
 
     def found(self, text: str) -> list[str]:
-        return self.ids(f"/v1/search?q={text}&k=5")
+        return self.ids(f"/v1/search?q={text}&limit=5")
 
 
 class Pair:
@@ -135,7 +135,10 @@ def test_two_writers_lose_nothing_and_both_workers_find_the_same(shop: Path) -> 
         assert_nothing_is_lost(service, done)
 
         def are_same() -> bool:  # each worker counts the events within half a second
-            for path in ("/v1/search?q=tale&k=1000", "/v1/search?q=horror&user_id=u1&k=1000"):
+            for path in (
+                "/v1/search?q=tale&limit=1000",
+                "/v1/search?q=horror&user_id=u1&limit=1000",
+            ):
                 answers = [worker.read(path)["items"] for worker in (one, other)]
                 shown, same = [[(item["item_id"], item["score"]) for item in a] for a in answers]
                 assert len(shown) >= 20  # what has the word

@@ -51,7 +51,7 @@ def ask(client: WireClient, path: str, **parameters: Any) -> dict[str, Any]:
 def test_every_item_passes_the_filters_and_the_list_is_not_cut_short(
     engine: Engine, client: WireClient, path: str, parameters: dict[str, Any]
 ) -> None:
-    body = ask(client, path, k=10, filter=["genre=western|horror", "price>=60"], **parameters)
+    body = ask(client, path, limit=10, filter=["genre=western|horror", "price>=60"], **parameters)
     assert len(body["items"]) == 10
     for item in body["items"]:
         found = engine.item(item["item_id"])
@@ -124,9 +124,9 @@ def test_every_filter_of_a_search_can_be_taken_back_on_the_page(client: WireClie
 
 
 def test_an_order_explores_nothing_and_moves_no_sold_places(client: WireClient) -> None:
-    body = ask(client, "/v1/recommend", user_id="u1", sort="price", k=60)
+    body = ask(client, "/v1/recommend", user_id="u1", sort="price", limit=60)
     assert body["items"]
-    assert not any("propensity" in item["parts"] for item in body["items"])
+    assert not any("parts" in item for item in body["items"])
     refused = client.get("/v1/recommend", params={"surface": "ads", "sort": "price"})
     assert refused.status_code == 422
     assert "sells positions" in error_of(refused)["message"]
@@ -226,7 +226,8 @@ def surfaces(shop: Path) -> Iterator[WireClient]:
 
 
 def test_bought_places_are_marked_and_others_are_not(surfaces) -> None:
-    items = surfaces.get("/v1/recommend", params={"surface": "ads", "k": 5}).json()["items"]
+    asked = {"surface": "ads", "limit": 5, "parts": True}
+    items = surfaces.get("/v1/recommend", params=asked).json()["items"]
     assert [item["sponsored"] for item in items] == [True, False, False, False, False]
     assert items[0]["item_id"] == "i3"
     assert items[0]["parts"]["bid"] == 2.0

@@ -47,7 +47,12 @@ def split(size: int) -> list[str]:
 
 
 LIMITS = (
-    Limit("items of an answer, `k`", limits.MAX_K, "/v1/search", lambda n: {"q": "a", "k": n}),
+    Limit(
+        "items of an answer, `limit`",
+        limits.MAX_K,
+        "/v1/search",
+        lambda n: {"q": "a", "limit": n},
+    ),
     Limit(
         "characters of a query",
         stored.MAX_QUERY_CHARS,
@@ -71,6 +76,8 @@ LIMITS = (
         is_stored=True,
     ),
     Limit("facets", limits.MAX_FACETS, "/v1/search", lambda n: {"q": "a", "facet": ["year"] * n}),
+    Limit("fields of an item", limits.MAX_FIELDS, "/v1/search", lambda n: {"fields": ["year"] * n}),
+    Limit("ids of a body", limits.MAX_K, "/v1/items:get", lambda n: {"item_ids": ["f1"] * n}),
     Limit(
         "context items",
         limits.MAX_SOURCE_ITEMS,
@@ -85,6 +92,7 @@ LIMITS = (
     ),
     Limit("events of a body", limits.MAX_BATCH, "/v1/events", lambda n: [EVENT] * n),
     Limit("items of a body", limits.MAX_BATCH, "/v1/items", lambda n: {"items": [item()] * n}),
+    Limit("users of a body", limits.MAX_BATCH, "/v1/users", lambda n: [{"user_id": "u"}] * n),
     Limit(
         "bytes of an id, or of the name of an attribute",
         stored.MAX_ID_BYTES,

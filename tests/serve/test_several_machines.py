@@ -17,11 +17,11 @@ PATIENCE = '\n[serve]\ndeadline = "60s"\n'
 """So that no answer is one from less because the machine of the tests is busy."""
 
 PATHS = (
-    "/v1/recommend?surface=home&user_id=u3&k=20",
-    "/v1/recommend?surface=home&k=20",
-    "/v1/search?q=horror+tale&k=20",
-    "/v1/search?q=comedy&user_id=u7&k=20",
-    "/v1/items/i7/similar?k=20",
+    "/v1/recommend?surface=home&user_id=u3&limit=20",
+    "/v1/recommend?surface=home&limit=20",
+    "/v1/search?q=horror+tale&limit=20",
+    "/v1/search?q=comedy&user_id=u7&limit=20",
+    "/v1/items/i7/similar?limit=20",
 )
 
 
@@ -83,7 +83,7 @@ def _write_items(one: Machine, other: Machine) -> None:
 
 def _write_events(one: Machine, other: Machine) -> None:
     """What a user does on one machine is in the next answer of the other one."""
-    home, past = "/v1/recommend?surface=home&user_id=both&k=60", "/v1/users/both/history"
+    home, past = "/v1/recommend?surface=home&user_id=both&limit=60", "/v1/users/both/history"
     for number, (writer, reader) in enumerate([(one, other), (other, one)] * 2):
         chosen = reader.ids(home)[0]
         event = {"user_id": "both", "item_id": chosen, "action": "like"}

@@ -3,7 +3,7 @@
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -125,7 +125,7 @@ class TinyEngine:
     def fall_back(self, request: Request, rung: str = CONTENT) -> Answer:
         ids = sorted(self._items)[: request.k]
         entries = tuple(AnswerItem(one, self._items[one].title or one, 0.0) for one in ids)
-        return Answer("r0", self.generation, request.surface, entries, "", ("personal",))
+        return Answer(*("r0", self.generation, request.surface, entries), degraded=("personal",))
 
     def needs(self, surface: str) -> Literal["", "query", "items"]:
         if surface not in DEFAULT_SURFACES:
@@ -186,6 +186,17 @@ class TinyEngine:
             self._store += [(item.item_id, item) for item in items]
             self._read_store()
         return new
+
+    def change_item(self, item_id: str, change: Callable[[Item], Item]) -> Item | None:
+        with self._lock:
+            if item_id in self._items:
+                self._store.append((item_id, change(self._items[item_id])))
+                self._read_store()
+        return self._items.get(item_id)
+
+    def list_items(self, after: str, limit: int) -> tuple[list[Item], str]:
+        ids = sorted(item_id for item_id in self._items if item_id > after)[:limit]
+        return [self._items[one] for one in ids], ids[-1] if len(ids) == limit else ""
 
     def find_file_problems(self, items: Sequence[Item]) -> list[FileProblem]:
         names = [(item.item_id, item.field_text("poster")) for item in items]
@@ -267,8 +278,13 @@ class TinyEngine:
     def user(self, user_id: str) -> User:
         return self._users.get(user_id, User(user_id))
 
-    def put_user(self, user: User) -> None:
-        self._users[user.user_id] = user
+    def put_users(self, users: Sequence[User]) -> None:
+        self._users |= {user.user_id: user for user in users}
+
+    def change_user(self, user_id: str, change: Callable[[User], User]) -> User:
+        with self._lock:
+            self._users[user_id] = change(self.user(user_id))
+        return self._users[user_id]
 
     def chosen(self, user_id: str, limit: int = 50) -> list[ChosenItem]:
         rules, liked = ActionRules(), {}
@@ -325,8 +341,10 @@ class TinyEngine:
             order.sort(key=self._year, reverse=request.sort.startswith("-"))
         items = tuple(
             AnswerItem(
-                *(i, self._items[i].title or i, scores[i], {"match": scores[i]}),
+                *(i, self._items[i].title or i, scores[i]),
+                {"match": scores[i]} if request.parts else {},
                 reason if scores[i] else "",
+                attributes=self._items[i].fields(request.fields),
             )
             for i in order[first : first + k]
         )
@@ -335,7 +353,8 @@ class TinyEngine:
         name = f"r{self._answers}"
         years = [self._year(item_id) for item_id in order]
         facets = {"year": Facet({}, min(years), max(years))} if years and request.facets else {}
-        return Answer(name, self.generation, request.surface, items, following, facets=facets)
+        shown = name, self.generation, request.surface, items, following
+        return Answer(*shown, total=len(order), is_exact=True, facets=facets)
 
     def _year(self, item_id: str) -> float:
         return float(str(self._items[item_id].attributes.get("year", 0)))

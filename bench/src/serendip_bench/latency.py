@@ -19,20 +19,20 @@ def list_requests(netloc: str) -> dict[str, list[str]]:
         users = [user["user_id"] for user in rows] or [""]
         titles: dict[str, str] = {}
         for user in users[:25]:
-            path = f"/v1/recommend?{urlencode({'user_id': user, 'k': 20})}"
+            path = f"/v1/recommend?{urlencode({'user_id': user, 'limit': 20})}"
             items = client.fetch(path).json()["items"]
             titles |= {item["item_id"]: item["title"] for item in items}
     texts = [text for title in titles.values() for text in (title, title.split()[-1])]
     item_ids = list(titles)
     return {
         "no-op": ["/health/live"],
-        "home": [f"/v1/recommend?{urlencode({'user_id': user, 'k': 20})}" for user in users],
-        "search": [f"/v1/search?{urlencode({'q': text, 'k': 20})}" for text in texts],
+        "home": [f"/v1/recommend?{urlencode({'user_id': user, 'limit': 20})}" for user in users],
+        "search": [f"/v1/search?{urlencode({'q': text, 'limit': 20})}" for text in texts],
         "search for a user": [
-            f"/v1/search?{urlencode({'q': text, 'user_id': users[n % len(users)], 'k': 20})}"
+            f"/v1/search?{urlencode({'q': text, 'user_id': users[n % len(users)], 'limit': 20})}"
             for n, text in enumerate(texts)
         ],
-        "similar": [f"/v1/items/{quote(item, safe='')}/similar?k=20" for item in item_ids],
+        "similar": [f"/v1/items/{quote(item, safe='')}/similar?limit=20" for item in item_ids],
         "suggest": [f"/v1/suggest?{urlencode({'q': text[:4]})}" for text in texts],
     }
 

@@ -49,9 +49,10 @@ def take_ranges(
     Returns:
         (M + 1,) offsets of the selected rows, and the places of their entries.
     """
-    lengths = np.diff(starts)[rows]
+    begins = starts[:-1][rows]
+    lengths = starts[1:][rows] - begins
     new = np.append(np.int64(0), np.cumsum(lengths))
-    return new, np.arange(new[-1]) + np.repeat(starts[:-1][rows] - new[:-1], lengths)
+    return new, np.arange(new[-1]) + np.repeat(begins - new[:-1], lengths)
 
 
 def rank_by_first(codes: IntArray, count: int) -> tuple[IntArray, IntArray]:

@@ -20,7 +20,8 @@ from serendip.content.encoders.media_files import FileProblem
 from serendip.content.encoders.text import UniversalSentenceEncoder, open_encoder
 from serendip.content.posted_media import PostedMedia
 from serendip.content.semantic_ids.group_names import build_group_name
-from serendip.data import Event, IntArray, Item, Query, normalise
+from serendip.data import NO_ITEMS, Event, IntArray, Item, Query, normalise
+from serendip.data.items.attribute_test import is_field, require_fields
 from serendip.data.store.store import Store
 from serendip.data.users.user import User
 from serendip.engine.artefacts.erasure import (
@@ -51,10 +52,10 @@ from serendip.engine.request import (
     ChosenItem,
     Explanation,
     ItemFile,
+    Place,
     Request,
     SearchFeedback,
     Suggestions,
-    decode_cursor,
 )
 from serendip.engine.stages.base import FIRST
 from serendip.engine.stages.pipeline import answer_queries
@@ -273,21 +274,34 @@ class Engine(AbstractContextManager["Engine"]):
         return replace(answer, surface=request.surface, understood=understood)
 
     def _answer(self, request: Request, state: EngineState, is_wish: bool = False) -> Answer:
-        surface, offset = self._find_surface(request), decode_cursor(request.cursor)
+        surface, presenter = self._find_surface(request), self._present(request, state)
         query = self._query_builder.build(state, request)
         if surface.needs == "query" and not normalise(request.text):
-            return Answer(uuid.uuid4().hex, self.generation, request.surface, ())
-        end = offset + request.k
+            return Answer(uuid.uuid4().hex, self.generation, request.surface, (), is_exact=True)
+        end = len(presenter.place.shown) + request.k
         if request.reasons and (surface.scorer == RANKER or query.text):
             end = max(end, FIRST)  # Reasons compare with the first items, however short the page.
+        matches, whole = Matches(query, surface, state), _is_whole(query, surface, request, is_wish)
         # One more than the page: then it is known whether there is another one.
-        most = None if request.reads_whole_list else end + 1
-        matches = Matches(query, surface, state)
-        result = _run(matches, request.sort, is_wish, most)
+        result = matches.run(request.sort) if whole else matches.run_first(end + 1)
         if end >= len(result.items) and query.text and not request.sort and not query.filters:
             result = matches.append_to(result)
-        counted = matches.list_counted(result.items) if request.facets else None
-        return Presenter(state, self.generation, request).build_answer(result, offset, counted)
+        counted = matches.list_counted(result) if request.facets else NO_ITEMS
+        total, is_exact = matches.count(result, whole)
+        answer = presenter.build_answer(result, counted)
+        return replace(answer, total=total, is_exact=is_exact)
+
+    def _present(self, request: Request, state: EngineState) -> Presenter:
+        """The presenter of a request.
+
+        Raises:
+            DataError: the cursor is not valid, or no item has one of its fields.
+        """
+        catalogue, fields = state.catalogue, request.fields
+        require_fields(fields, catalogue)
+        if not fields:  # settings may name what no item has yet
+            fields = tuple(name for name in self.settings.page.fields if is_field(name, catalogue))
+        return Presenter(state, self.generation, request, Place.read(request.cursor), fields)
 
     def fall_back(self, request: Request, rung: str = CONTENT) -> Answer:
         """Answer when ``recommend`` fails or takes too long, from less than it needs.
@@ -300,14 +314,13 @@ class Engine(AbstractContextManager["Engine"]):
             LateError: a search without the content rung.
             UnsupportedError, UnknownItemError, DataError: as ``recommend``.
         """
-        surface = self._find_surface(request)
-        offset, state = decode_cursor(request.cursor), self.state
+        surface, state = self._find_surface(request), self.state
+        presenter = self._present(replace(request, parts=False), state)
         query = self._query_builder.build_from_memory(state, request)
-        matches, wanted = Matches(query, surface, state), offset + request.k + 1
+        matches, wanted = Matches(query, surface, state), len(presenter.place.shown) + request.k + 1
         items, missing = fall_back(matches, wanted, request, rung)
         items = sort_items(items, request.sort, state.catalogue)
-        presenter = Presenter(state, self.generation, replace(request, parts=False))
-        return replace(presenter.build_page(items, offset), degraded=missing)
+        return replace(presenter.build_plain(items), degraded=missing, total=len(items))
 
     def search(self, text: str, **parameters: Any) -> Answer:
         """Search items by a text: ``recommend`` on the surface ``search``.
@@ -376,7 +389,8 @@ class Engine(AbstractContextManager["Engine"]):
         surface, item = self._find_surface(meant), find_item_number(item_id, state)
         query = self._query_builder.build(state, meant)
         is_wish = meant.surface != request.surface
-        result = _run(Matches(query, surface, state), meant.sort, is_wish)
+        matches, whole = Matches(query, surface, state), _is_whole(query, surface, meant, is_wish)
+        result = matches.run(meant.sort) if whole else matches.run_first()
         return Presenter(state, self.generation, meant).build_explanation(result, query, item)
 
     def add_events(self, events: Sequence[Event]) -> int:
@@ -446,6 +460,29 @@ class Engine(AbstractContextManager["Engine"]):
         """
         config, kind_of = self.settings.items, self._live.current.catalogue.kind
         return self._live.add_items([config.read_posted(item, kind_of) for item in items])
+
+    def change_item(self, item_id: str, change: Callable[[Item], Item]) -> Item | None:
+        """Change a stored item: what ``change`` makes of it is stored as ``add_items`` does.
+
+        Returns:
+            the item as stored; None if it is unknown.
+
+        Raises:
+            DataError: the changed item is not valid; nothing is stored.
+        """
+        config, kind_of = self.settings.items, self._live.current.catalogue.kind
+        return self._live.change_item(
+            item_id, lambda item: config.read_posted(change(item), kind_of)
+        )
+
+    def list_items(self, after: str, limit: int) -> tuple[list[Item], str]:
+        """Items whose ids come after one, in the order of ids, as far as they may be shown now.
+
+        Also the id after which the next ones come; empty = there are none.
+        """
+        found = self._store.items_after(after, limit)
+        shown = filter(None, (self.item(item.item_id) for item in found))
+        return [*shown], found[-1].item_id if len(found) == limit else ""
 
     def unknown_items(self, item_ids: Iterable[str]) -> list[str]:
         """Those of some ids that no item has, each once, at most ten."""
@@ -538,15 +575,21 @@ class Engine(AbstractContextManager["Engine"]):
         """A user with their attributes; without any if nothing is stored about them."""
         return self._store.users.get(user_id) or User(user_id)
 
-    def put_user(self, user: User) -> None:
-        """Store the attributes of a user in place of all earlier ones.
+    def put_users(self, users: Sequence[User]) -> None:
+        """Store the attributes of users in place of all earlier ones.
 
         Their country and groups count from the next request on.
 
         Raises:
-            DataError: the id or an attribute is not valid; nothing is stored.
+            DataError: an id or an attribute is not valid; nothing is stored.
         """
-        self._store.users.put(user)
+        self._store.users.put(*users)
+
+    def change_user(self, user_id: str, change: Callable[[User], User]) -> User:
+        """Store what ``change`` makes of a user, as ``put_users`` does; nothing is written to them
+        in between.
+        """
+        return self._store.users.change(user_id, change)
 
     def chosen(self, user_id: str, limit: int = 50) -> list[ChosenItem]:
         """Items that a user chose and has not rejected since, each once, newest choice first."""
@@ -644,15 +687,12 @@ class Engine(AbstractContextManager["Engine"]):
         return self._suggestion_users.of(state, user_id, past, removals)
 
 
-def _run(matches: Matches, sort: str, is_wish: bool, most: int | None = None) -> Result:
-    """The list of a request, which ends at ``most`` items unless it is of all that match.
-
-    Of a search, a wish for items like one included, filters choose from what the facets count.
+def _is_whole(query: Query, surface: SurfaceConfig, request: Request, is_wish: bool) -> bool:
+    """Whether the list is of all that match, not of the best: in an order of the request's own, and
+    of a search with filters, a wish for items like one included, which choose from what the facets
+    count.
     """
-    query, surface = matches.query, matches.surface
-    if sort or (query.filters and (is_wish or surface.needs == "query")):
-        return matches.run(sort)
-    return answer_queries([query], surface, matches.state, most)[0]
+    return bool(request.sort or (query.filters and (is_wish or surface.needs == "query")))
 
 
 def load_shared(folder: Path) -> None:

@@ -67,7 +67,7 @@ def fall_back(
         raise LateError("the search takes too long.", "Try again in a moment.")
     items = ItemList()
     if has_popular_rung(matches.surface):
-        most = max(wanted, _SHORTLIST) if request.reads_whole_list else wanted
+        most = max(wanted, _SHORTLIST) if request.sort or request.facets else wanted
         items = list_popular(matches.allowed, matches.state, most)
     return items, (PERSONAL, CONTENT)
 

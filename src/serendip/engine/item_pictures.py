@@ -44,6 +44,10 @@ class PageConfig(Config):
     """Hosts from which browsers may load pictures, each by its exact name (`cdn.example.com`); an
     address of any other host is not loaded."""
 
+    fields: tuple[str, ...] = ()
+    """Attributes that each item of an answer carries unless a request names others (`fields`): what
+    a card shows, such as a price, a picture and a link. `serendip init` writes those it finds."""
+
     attributes: tuple[str, ...] | None = None
     """Item attributes that people see on the page, filter and sort by. None = all but bids,
     margins, costs, commissions and profits: those that the settings use as such, and those whose

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serendip.data import Catalogue, ItemList, TimeArray
+from serendip.data import Catalogue, IntArray, ItemList, TimeArray
 from serendip.data.arrays import first_rows
 from serendip.data.items.attribute_test import require_attributes, require_numbers
 
@@ -27,13 +27,13 @@ class Facet:
     Args:
         values: text -> number of items that have it, the most frequent ones first, at most 50; of
             numbers none.
-        least: smallest of its numbers; None without any.
-        most: largest of its numbers; None without any.
+        min: smallest of its numbers; None without any.
+        max: largest of its numbers; None without any.
     """
 
     values: Mapping[str, int]
-    least: float | None = None
-    most: float | None = None
+    min: float | None = None
+    max: float | None = None
 
 
 def sort_items(
@@ -89,22 +89,22 @@ def _numbers_of(items: ItemList, name: str, catalogue: Catalogue) -> TimeArray:
 
 
 def count_facets(
-    items: ItemList, names: Sequence[str], catalogue: Catalogue
+    item_nums: IntArray, names: Sequence[str], catalogue: Catalogue
 ) -> Mapping[str, Facet]:
-    """The facets of a list, in the order of their names.
+    """The facets of some items (C,), in the order of their names.
 
     Raises:
         DataError: no item has an attribute.
     """
     require_attributes(names, catalogue)
-    return {name: _count(items, name, catalogue) for name in names}
+    return {name: _count(item_nums, name, catalogue) for name in names}
 
 
-def _count(items: ItemList, name: str, catalogue: Catalogue) -> Facet:
+def _count(item_nums: IntArray, name: str, catalogue: Catalogue) -> Facet:
     column = catalogue.column(name)
-    counts = column.count_words(items.item_nums)
+    counts = column.count_words(item_nums)
     ordered = sorted(counts, key=lambda word: (-counts[word], word))[:MOST_VALUES]
-    numbers = column.numbers_of(items.item_nums)
+    numbers = column.numbers_of(item_nums)
     numbers = numbers[np.isfinite(numbers)]
     ends = (float(numbers.min()), float(numbers.max())) if len(numbers) else (None, None)
     return Facet({word: counts[word] for word in ordered}, *ends)

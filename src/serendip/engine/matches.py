@@ -18,6 +18,7 @@ from functools import cached_property
 import numpy as np
 
 from serendip.data import NO_ITEMS, AllowedItems, IntArray, ItemList, Query, normalise
+from serendip.data.arrays import distinct
 from serendip.engine.listing import sort_items
 from serendip.engine.request import Request
 from serendip.engine.stages.list_filters import RelevanceFilterConfig
@@ -28,7 +29,7 @@ from serendip.engine.stages.sources import BrowseSource, WordSource
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
 from serendip.search.lexical import are_allowed
-from serendip.search.searcher import put_first
+from serendip.search.searcher import MOST_COMPLETE, put_first
 
 MOST_MATCHES = 1_000  # length of a list in an order or with filters of its own: the first ones
 
@@ -87,12 +88,31 @@ class Matches:
         best = searcher.with_match(shown, seen.text, seen.is_literal, MOST_MATCHES)
         return put_first(typed, best) if typed in best.item_nums else best
 
-    def list_counted(self, listed: ItemList) -> ItemList:
-        """The items that facets count: all that have every word and may be shown, or else the list
-        itself.
+    def list_counted(self, result: Result) -> IntArray:
+        """The items that facets count: all that have every word and may be shown, or else those of
+        the whole list; of a category page all that pass its filters.
         """
+        if BrowseSource.name in self.surface.sources:
+            return self.allowed.numbers()
         shown = self._show(self.complete)
-        return shown if len(shown) else listed
+        return shown.item_nums if len(shown) else result.listed
+
+    def count(self, result: Result, is_whole: bool) -> tuple[int, bool]:
+        """Number of items of all pages together, and whether it is exact.
+
+        ``is_whole`` = the result has all that a request with an order or filters of its own finds.
+        """
+        if BrowseSource.name in self.surface.sources:
+            return self.allowed.count, True
+        shown, is_all = self._show(self.complete).item_nums, len(self.complete) < MOST_COMPLETE
+        if is_whole:
+            return max(len(result.items), len(shown)), is_all
+        listed = np.concatenate([result.listed, result.items.item_nums, shown])  # bought ones, too
+        return len(distinct(listed)), is_all and len(shown) <= MOST_MATCHES
+
+    def run_first(self, most: int | None = None) -> Result:
+        """The list of the surface's own candidates, which ends at ``most`` items."""
+        return answer_queries([self.query], self.surface, self.state, most)[0]
 
     def run(self, sort: str) -> Result:
         """The list of a request with an order or filters of its own, before it is in that order.
@@ -138,8 +158,8 @@ class Matches:
         """
         unfiltered = replace(self.query, filters=())
         result = answer_queries([unfiltered], self.surface, self.state)[0]
-        seen = replace(result.query, filters=self.query.filters)
-        return replace(result, query=seen, items=self._show(result.items))
+        seen, items = replace(result.query, filters=self.query.filters), self._show(result.items)
+        return replace(result, query=seen, items=items, listed=items.item_nums)
 
 
 def _unscored(numbers: IntArray) -> ItemList:

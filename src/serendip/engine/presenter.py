@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,16 +17,20 @@ from serendip.data import IntArray, ItemList, Query, words
 from serendip.data.items.semantic_ids import code_name
 from serendip.engine.explanations.absence import AbsenceFinder
 from serendip.engine.explanations.explain import Explainer
+from serendip.engine.explanations.highlights import find_highlights
 from serendip.engine.explanations.influence import Influence, find_influence, measure_influence
 from serendip.engine.explanations.translation import choose_language
 from serendip.engine.listing import count_facets, sort_items
 from serendip.engine.request import (
+    MAX_SHOWN,
     Answer,
     AnswerItem,
+    Evidence,
     Explanation,
+    Place,
     Request,
     SearchFeedback,
-    encode_cursor,
+    hash_ids,
 )
 from serendip.engine.stages.base import FIRST
 from serendip.engine.stages.list_filters import P_IRRELEVANT, RelevanceFilter
@@ -49,61 +53,105 @@ class Presenter:
 
     Args:
         generation: its name.
+        place: where the page begins.
+        fields: attributes that each item carries.
     """
 
     state: EngineState
     generation: str
     request: Request
+    place: Place = field(default_factory=Place)
+    fields: Sequence[str] = ()
 
-    def build_answer(
-        self, result: Result, offset: int = 0, counted: ItemList | None = None
-    ) -> Answer:
+    def build_answer(self, result: Result, counted: IntArray) -> Answer:
         """The requested page of a result, with reasons if the request asks for them.
 
-        The page begins at the 0-based ``offset``; facets count ``counted``, None = the result.
+        Facets count the items ``counted``.
         """
         state, request, result = self.state, self.request, self._in_order(result)
-        reasons: Sequence[str] = ()
+        understood, text = self.tell_understood(result), result.query.shown
+        items, offset = self._put_shown_first(result.items)
+        reasons: Sequence[Evidence | None] = ()
         if request.reasons:  # which kind is told next depends on those before the page
-            told = result.items.take(slice(0, offset + request.k))
+            told = items.take(slice(0, offset + request.k))
             explainer = self._explain(result, told.item_nums, find_influence(result, state, told))
             scores = (told.fields[name].tolist() for name in _WORD_SCORES)
             reasons = explainer.reasons(*scores)[offset:]
-        answer = self.build_page(result.items, offset, reasons, counted)
-        understood = self.tell_understood(result)
+        answer = self._build_page(items, offset, counted, reasons, text if understood else "")
         return replace(answer, degraded=result.degraded, understood=understood)
 
-    def build_page(
+    def build_plain(self, items: ItemList) -> Answer:
+        """The requested page of a list in its order, without reasons."""
+        return self._build_page(*self._put_shown_first(items), items.item_nums)
+
+    def _put_shown_first(self, items: ItemList) -> tuple[ItemList, int]:
+        """The list with what was shown before the page at its begin, and how much that is.
+
+        What has moved since is neither repeated nor skipped: of the others the best come next.
+        """
+        if not len(self.place.shown):
+            return items, 0
+        ids = self.state.catalogue.vocabulary.ids_of(items.item_nums)
+        is_shown = np.isin(hash_ids(ids), self.place.shown)
+        return items.take(np.argsort(~is_shown, kind="stable")), int(is_shown.sum())
+
+    def _build_page(
         self,
         items: ItemList,
         offset: int,
-        reasons: Sequence[str] = (),
-        counted: ItemList | None = None,
+        counted: IntArray,
+        reasons: Sequence[Evidence | None] = (),
+        searched: str = "",
     ) -> Answer:
-        """The requested page of a list in its order, as ``build_answer`` makes it.
+        """The page of a list that begins at the 0-based ``offset``.
 
-        Of items without ``reasons`` nothing is said; facets count ``counted``, None = the list.
+        Of items without ``reasons`` nothing is said; words of ``searched`` are marked in titles.
         """
         request, catalogue, end = self.request, self.state.catalogue, offset + self.request.k
-        page = items.take(slice(offset, end))
-        ids = catalogue.vocabulary.ids_of(page.item_nums)
-        titles = map(catalogue.title, page.item_nums)
-        columns = (
-            ids,
-            (title or item_id for title, item_id in zip(titles, ids, strict=True)),
-            page.scores.tolist(),
-            _parts(page if request.parts else _only_logged(page)),
-            reasons or [""] * len(page),
-            page.fields.get(SPONSORED, np.zeros(len(page), np.bool_)).tolist(),
-        )
+        page, cursor = items.take(slice(offset, end)), ""
+        if end < len(items) and len(self.place.shown) + len(page) <= MAX_SHOWN:
+            cursor = self.place.write(catalogue.vocabulary.ids_of(page.item_nums))
         return Answer(
             uuid.uuid4().hex,
             self.generation,
             request.surface,
-            tuple(AnswerItem(*values) for values in zip(*columns, strict=True)),
-            encode_cursor(end) if end < len(items) else "",
-            facets=count_facets(items if counted is None else counted, request.facets, catalogue),
+            tuple(self._build_items(page, reasons or [None] * len(page), searched)),
+            cursor,
+            facets=count_facets(counted, request.facets, catalogue),
         )
+
+    def _build_items(
+        self, page: ItemList, reasons: Sequence[Evidence | None], searched: str
+    ) -> Iterator[AnswerItem]:
+        catalogue = self.state.catalogue
+        numbers = page.item_nums.tolist()
+        titles = [catalogue.title(number) for number in numbers]
+        language = self.state.searcher.lexical.language
+        columns = (
+            numbers,
+            catalogue.vocabulary.ids_of(page.item_nums),
+            titles,
+            page.scores.tolist(),
+            _parts(page if self.request.parts else _only_logged(page)),
+            reasons,
+            page.fields.get(SPONSORED, np.zeros(len(page), np.bool_)).tolist(),
+            find_highlights(titles, searched, language) if searched else [()] * len(page),
+        )
+        for number, item_id, title, score, parts, reason, is_bought, marks in zip(
+            *columns, strict=True
+        ):
+            yield AnswerItem(
+                item_id,
+                title or item_id,
+                score,
+                parts,
+                reason.text if reason else "",
+                reason.code if reason else "",
+                _tell_parts(reason) if reason else {},
+                is_bought,
+                catalogue[number].fields(self.fields) if self.fields else {},
+                marks,
+            )
 
     def build_explanation(self, result: Result, query: Query, item: int) -> Explanation:
         """Explain why an item is, or is not, in the list.
@@ -165,6 +213,10 @@ class Presenter:
     def _explain(self, result: Result, items: IntArray, influence: Influence | None) -> Explainer:
         language, best = choose_language(self.request.language), _best_words(result)
         return Explainer(self.state, result.query, items, language, influence, best)
+
+
+def _tell_parts(reason: Evidence) -> dict[str, str | float]:
+    return {**reason.values, "item_id": reason.item_id} if reason.item_id else {**reason.values}
 
 
 def _best_words(result: Result) -> float:

@@ -1,20 +1,24 @@
 """Requests and answers of the engine as plain values, which the API, the CLI and the page render.
 
 Each field is declared here once, for JSON as well: where its name or its schema differs there, its
-annotation says so. A cursor names a page of an answer: an opaque string for callers, an encoded
-offset inside.
+annotation says so.
+
+A cursor names a page of an answer: an opaque string for callers, what was shown before it inside.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, WithJsonSchema
 
+from serendip.data.items.attributes import Attribute
 from serendip.engine.listing import Facet
 from serendip.errors import DataError
 from serendip.search.rewrites import Rewrite
@@ -37,7 +41,7 @@ class Request:
             the user, if it is known.
         literal: whether to search the text as typed, without correction or rewrites.
         k: maximum number of items or suggestions, at least 1.
-        cursor: ``next`` of the previous answer; empty for the first page.
+        cursor: that of the previous answer; empty for the first page.
         after: the query of the results page that the suggestions are shown on.
         reasons: whether each item has the sentence that says why it is shown.
         parts: whether each item has the numbers that its score was computed from; without them only
@@ -49,6 +53,8 @@ class Request:
         filters: tests of attributes, all of which every item of the answer passes:
             ``genres=Comedy|Drama``, ``brand!=Acme``, ``year>=1990``, ``year<=2010``.
         facets: attributes whose values are counted in the whole list.
+        fields: attributes that each item carries, ``description`` and ``available_from`` among
+            them; empty = those of ``[page] fields``.
         sort: attribute whose numbers order the list, ``-price`` from the largest, or
             ``available_from``, ``-available_from`` from the newest; empty = by score.
     """
@@ -63,24 +69,24 @@ class Request:
     cursor: str = ""
     after: str = ""
     reasons: bool = True
-    parts: bool = True
+    parts: bool = False
     device: str = ""
     session_id: str = ""
     language: str = ""
     filters: tuple[str, ...] = ()
     facets: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
     sort: str = ""
-
-    @property
-    def reads_whole_list(self) -> bool:
-        """Whether a page of the answer depends on items of other pages."""
-        return bool(self.facets or self.sort)
 
 
 Number: TypeAlias = Annotated[
     # JSON has null for what is not finite.
     float, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]}, mode="serialization")
 ]
+
+
+ReasonPart: TypeAlias = str | int | float
+_UNLESS_EMPTY = Field(exclude_if=lambda value: not value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +99,27 @@ class AnswerItem:
         score: final value, higher is better; comparable within one answer only. The score of a
             sponsored item is its expected revenue, bid x P(action); ``parts`` has its organic
             value.
-        parts: name -> number that the score is computed from: ranker features, probabilities.
+        parts: name -> number that the score is computed from: ranker features, probabilities. Those
+            that events carry, ``propensity`` and ``explored``, are there unasked.
         reason: the strongest evidence as one sentence for people; empty = no evidence.
+        reason_code: which sentence it is, for programs that word it themselves; empty = no
+            evidence.
+        reason_parts: name -> what the sentence says: ``title``, ``item_id``, ``value``, ``count``.
         sponsored: whether the position was bought; pages must mark such an item.
+        attributes: those that the request asks for, of which the item has a value.
+        highlights: places in the title that match the searched text: begin and end, in characters.
     """
 
     item_id: str
     title: str
     score: Number
-    parts: dict[str, Number] = field(default_factory=dict)
+    parts: Annotated[dict[str, Number], _UNLESS_EMPTY] = field(default_factory=dict)
     reason: str = ""
+    reason_code: str = ""
+    reason_parts: Annotated[Mapping[str, ReasonPart], _UNLESS_EMPTY] = field(default_factory=dict)
     sponsored: bool = False
+    attributes: Annotated[Mapping[str, Attribute], _UNLESS_EMPTY] = field(default_factory=dict)
+    highlights: Annotated[Sequence[tuple[int, int]], _UNLESS_EMPTY] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +161,10 @@ class Answer:
         generation: name of the generation that answered.
         surface: name of the requested surface.
         items: one page of the list, in the order to show.
-        next: cursor of the next page; empty on the last page.
+        next: ``cursor`` in JSON, of the next page; empty on the last page. Pages of one list repeat
+            nothing and skip nothing, whatever happens between them.
+        total: number of items in the list; pages end after the first thousand or so.
+        is_exact: whether it is that number; else there are about as many.
         degraded: stages and rungs that are missing: they failed, or were skipped; empty if none.
         understood: how the text was interpreted, ``query`` in JSON; None if no text was searched.
         facets: attribute -> its values in the whole list, for those that the request names.
@@ -155,15 +174,15 @@ class Answer:
     generation: str
     surface: str
     items: tuple[AnswerItem, ...]
-    next: str = ""
+    next: Annotated[str, Field(serialization_alias="cursor")] = ""
+    total: int = 0
+    is_exact: Annotated[bool, Field(serialization_alias="total_is_exact")] = False
     degraded: tuple[str, ...] = ()
     understood: Annotated[
         SearchFeedback | None,
         Field(serialization_alias="query", exclude_if=lambda feedback: feedback is None),
     ] = None
-    facets: Annotated[Mapping[str, Facet], Field(exclude_if=lambda facets: not facets)] = field(
-        default_factory=dict
-    )
+    facets: Annotated[Mapping[str, Facet], _UNLESS_EMPTY] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,12 +259,16 @@ class Evidence:
         weight: strength, higher is stronger; comparable within one kind only.
         item_id: the item of the history or the context behind it, of several the newest; empty =
             none.
+        code: which sentence it is: ``kind``, or of a kind with several a name of its own.
+        values: name -> what the sentence says of this item.
     """
 
     kind: str
     text: str
     weight: Number
     item_id: str = ""
+    code: str = ""
+    values: Mapping[str, ReasonPart] = field(default_factory=dict)
 
 
 AbsenceKind = Literal["filter", "candidates", "list filter", "length", "rule", "score", "order"]
@@ -300,30 +323,56 @@ class Explanation:
     absence: Absence | None = None
 
 
-_MAX_OFFSET = 10_000  # in items
+MAX_SHOWN = 10_000  # items before a page
 
 
-def encode_cursor(offset: int) -> str:
-    """The cursor of the page that starts at a 0-based offset."""
-    return base64.urlsafe_b64encode(f"o{offset}".encode()).decode().rstrip("=")
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Where a page begins.
 
-
-def decode_cursor(cursor: str) -> int:
-    """The 0-based offset of a page; 0 for the empty cursor.
-
-    Raises:
-        DataError: ``encode_cursor`` did not write the cursor, or its offset is above 10,000.
+    Args:
+        shown: (S,) hashes of the ids of the items before it: they say the same in each process and
+            generation.
     """
-    if not cursor:
-        return 0
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-        offset = int(text.removeprefix("o")) if text.startswith("o") else -1
-    except (ValueError, binascii.Error):
-        offset = -1
-    if not 0 <= offset <= _MAX_OFFSET:
-        raise DataError(
-            f"cursor {cursor[:40]!r} is not valid.",
-            "Send `next` of the previous answer unchanged.",
-        )
-    return offset
+
+    shown: NDArray[np.uint32] = field(default_factory=lambda: hash_ids(()))
+
+    @classmethod
+    def read(cls, cursor: str) -> Place:
+        """Read a cursor.
+
+        Raises:
+            DataError: ``write`` did not write it.
+        """
+        if not cursor:
+            return cls()
+        try:
+            packed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+            *shown, check = np.frombuffer(packed, _WORD).tolist()
+        except ValueError:
+            shown, check = [], -1
+        place = cls(np.array(shown, _WORD))
+        if check != place._check or len(shown) > MAX_SHOWN:
+            raise DataError(
+                f"cursor {cursor[:40]!r} is not valid.",
+                "Send `cursor` of the previous answer unchanged.",
+            )
+        return place
+
+    def write(self, item_ids: Sequence[str]) -> str:
+        """The cursor of the page after one with these items."""
+        place = Place(np.concatenate([self.shown, hash_ids(item_ids)]))
+        packed = np.append(place.shown, np.array(place._check, _WORD)).tobytes()
+        return base64.urlsafe_b64encode(packed).decode().rstrip("=")
+
+    @property
+    def _check(self) -> int:
+        return zlib.crc32(self.shown.tobytes())
+
+
+_WORD = np.dtype("<u4")
+
+
+def hash_ids(item_ids: Sequence[str]) -> NDArray[np.uint32]:
+    """(C,) hashes by which a cursor tells items: of a thousand two are alike in one of 10,000."""
+    return np.array([zlib.crc32(item_id.encode()) for item_id in item_ids], _WORD)

@@ -32,6 +32,11 @@ ITEMS = Catalogue(
         ("genres=Comedy > Drama|Western", "a"),
         ("genres!=Drama/Comedy", "bcd"),
         ("genres=Comedy/Western", ""),
+        ("brand=Acme OR year>=2000", "ab"),
+        ("brand=Acme OR size=38 OR year<=1980.5", "acd"),
+        ("genres!=Drama OR year>=2000", "bcd"),
+        ("brand=Acme OR Co", ""),  # a value with an OR in it
+        ("genres=Comedy OR brand", ""),
     ],
 )
 def test_items_pass(text: str, expected: str) -> None:
@@ -42,7 +47,17 @@ def test_items_pass(text: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "genres", "=Comedy", "genres=", "genres= | ", "year>=new", "year>=1|2", "year<=nan"],
+    [
+        "",
+        "genres",
+        "=Comedy",
+        "genres=",
+        "genres= | ",
+        "year>=new",
+        "year>=1|2",
+        "year<=nan",
+        "size=38 OR year>=new",
+    ],
 )
 def test_what_is_no_test_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(DataError, match="filter") as caught:

@@ -1,12 +1,21 @@
+import string
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from serendip.data import FloatArray, History, IntArray, Item, Query
 from serendip.engine.engine import Engine
-from serendip.engine.explanations.explain import SENTENCES, Explainer, list_sentences
-from serendip.engine.explanations.translation import LANGUAGES, Language
+from serendip.engine.explanations.explain import (
+    GROUP,
+    SENTENCES,
+    Explainer,
+    Ground,
+    list_sentences,
+)
+from serendip.engine.explanations.translation import LANGUAGES, Language, translate
 from serendip.engine.request import Request
 from serendip.llm.reason_task import WordedReason
 from serendip.models import model_class
@@ -71,12 +80,13 @@ def test_the_strongest_votes_are_told_first(reader: Engine) -> None:
         ],
     ]
     # All four are comedies; for the second item a vote is nearly as strong, and not told yet.
-    assert explainer.reasons(nothing, nothing) == [
+    told_first = explainer.reasons(nothing, nothing)
+    assert [one and one.text for one in told_first] == [
         "comedy, like 4 of the last 4 you chose",
         "Chosen next after The comedy tale number 10 or its like",
     ]
     in_korean = replace(explainer, language="ko").reasons(nothing, nothing)
-    assert in_korean == [
+    assert [one and one.text for one in in_korean] == [
         "최근 선택하신 4개 중 4개와 같은 ‘comedy’입니다",
         "‘The comedy tale number 10’이나 비슷한 항목 다음에 선택되었습니다",
     ]
@@ -136,3 +146,50 @@ def test_a_visitor_is_told_what_is_among_the_best_of_a_value_that_many_have(read
     few = replace(state, searcher=replace(state.searcher, values=ValueTable.of(horror[:99])))
     told = Explainer(few, Query(), items).evidence(nothing, nothing)
     assert sentence not in [one.text for one in told[0]]
+
+
+VOTES = [
+    vote
+    for name in ("item-knn", "transitions", "content")
+    if (vote := model_class(name).evidence) is not None
+]
+TEMPLATES = {**SENTENCES, **{vote.sentence: vote.kind for vote in VOTES}}
+BY_CODE = {code: template for template, code in TEMPLATES.items()}
+
+
+@given(st.sampled_from([*TEMPLATES]), st.sampled_from(LANGUAGES), st.data())
+def test_code_and_parts_of_a_reason_word_its_sentence(
+    reader: Engine, template: str, language: Language, data: st.DataObject
+) -> None:
+    assert len(BY_CODE) == len(TEMPLATES)
+    fields = {name for _, name, _, _ in string.Formatter().parse(template) if name}
+    numbers = dict.fromkeys(fields & {"count", "size", "share"}, st.integers(0, 10**6))
+    texts = dict.fromkeys(fields - {*numbers, "title"}, st.text())
+    names = data.draw(st.fixed_dictionaries({**numbers, **texts}))
+    rests_on = (4,) if "title" in fields else data.draw(st.sampled_from([(), (4,)]))
+    kind = TEMPLATES[template]
+    ground = Ground(0, kind, 1.0, 1.0, template, names, rests_on)
+    told = Explainer(reader.state, Query(), np.array([13], np.int32), language)._tell(ground)
+    assert told.code == kind or template == GROUP
+    assert translate(BY_CODE[told.code], language, **told.values) == told.text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_reasons_of_answers_can_be_worded_from_their_code_and_parts(
+    reader: Engine, language: Language
+) -> None:
+    asked = (
+        *(Request("home", user) for user in ("", "u1", "u2")),
+        *(Request("similar", "u1", item_ids=("i3",)), Request("cart", item_ids=("i3", "i4"))),
+        *(Request("search", "u1", text) for text in ("horror tale", "the comedy tale number 4")),
+    )
+    votes = {vote.kind: vote.korean for vote in VOTES} if language == "ko" else {}
+    templates, codes = {**BY_CODE, **votes}, set()
+    for request in asked:
+        for item in reader.recommend(replace(request, language=language)).items:
+            assert bool(item.reason) == bool(item.reason_code)
+            if item.reason:
+                template = templates[item.reason_code]
+                assert translate(template, language, **item.reason_parts) == item.reason
+                codes.add(item.reason_code)
+    assert len(codes) > 4

@@ -71,7 +71,7 @@ def test_every_name_in_real_answers_has_a_label(shop: Path):
     engine = Engine.open(shop)
     labels = engine.labels
     for surface in DEFAULT_SURFACES:
-        request = Request(surface, "u0", text="horror tale", item_ids=("i2",))
+        request = Request(surface, "u0", text="horror tale", item_ids=("i2",), parts=True)
         assert set(engine.explain(request, "i1").trace) <= set(labels.trace)
         for item in engine.recommend(request).items:
             names = {name for name in item.parts if not name.startswith("P(")}

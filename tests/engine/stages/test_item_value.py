@@ -67,7 +67,7 @@ def test_home_is_ordered_by_expected_value(shop: Path) -> None:
         assert [item.item_id for item in valued] == [item.item_id for item in plain]
         last = plain[-1]
         engine.add_items([with_margin(item, last.item_id) for item in engine.state.catalogue.items])
-        first = engine.recommend(Request("valued", "u0", k=60)).items[0]
+        first = engine.recommend(Request("valued", "u0", k=60, parts=True)).items[0]
         assert first.item_id == last.item_id
         expected = 1e6 * sum(first.parts[f"P({name})"] for name in ("interact", "like"))
         # Two parts, each rounded to five decimals, and a score of 14 bits.

@@ -14,9 +14,9 @@ from serendip.data.items.reception import Reception
 from serendip.data.items.semantic_ids import Codebooks, CodeCells
 from serendip.data.query import TASKS, History, Query
 from serendip.engine.config.models import ModelsConfig
+from serendip.engine.matches import Matches
 from serendip.engine.presenter import Presenter
 from serendip.engine.request import Request
-from serendip.engine.stages.pipeline import answer_queries
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.models.context_counts import ITEM_COUNTRIES, ContextConfig, ContextCounts
@@ -161,13 +161,17 @@ def test_memory_of_a_request_is_less_than_a_byte_per_item(
         country="kr",
         device="tv",
     )
-    request = Request(name, k=20)
+    request = Request(name, k=20, facets=("kind",), parts=True)
 
     def answer() -> int:
-        (result,) = answer_queries([query], surface, state)
-        presenter = Presenter(state, "gen-1", request)
+        matches = Matches(query, surface, state)
+        result = matches.run_first()
+        presenter = Presenter(state, "gen-1", request, fields=["kind"])
         presenter.build_explanation(result, query, 123_456)
-        return len(presenter.build_answer(result).items)
+        total, _ = matches.count(result, is_whole=False)
+        counted = matches.list_counted(result)
+        assert total >= len(counted)
+        return len(presenter.build_answer(result, counted).items)
 
     num_items = answer()  # what a state computes once is computed here
     assert num_items or surface.min_value is not None

@@ -124,6 +124,8 @@ def test_pages_of_a_surface_with_every_rule_are_parts_of_one_list(opened: Opener
     give(engine, **{f"i{number}": {"bid": 1.0 + number} for number in range(20, 60)})
     engine.add_items([Item(f"new{number}", f"A new tale {number}") for number in range(8)])
     whole = engine.recommend(Request("mixed", "u0", k=1_000))
+    assert (whole.total, whole.is_exact) == (len(whole.items), True)
+    assert engine.recommend(Request("mixed", "u0", k=3)).total == whole.total
     assert sum(item.sponsored for item in whole.items) == 3
     assert any(item.parts.get("explored") for item in whole.items)
     for size in (1, 3, 7):
@@ -156,14 +158,14 @@ def test_an_action_that_the_served_ranker_has_not_learned_counts_for_nothing(
     shop: Path, opened: Opener
 ) -> None:
     """As after a rollback to a generation from before the action was named."""
-    before = opened("").recommend(Request("home", "u0")).items
+    before = opened("").recommend(Request("home", "u0", parts=True)).items
     path = shop / "serendip.toml"
     actions = '[ranker]\nactions = ["interact", "like", "purchase"]\n'
     path.write_text(path.read_text().replace("[ranker]\n", actions))
     engine = opened(UNLEARNED)
-    assert engine.recommend(Request("home", "u0")).items == before
+    assert engine.recommend(Request("home", "u0", parts=True)).items == before
     assert "P(interact)" in before[0].parts  # as the ranker has ordered them
-    assert "P(interact)" not in engine.recommend(Request("bought", "u0")).items[0].parts
+    assert "P(interact)" not in engine.recommend(Request("bought", "u0", parts=True)).items[0].parts
     give(engine, i9={"bid": 3.0})
     assert engine.recommend(Request("ads")).items[0].sponsored
 
@@ -172,7 +174,7 @@ def test_a_bought_position_has_the_score_bid_times_probability(opened: Opener) -
     engine = opened("[surfaces.ads]\nsponsored = {positions = [0], floor = 0.0}\n")
     organic = {item.item_id: item.score for item in engine.recommend(Request("ads", k=100)).items}
     give(engine, i9={"bid": 3.0}, i10={"bid": 0.0}, i11={"bid": -5.0}, i12={"bid": "much"})
-    first = engine.recommend(Request("ads", k=100)).items[0]
+    first = engine.recommend(Request("ads", k=100, parts=True)).items[0]
     assert (first.item_id, first.sponsored, first.parts["bid"]) == ("i9", True, 3.0)
     assert first.parts["organic value"] == pytest.approx(organic["i9"], abs=1e-4)
     assert 0 < first.score < 3.0

@@ -55,6 +55,7 @@ def test_a_german_shop(tmp_path: Path) -> None:
     settings = Workspace.open(tmp_path / "ws").settings
     assert settings.content.fields == ("title", "description", "Warengruppe", "Hersteller")
     assert settings.items.units == {"Preis": "€"}
+    assert settings.page.fields == ("Preis", "Link")
     item = stored(tmp_path)[0]
     assert item.attributes["Warengruppe"] == ("Küche", "Messer", "Brot")
     assert (item.attributes["Preis"], item.attributes["Bestand"]) == (1149.5, 1.0)
@@ -136,12 +137,14 @@ def test_a_platforms_export_with_names_of_its_own(tmp_path: Path) -> None:
     assert item.attributes["Price"] == 19.9
     written = (tmp_path / "ws" / "serendip.toml").read_text()
     assert '"Country=request"' in written
-    lines = ("[page]", 'image = "Image Src"', 'image_hosts = ["cdn.example"]')
+    assert '\n[page]\nfields = ["Image Src", "Price"]' in written
+    lines = ('image = "Image Src"', 'image_hosts = ["cdn.example"]')
     for line in lines:
         assert f"\n# {line}\n" in written
         written = written.replace(f"\n# {line}\n", f"\n{line}\n")
     (tmp_path / "ws" / "serendip.toml").write_text(written)
-    assert Workspace.open(tmp_path / "ws").settings.page.image == "Image Src"
+    page = Workspace.open(tmp_path / "ws").settings.page
+    assert (page.image, page.fields) == ("Image Src", ("Image Src", "Price"))
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,11 @@ def test_a_column_of_pictures_that_are_there_is_told_with_the_way_to_use_them(tm
     start(tmp_path, shop("sku", "name", "image_path"), None)
     lines = written(tmp_path).splitlines()
     assert '# The column "image_path" has paths of pictures. To train on them, run' in lines
-    assert lines[-2:] == ["# [content.image]", '# field = "image_path"']
+    first = lines.index("# [content.image]")
+    assert lines[first + 1] == '# field = "image_path"'
+    assert [line.split("     #")[0] for line in lines[first + 3 :]] == [
+        *("[page]", 'fields = ["image_path"]'),
+    ]
     assert settings(tmp_path).content.image is None
     settled = [*lines[:-2], *(line.removeprefix("# ") for line in lines[-2:])]
     (tmp_path / "ws" / "serendip.toml").write_text("\n".join(settled), encoding="utf-8")

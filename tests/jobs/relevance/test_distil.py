@@ -138,7 +138,7 @@ def test_irrelevant_items_are_replaced_and_the_trace_counts_them(shop: Path) -> 
     )
     assert filtered.trace[CHECKED] == filtered.trace["candidates"] == NUM_ITEMS
     assert (filtered.items.fields[P_IRRELEVANT] < 0.5).all()
-    answer = engine.search("horror tale", k=3)
+    answer = engine.search("horror tale", k=3, parts=True)
     assert all(item.parts[P_IRRELEVANT] < 0.5 for item in answer.items)
     explanation = engine.explain(Request("search", text="horror tale"), "i1")
     assert explanation.position is None

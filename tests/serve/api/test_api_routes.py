@@ -18,19 +18,21 @@ def ids(response) -> list[str]:
 
 
 def test_the_next_cursor_continues_where_the_answer_ended(client):
-    first = client.get("/v1/search", params={"q": "horror", "k": 3})
-    rest = client.get("/v1/search", params={"q": "horror", "k": 3, "cursor": first.json()["next"]})
-    whole = client.get("/v1/search", params={"q": "horror", "k": 6})
+    first = client.get("/v1/search", params={"q": "horror", "limit": 3})
+    rest = client.get(
+        "/v1/search", params={"q": "horror", "limit": 3, "cursor": first.json()["cursor"]}
+    )
+    whole = client.get("/v1/search", params={"q": "horror", "limit": 6})
     assert ids(first) + ids(rest) == ids(whole)
 
 
 @pytest.mark.parametrize(
     ("path", "values"),
     [
-        ("/v1/search", {"q": "drama", "k": 3, "user_id": "u"}),
-        ("/v1/recommend", {"surface": "cart", "item_id": ["f1", "f2"], "k": 3}),
-        ("/v1/items/f1/similar", {"k": 3}),
-        ("/v1/suggest", {"q": "fi", "k": 3}),
+        ("/v1/search", {"q": "drama", "limit": 3, "user_id": "u"}),
+        ("/v1/recommend", {"surface": "cart", "item_id": ["f1", "f2"], "limit": 3}),
+        ("/v1/items/f1/similar", {"limit": 3}),
+        ("/v1/suggest", {"q": "fi", "limit": 3}),
         ("/v1/explain", {"item_id": "f1", "surface": "home"}),
     ],
 )
@@ -71,14 +73,17 @@ def test_an_explanation_names_the_history_it_rests_on_and_holds_no_nan(client):
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("2024-05-01T12:00:00+02:00", 1_714_557_600.0), ("2024-05-01 10:00", 1_714_557_600.0)],
+    "time",
+    ["2024-05-01T12:00:00+02:00", "2024-05-01 10:00", "2024-05-01T10:00:00Z", 1_714_557_600],
 )
-def test_times_of_events_may_be_iso_8601(client, text, seconds):
-    event = {"user_id": "iso", "item_id": "f1", "timestamp": text}
+def test_times_are_iso_8601_in_answers_and_seconds_or_iso_8601_in_requests(client, time):
+    event = {"user_id": "iso", "item_id": "f1", "timestamp": time}
     assert client.post("/v1/events", json=event).status_code == 200
     (stored,) = client.get("/v1/users/iso/history").json()["events"]
-    assert stored["timestamp"] == seconds
+    assert stored["timestamp"] == "2024-05-01T10:00:00+00:00"
+    assert client.post("/v1/items", json={"item_id": "dated", "available_from": time}).is_success
+    dated = client.get("/v1/items/dated").json()
+    assert dated["available_from"] == "2024-05-01T10:00:00+00:00"
     refused = client.post("/v1/events", json=event | {"timestamp": "yesterday"})
     assert (refused.status_code, error_of(refused)["type"]) == (422, "data")
 
@@ -169,3 +174,47 @@ def test_caches_are_told_whether_an_answer_depends_on_the_language(client, path,
         route, _, query = path.partition("?")
         body = dict(pair.split("=") for pair in query.split("&") if pair)
         assert client.post(route, json=body).headers["vary"] == "accept-language"
+
+
+def test_several_items_and_users_are_read_and_written_at_once(client):
+    users = [{"user_id": "a", "attributes": {"plan": "gold"}}, {"user_id": "b"}]
+    assert client.post("/v1/users", json=users).json()["users"][0]["attributes"] == {"plan": "gold"}
+    read = client.post("/v1/users:get", json={"user_ids": ["b", "a", "nobody"]}).json()["users"]
+    assert [(one["user_id"], one["attributes"]) for one in read] == [
+        *(("b", {}), ("a", {"plan": "gold"}), ("nobody", {})),
+    ]
+    answer = client.post("/v1/items:get", json={"item_ids": ["f2", "nothing", "f1", "f2"]}).json()
+    assert [item["item_id"] for item in answer["items"]] == ["f2", "f1"]
+    assert answer["unknown"] == ["nothing"]
+
+
+def test_a_patch_changes_what_it_names_and_an_invalid_one_nothing(client):
+    attributes = {"year": 1990.0, "brand": "Acme"}
+    client.post("/v1/items", json={"item_id": "p", "title": "Old", "attributes": attributes})
+    body = {"title": "New", "attributes": {"brand": None, "stock": 2}}
+    changed = client.ask("PATCH", "/v1/items/p", json=body).json()
+    assert (changed["title"], changed["attributes"]) == ("New", {"year": 1990.0, "stock": 2.0})
+    for invalid in ({"attributes": {"x": {"a": 1}}}, {"titel": "x"}, {"title": None}, [], "x"):
+        assert client.ask("PATCH", "/v1/items/p", json=invalid).status_code == 422
+        assert client.ask("PATCH", "/v1/users/p", json=invalid).status_code == 422
+    assert client.get("/v1/items/p").json() == changed
+    assert client.ask("PATCH", "/v1/items/none", json=body).status_code == 404
+    told = client.ask("PATCH", "/v1/users/p", json={"attributes": {"plan": "gold"}}).json()
+    assert (
+        told == client.get("/v1/users/p").json() == {"user_id": "p", "attributes": {"plan": "gold"}}
+    )
+
+
+def test_the_catalogue_is_listed_in_parts(client):
+    found, cursor = [], ""
+    while cursor or not found:
+        part = client.get("/v1/items", params={"limit": 7, "cursor": cursor}).json()
+        found += [item["item_id"] for item in part["items"]]
+        cursor = part["cursor"]
+    assert found == sorted(set(found)) and {f"f{number}" for number in range(60)} <= set(found)
+
+
+def test_items_carry_the_fields_that_are_asked_for(client):
+    (item,) = client.get("/v1/search?q=film+007&limit=1&fields=year,%20description").json()["items"]
+    assert item["attributes"] == {"year": 1957.0, "description": "A story about the number 7."}
+    assert "parts" not in item

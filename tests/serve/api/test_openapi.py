@@ -20,7 +20,7 @@ TYPES: dict[str, Any] = {
 }
 REQUESTS = [
     ("get", "/v1/search", "/v1/search?q=horror", None),
-    ("post", "/v1/search", "/v1/search", {"q": "horror"}),
+    ("post", "/v1/search", "/v1/search", {"q": "horror", "parts": True, "fields": "year"}),
     ("get", "/v1/recommend", "/v1/recommend?user_id=u", None),
     ("post", "/v1/recommend", "/v1/recommend", {"surface": "cart", "item_id": ["f1"]}),
     ("get", "/v1/suggest", "/v1/suggest?q=fi", None),
@@ -28,8 +28,11 @@ REQUESTS = [
     ("get", "/v1/explain", "/v1/explain?item_id=f9&user_id=u", None),
     ("post", "/v1/explain", "/v1/explain", {"item_id": "f9", "user_id": "u"}),
     ("get", "/v1/items/{item_id}/similar", "/v1/items/f1/similar", None),
-    ("post", "/v1/items/{item_id}/similar", "/v1/items/f1/similar", {"k": 2}),
+    ("post", "/v1/items/{item_id}/similar", "/v1/items/f1/similar", {"limit": 2}),
     ("get", "/v1/users", "/v1/users", None),
+    ("post", "/v1/users", "/v1/users", [{"user_id": "u", "attributes": {"age": 3}}]),
+    ("post", "/v1/users:get", "/v1/users:get", {"user_ids": ["u", "nobody"]}),
+    ("patch", "/v1/users/{user_id}", "/v1/users/u", {"attributes": {"age": None}}),
     ("get", "/v1/users/{user_id}/history", "/v1/users/u/history", None),
     ("get", "/v1/users/{user_id}", "/v1/users/u", None),
     ("put", "/v1/users/{user_id}", "/v1/users/u", {"attributes": {"age": 3, "tags": ["a"]}}),
@@ -37,6 +40,9 @@ REQUESTS = [
     ("get", "/v1/items/{item_id}", "/v1/items/f1", None),
     ("post", "/v1/items", "/v1/items", {"item_id": "n", "attributes": {"a": 1.5, "b": ["c"]}}),
     ("get", "/v1/items/{item_id}", "/v1/items/n", None),
+    ("get", "/v1/items", "/v1/items?limit=3", None),
+    ("post", "/v1/items:get", "/v1/items:get", {"item_ids": ["f1", "nothing"]}),
+    ("patch", "/v1/items/{item_id}", "/v1/items/n", {"attributes": {"a": None}}),
     ("delete", "/v1/items/{item_id}", "/v1/items/n", None),
     ("post", "/v1/events", "/v1/events", [{"user_id": "u", "item_id": "f1", "value": 2}]),
     ("delete", "/v1/users/{user_id}", "/v1/users/u", None),
@@ -48,7 +54,7 @@ ERRORS = [
     (404, "/v1/items/none", {}),
     (404, "/v2", {}),
     (405, "/v1/events", {}),
-    (422, "/v1/search?k=0", {}),
+    (422, "/v1/search?limit=0", {}),
     (503, "/health/ready", {}),
 ]
 
@@ -174,7 +180,7 @@ def test_every_error_is_as_declared(document, status, url, headers):
     ("schema", "optional"),
     [
         ("Answer", {"query", "facets"}),
-        ("AnswerItem", set()),
+        ("AnswerItem", {"parts", "reason_parts", "attributes", "highlights"}),
         ("Suggestions", set()),
         ("Explanation", set()),
         ("Event", set()),

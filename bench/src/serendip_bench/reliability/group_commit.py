@@ -118,7 +118,7 @@ class GroupCommit:
             client.ask("POST", "/v1/events", self._body(f"load{number}", "load"))
 
         def read(client: HttpClient, number: int) -> None:
-            client.ask("GET", f"/v1/recommend?user_id=u{number % 50}&k=20")
+            client.ask("GET", f"/v1/recommend?user_id=u{number % 50}&limit=20")
 
         load = (
             partial(_repeat, netloc, post, _LOAD_BATCHES_PER_S),

@@ -129,9 +129,9 @@ def _delete_and_look(client: _Client, name: str, number: int) -> None:
 def _list_answers(user_id: str, item_id: str, text: str) -> tuple[str, ...]:
     """Paths of what shows items: feed, similar items, search, suggestions, and their pages."""
     return (
-        f"/v1/recommend?surface=home&user_id={user_id}&k=20",
-        f"/v1/items/{item_id}/similar?k=20",
-        f"/v1/search?q={text}&k=5",
+        f"/v1/recommend?surface=home&user_id={user_id}&limit=20",
+        f"/v1/items/{item_id}/similar?limit=20",
+        f"/v1/search?q={text}&limit=5",
         f"/v1/suggest?q={text}",
         f"/?user={user_id}",
         f"/items/{item_id}?user={user_id}",

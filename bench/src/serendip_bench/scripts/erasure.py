@@ -214,7 +214,7 @@ def _wait_for_end(workspace: Workspace, since: float) -> float | None:
 def _reads(users: Sequence[str]) -> Iterator[Sent]:
     while True:
         for number, user in enumerate(users):
-            yield "GET", f"/v1/recommend?surface=home&user_id={user}&k=10", None
+            yield "GET", f"/v1/recommend?surface=home&user_id={user}&limit=10", None
             yield "GET", f"/v1/search?q=sku+{number}&user_id={user}", None
 
 

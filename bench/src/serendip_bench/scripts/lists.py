@@ -72,7 +72,7 @@ class ListService:
 
     def ids(self, path: str, k: int, **query: object) -> list[str]:
         """Ids of the items of an answer."""
-        items = self.get(path, k=k, reasons="false", parts="false", **query)["items"]
+        items = self.get(path, limit=k, reasons="false", **query)["items"]
         return [item["item_id"] for item in items]
 
     def search(self, text: str, k: int) -> list[str]:
@@ -282,7 +282,7 @@ def measure_suggest(service: ListService, world: World) -> Figures:
     films = world.films.values()
     fields = {" ".join(words_of(one)) for film in films for one in people_of(film) + film["genres"]}
     users = world.sample(world.histories, 24, "suggest")
-    answers = [service.get("/v1/suggest", user_id=user, k=10)["suggestions"] for user in users]
+    answers = [service.get("/v1/suggest", user_id=user, limit=10)["suggestions"] for user in users]
     texts = [[" ".join(words_of(one["text"])) for one in answer] for answer in answers]
     yield "suggested: share of bare field values", [_share(r, fields, len(r)) for r in texts]
     yield "suggested: different ones in 240, sum", [1.0] * len({one for r in texts for one in r})

@@ -131,7 +131,7 @@ def ask_user(client: HttpClient, user: ServedUser, count: int = K) -> list[dict[
     """
     event = {"user_id": user.user_id, "item_id": user.posted, "timestamp": ASKED_AT}
     require_success("/v1/events", client.post("/v1/events", {"events": [event]}))
-    asked = urlencode({"surface": "home", "user_id": user.user_id, "k": count})
+    asked = urlencode({"surface": "home", "user_id": user.user_id, "limit": count})
     answer = client.fetch(f"/v1/recommend?{asked}").json()
     if PERSONAL in answer.get("degraded", ()):
         raise DataError(

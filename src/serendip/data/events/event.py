@@ -16,6 +16,7 @@ from pydantic import Field, PositiveFloat, model_validator
 from serendip.config import Config
 from serendip.data.arrays import TimeArray
 from serendip.data.limits import EARLIEST, LATEST, MAX_POSITION
+from serendip.data.moment import Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class Event:
 
     user_id: Name
     item_id: Name
-    timestamp: Annotated[float, NumberColumn("a time", {"ge": EARLIEST, "le": LATEST})]
+    timestamp: Annotated[Moment, NumberColumn("a time", {"ge": EARLIEST, "le": LATEST})]
     action: Name = "click"
     value: OptionalNumber = None
     query: Annotated[str, TextColumn(is_id=False, repeats=False)] = ""
@@ -106,7 +107,7 @@ class Event:
 
 
 EVENT_COLUMNS: Mapping[str, TextColumn | NumberColumn] = {
-    name: kind.__metadata__[0] for name, kind in get_type_hints(Event, include_extras=True).items()
+    name: kind.__metadata__[-1] for name, kind in get_type_hints(Event, include_extras=True).items()
 }
 EVENT_REQUIRED = {one.name for one in fields(Event) if one.default not in ("", None)}
 EVENT_TEXTS = {name: one for name, one in EVENT_COLUMNS.items() if isinstance(one, TextColumn)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self, cast
 
 import numpy as np
@@ -17,10 +17,14 @@ from serendip.errors import DataError
 Sign = Literal["=", "!=", ">=", "<="]
 
 OR = "|"  # separates the values of a test of which an item needs one
+_OR_TEST = " OR "  # separates tests of which an item needs one
 MAX_VALUES = 100  # of all tests of a request
 _LEVELS = re.compile("[/>›»→]")  # between the levels of a path, which an item has in a list
 _WRITTEN = re.compile(r"(.+?)(!=|>=|<=|=)(.*)", re.DOTALL)
-_HELP = "Write one as genres=Comedy|Drama, brand!=Acme, year>=1990 or year<=2010."
+_HELP = (
+    "Write one as genres=Comedy|Drama, brand!=Acme, year>=1990, or several with OR between them: "
+    "brand=Acme OR year<=2010."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +36,20 @@ class AttributeTest:
             of categories; ``!=`` none is, or there is
             no attribute; ``>=`` and ``<=`` the attribute is a number in this range.
         values: one or more; a single number for a range.
+        others: tests of which an item may pass one instead: ``brand=Acme OR year>=1990``.
     """
 
     attribute: str
     sign: Sign
     values: tuple[str, ...]
+    others: tuple[AttributeTest, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a written test; what is none is a ``DataError``."""
+        first, *others = text.split(_OR_TEST)
+        if others and all(map(_WRITTEN.fullmatch, (first, *others))):
+            return replace(cls.parse(first), others=tuple(map(cls.parse, others)))
         found = _WRITTEN.fullmatch(text)
         if found is None:
             raise DataError(f"filter {text[:80]!r} is no test of an attribute.", _HELP)
@@ -54,6 +63,11 @@ class AttributeTest:
         return test
 
     @property
+    def all(self) -> tuple[AttributeTest, ...]:
+        """The test itself and those that may be passed instead."""
+        return (self, *self.others)
+
+    @property
     def is_range(self) -> bool:
         """Whether it compares numbers."""
         return self.sign in (">=", "<=")
@@ -65,6 +79,11 @@ class AttributeTest:
 
     def keep(self, catalogue: Catalogue) -> BoolArray:
         """(N,) bool, True = the item passes."""
+        if self.others:
+            alone = replace(self, others=())
+            masks = [one.keep(catalogue) for one in (alone, *self.others)]
+            passing: BoolArray = np.logical_or.reduce(masks)
+            return passing
         column = catalogue.column(self.attribute)
         if self.is_range:
             number = _number(self.values[0])
@@ -87,11 +106,12 @@ def parse_tests(texts: Iterable[str], catalogue: Catalogue) -> tuple[AttributeTe
             none; or they have too many values.
     """
     tests = tuple(map(AttributeTest.parse, texts))
-    count = sum(len(test.values) for test in tests)
+    single = [one for test in tests for one in test.all]
+    count = sum(len(test.values) for test in single)
     if count > MAX_VALUES:
         raise DataError(f"the filters have {count} values.", f"Send at most {MAX_VALUES} in all.")
-    ranges = [test.attribute for test in tests if test.is_range]
-    require_attributes((test.attribute for test in tests), catalogue)
+    ranges = [test.attribute for test in single if test.is_range]
+    require_attributes((test.attribute for test in single), catalogue)
     require_numbers(ranges, catalogue)
     return tests
 
@@ -108,6 +128,20 @@ def require_attributes(names: Iterable[str], catalogue: Catalogue) -> None:
         if name not in known:
             listed = ", ".join(known[:20]) or "none"
             raise DataError(f"no item has the attribute {name[:80]!r}.", f"Items have: {listed}.")
+
+
+def is_field(name: str, catalogue: Catalogue) -> bool:
+    """Whether items may have a value of this name: an attribute, or a field that cards show."""
+    return name in ("description", "available_from") or name in catalogue.attribute_names
+
+
+def require_fields(names: Iterable[str], catalogue: Catalogue) -> None:
+    """Refuse names of fields that no item has.
+
+    Raises:
+        DataError: the name, and the attributes that items have.
+    """
+    require_attributes((name for name in names if not is_field(name, catalogue)), catalogue)
 
 
 def require_numbers(names: Iterable[str], catalogue: Catalogue) -> None:

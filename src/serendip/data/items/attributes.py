@@ -17,7 +17,7 @@ from typing import Literal, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, IntArray, TimeArray, locate, take_ranges
+from serendip.data.arrays import BoolArray, IntArray, TimeArray, distinct, locate, take_ranges
 from serendip.data.rows.row_array import put_rows
 from serendip.data.rows.strings import Strings
 
@@ -109,9 +109,8 @@ class AttributeValues:
         codes = self.codes[rows]
         starts, entries = take_ranges(self.starts, rows)
         owners = np.repeat(np.arange(len(rows)), np.diff(starts))
-        members = np.unique(owners * len(self.members) + self.listed[entries]) % max(
-            len(self.members), 1
-        )
+        pairs = distinct(owners * len(self.members) + self.listed[entries])
+        members = pairs % max(len(self.members), 1)
         counts: Counter[str] = Counter()
         for found, names in ((codes[codes != MISSING_TEXT], self.texts), (members, self.members)):
             for code, count in zip(*np.unique(found, return_counts=True), strict=True):

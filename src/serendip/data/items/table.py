@@ -24,6 +24,7 @@ from serendip.data.items.attributes import (
     AttributeValues,
 )
 from serendip.data.limits import MAX_ENCODED_FIELD_CHARS
+from serendip.data.moment import Moment, format_moment
 from serendip.data.rows.arrow import to_arrow
 from serendip.data.rows.strings import Strings
 from serendip.errors import require_readable
@@ -56,7 +57,7 @@ class Item:
     title: str = ""
     description: str = ""
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
-    available_from: float | None = None
+    available_from: Moment | None = None
     generated_text: str = ""
     generated_attributes: tuple[str, ...] = ()
 
@@ -68,6 +69,14 @@ class Item:
         if isinstance(value, float):
             return f"{value:g}" if value != int(value) else str(int(value))
         return ", ".join(value) if isinstance(value, tuple) else value
+
+    def fields(self, names: Iterable[str]) -> dict[str, Attribute]:
+        """Those of some attributes, of ``description`` and of ``available_from`` that it has."""
+        own = {"description": self.description, "available_from": None}
+        if self.available_from is not None:
+            own["available_from"] = format_moment(self.available_from)
+        values = {name: own.get(name) or self.attributes.get(name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
 
     def text(self, fields: Sequence[str]) -> str:
         """The non-empty fields and ``generated_text``, joined by ". "."""

@@ -174,6 +174,26 @@ class Store(AbstractContextManager["Store"]):
         stored = items_of([row[name] for name in ITEM_NAMES] for row in rows)
         return ItemChanges(version, version + len(rows), stored)
 
+    def change_item(self, item_id: str, change: Callable[[Item], Item]) -> ItemChanges:
+        """Replace an item by what ``change`` makes of it, as ``put_items`` does; none if unknown.
+
+        Nothing is written to it in between.
+        """
+        if id_problem(item_id):
+            return ItemChanges(0, 0, [])
+        with self.database.write() as connection:
+            found = items_of(connection.execute(_ITEMS_IN_ORDER.where(ITEMS.c.item_id == item_id)))
+            changed = require_valid(map(change, found), item_problem, "an item")
+            rows, version = [item_row(item, FROM_API) for item in changed], _max_version(connection)
+            _upsert(connection, self._upsert_items, rows, version)
+        stored = items_of([row[name] for name in ITEM_NAMES] for row in rows)
+        return ItemChanges(version, version + len(rows), stored)
+
+    def items_after(self, item_id: str, limit: int) -> list[Item]:
+        """Items that are not deleted whose ids come after one, in the order of ids."""
+        following = _ITEMS_IN_ORDER.where(ITEMS.c.item_id > item_id).order_by(None)
+        return items_of(self.database.rows(following.order_by(ITEMS.c.item_id).limit(limit)))
+
     def delete_item(self, item_id: str) -> bool:
         """Delete an item permanently, if there is one; only ``put_items`` restores it."""
         if id_problem(item_id):

@@ -178,11 +178,25 @@ POPULAR_OF_VALUE = "In the top {size} by likes and popularity: {value}"
 NEW = "New here"
 NEW_AND_LIKE = "New, and like {title}"
 
-SENTENCES = (
-    *(TITLE, ITEM_ID, MEANT, WORDS, RELATED, AGAIN, VALUE_OF_PAST, VALUE_OF_ITEM, GROUP),
-    *(NAMED_GROUP, COUNTRY, POPULAR, POPULAR_OF_VALUE, NEW, NEW_AND_LIKE),
-)
-"""Of all reasons but the votes of models, whose sentences are ``VoteEvidence``."""
+SENTENCES = {
+    TITLE: "title",
+    ITEM_ID: "item_id",
+    MEANT: "meant",
+    WORDS: "words",
+    RELATED: "related",
+    AGAIN: "again",
+    VALUE_OF_PAST: "value_of_past",
+    VALUE_OF_ITEM: "value_of_item",
+    GROUP: "group",
+    NAMED_GROUP: "named_group",
+    COUNTRY: "country",
+    POPULAR: "popular",
+    POPULAR_OF_VALUE: "popular_of_value",
+    NEW: "new",
+    NEW_AND_LIKE: "new_and_like",
+}
+"""Of all reasons but the votes of models, whose sentences are ``VoteEvidence``: template -> code.
+The code of a vote is its kind."""
 
 _PER_MODEL = 2  # votes of one model that become evidence for an item, at most
 _RECENT = 20  # newest items of the history whose semantic IDs are compared
@@ -243,10 +257,10 @@ class Explainer:
         told = [[self._tell(ground) for ground in order_grounds(found)] for found in rows]
         return [list({one.text: one for one in reversed(found)}.values())[::-1] for found in told]
 
-    def reasons(self, matches: Sequence[float], scores: Sequence[float]) -> list[str]:
-        """The reason for each item, one sentence; empty = no evidence."""
+    def reasons(self, matches: Sequence[float], scores: Sequence[float]) -> list[Evidence | None]:
+        """The evidence that is told for each item; None = there is none."""
         chosen = self.chosen(matches, scores)
-        return ["" if ground is None else self._tell(ground).text for ground in chosen]
+        return [None if ground is None else self._tell(ground) for ground in chosen]
 
     def _title(self, item_id: str) -> str:
         catalogue = self.state.catalogue
@@ -276,9 +290,12 @@ class Explainer:
             pair = (state.catalogue[one] for one in (item, *ground.rests_on))
             names["name"] = shared_parts(group, *pair)
             sentence = NAMED_GROUP if names["name"] else GROUP
+        code = SENTENCES.get(sentence, ground.kind)
         sentence = self.wordings.get(sentence, sentence)
-        text = translate(sentence, self.language, title=self._title(item_id), **names)
-        return Evidence(ground.kind, text, round(ground.weight, 4), item_id)
+        if item_id:
+            names["title"] = self._title(item_id)
+        text = translate(sentence, self.language, **names)
+        return Evidence(ground.kind, text, round(ground.weight, 4), item_id, code, names)
 
     def _strong_grounds(
         self, matches: Sequence[float], scores: Sequence[float], most: int

@@ -313,13 +313,20 @@ class LiveState:
         Returns:
             number of stored items.
         """
+        return len(self._write(lambda: self._store.put_items(items)))
+
+    def change_item(self, item_id: str, change: Callable[[Item], Item]) -> Item | None:
+        """Store what ``change`` makes of an item, and put it into the state; None = unknown."""
+        return next(iter(self._write(lambda: self._store.change_item(item_id, change))), None)
+
+    def _write(self, write: Callable[[], ItemChanges]) -> Sequence[Item]:
         with self._writing:
-            stored = self._store.put_items(items)
+            stored = write()
             if stored.after == self._item_version:
                 self._apply(stored)
             else:
                 self._read_own_write()
-        return len(stored.items)
+        return stored.items
 
     def delete_item(self, item_id: str) -> bool:
         """Delete an item from the store and hide it; False if the store does not have it."""

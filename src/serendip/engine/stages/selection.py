@@ -134,6 +134,7 @@ class Result:
             ``organic value`` of the positions that were bought; ``P(irrelevant)``.
         trace: stage -> number of items after it, or of positions that it decided.
         degraded: stages that failed, or whose model is missing.
+        listed: numbers of the items of the whole list, in no order.
     """
 
     query: Query
@@ -141,6 +142,7 @@ class Result:
     items: ItemList
     trace: Mapping[str, int]
     degraded: tuple[str, ...]
+    listed: IntArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,7 +207,8 @@ class Selector:
         numbers = {name: values[slate.rows] for name, values in numbers.items()}
         items = self._list_items(order[slate.rows], slate, numbers)
         query, surface = self.batch.queries[row], self.batch.surface
-        return Result(query, surface, items, trace, tuple(self.batch.degraded))
+        listed = self.candidates.items[order[self._is_organic(row, order)]][:most_sent]
+        return Result(query, surface, items, trace, tuple(self.batch.degraded), listed)
 
     def _order(self, row: int) -> NDArray[np.intp]:
         scores, part = self.scores, self._part(row)

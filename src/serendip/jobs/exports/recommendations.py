@@ -195,7 +195,8 @@ def _tell_reasons(
     state, query, spoken = engine.state, result.query, choose_language(language)
     influence = find_influence(result, state, best)
     explainer = Explainer(state, query, best.item_nums, spoken, influence, wordings=wordings)
-    return explainer.reasons(*(best.fields[name].tolist() for name in _WORD_SCORES))
+    told = explainer.reasons(*(best.fields[name].tolist() for name in _WORD_SCORES))
+    return ["" if one is None else one.text for one in told]
 
 
 def _schema(surface: SurfaceConfig, has_reasons: bool) -> pa.Schema:

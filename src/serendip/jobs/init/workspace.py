@@ -86,11 +86,17 @@ def _describe_items(folder: Path, path: Path, sample: Sequence[Item]) -> dict[st
     return {
         "is_library": looks_like_library_style([item.title for item in sample]),
         "media": list(_find_media(folder, path, columns)),
+        "card_fields": [column.name for column in columns if _is_on_cards(column)],
         "pictures": next(_find_linked_pictures(columns), None),
         "quality": find_quality_columns(columns),
         "filters": stock | countries,  # only the user knows whether they are wanted
         "worth": next(worth, ""),
     }
+
+
+def _is_on_cards(column: SampleColumn) -> bool:
+    is_price = column.holds(float) and column.is_called("price")
+    return is_price or column.kind in ("image", "link")
 
 
 def _find_media(

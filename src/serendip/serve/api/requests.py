@@ -7,7 +7,8 @@ or items has one row or several.
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -15,7 +16,8 @@ from pydantic import BeforeValidator, Field, FiniteFloat, create_model
 
 from serendip.data import Event, Item
 from serendip.data.events.event import EVENT_COLUMNS, EVENT_REQUIRED, NumberColumn
-from serendip.data.limits import MAX_ATTRIBUTES, MAX_CLOCK_LEAD_S
+from serendip.data.items.attributes import Attribute
+from serendip.data.limits import MAX_CLOCK_LEAD_S
 from serendip.data.users.user import User
 from serendip.engine.request import Request
 from serendip.errors import DataError
@@ -37,7 +39,8 @@ class ReadParams(types.RequestModel):
 
     filters: types.Filters = Field(default=(), alias="filter")
     """Tests of attributes, all of which an item passes, and some item that a suggestion finds:
-    ``genres=Comedy|Drama``, ``brand!=Acme``, ``year>=1990``, ``year<=2010``. May be repeated."""
+    ``genres=Comedy|Drama``, ``brand!=Acme``, ``year>=1990``, ``brand=Acme OR year<=2010``. May be
+    repeated."""
 
     def build_request(self, **more: Any) -> Request:
         """Build the request to the engine, with further fields."""
@@ -47,7 +50,7 @@ class ReadParams(types.RequestModel):
 class _ListParams(ReadParams):
     """Parameters that decide what is in a list of items."""
 
-    k: types.Count = 10
+    k: types.Count = Field(default=10, alias="limit")
     """Maximum number of items, 1 to 1,000; one that is further down is absent."""
 
     country: types.OptionalId = ""
@@ -69,12 +72,16 @@ class SimilarParams(_ListParams):
     """A request for similar items."""
 
     cursor: types.Cursor = ""
-    """``next`` of the previous page; empty = first page."""
+    """That of the previous page; empty = first page. A long one is sent in the body of a POST."""
+
+    fields: types.FieldNames = ()
+    """Attributes that each item carries, ``price,image``; ``description`` and ``available_from``
+    may be among them. Empty = those of ``[page] fields``."""
 
     reasons: types.Flag = True
     """Say why each item is shown."""
 
-    parts: types.Flag = True
+    parts: types.Flag = False
     """Tell the numbers that the score of each item was computed from; without them only those that
     its events carry: ``propensity`` and ``explored`` of an explored item."""
 
@@ -131,7 +138,7 @@ class SuggestParams(ReadParams):
     after: types.Text = ""
     """The query of the current results page; used if ``q`` is blank."""
 
-    k: types.Count = 8
+    k: types.Count = Field(default=8, alias="limit")
     """Maximum number of suggestions."""
 
 
@@ -159,6 +166,27 @@ class UsersParams(types.RequestModel):
 
     limit: types.Count = 50
     """Maximum number of rows."""
+
+
+class ItemsParams(UsersParams):
+    """A part of the catalogue."""
+
+    cursor: types.Cursor = ""
+    """That of the previous part; empty = first part."""
+
+
+class ItemIds(types.RequestModel):
+    """Items to read."""
+
+    item_ids: types.BatchIds
+    """Their ids, at most 1,000."""
+
+
+class UserIds(types.RequestModel):
+    """Users to read."""
+
+    user_ids: types.BatchIds
+    """Their ids, at most 1,000."""
 
 
 class _EventRow(types.RowModel):
@@ -219,15 +247,23 @@ else:
 class UserIn(types.RequestModel):
     """What is known of a user; replaces all that was stored."""
 
-    attributes: Annotated[dict[types.Id, types.Attribute], Field(max_length=MAX_ATTRIBUTES)] = (
-        Field(default={})
-    )
+    attributes: types.Attributes = Field(default={})
     """Text, numbers or lists of texts. ``country`` is a text: where requests come from that name
     no country."""
 
     def to_user(self, user_id: str) -> User:
         """Convert to a user with the id in the path."""
-        return User(user_id, **dict(self))
+        return User(user_id, self.attributes)
+
+
+class UserRow(types.RowModel):
+    """A user; replaces all that was stored of them."""
+
+    user_id: types.Id
+    """Their id."""
+
+    attributes: types.Attributes = Field(default={})
+    """As those of one user."""
 
 
 class ItemIn(types.RowModel):
@@ -242,9 +278,7 @@ class ItemIn(types.RowModel):
     description: types.LongText = ""
     """Longer text."""
 
-    attributes: Annotated[dict[types.Id, types.Attribute], Field(max_length=MAX_ATTRIBUTES)] = (
-        Field(default={})
-    )
+    attributes: types.Attributes = Field(default={})
     """Further columns: text, numbers or lists of texts."""
 
     available_from: types.Time | None = None
@@ -253,6 +287,47 @@ class ItemIn(types.RowModel):
     def to_item(self) -> Item:
         """Convert to an item."""
         return Item(**dict(self))
+
+
+class ItemPatch(types.RequestModel):
+    """Changes of an item; what is not named stays."""
+
+    title: types.LongText = ""
+    """The displayed title."""
+
+    description: types.LongText = ""
+    """Longer text."""
+
+    attributes: types.AttributeChanges = Field(default={})
+    """Attributes to set; null removes one, and others stay."""
+
+    available_from: types.Time | None = None
+    """Unix seconds or ISO 8601 from which it may be shown; null = always."""
+
+    def apply(self, item: Item) -> Item:
+        """The changed item."""
+        changes = {name: getattr(self, name) for name in self.model_fields_set}
+        if "attributes" in changes:
+            changes["attributes"] = _merge(item.attributes, self.attributes)
+        return replace(item, **changes)
+
+
+class UserPatch(types.RequestModel):
+    """Changes of a user; what is not named stays."""
+
+    attributes: types.AttributeChanges = Field(default={})
+    """Attributes to set; null removes one, and others stay."""
+
+    def apply(self, user: User) -> User:
+        """The changed user."""
+        return replace(user, attributes=_merge(user.attributes, self.attributes))
+
+
+def _merge(
+    stored: Mapping[str, Attribute], changes: Mapping[str, Attribute | None]
+) -> dict[str, Attribute]:
+    merged = {**stored, **changes}
+    return {name: value for name, value in merged.items() if value is not None}
 
 
 class EventBatch(types.RequestModel):
@@ -268,6 +343,14 @@ class ItemBatch(types.RequestModel):
 
     row: ClassVar[type[types.RowModel]] = ItemIn
     items: Annotated[list[ItemIn], Field(max_length=limits.MAX_BATCH, fail_fast=True)]
+    """The rows; all are stored or none."""
+
+
+class UserBatch(types.RequestModel):
+    """A body with users."""
+
+    row: ClassVar[type[types.RowModel]] = UserRow
+    users: Annotated[list[UserRow], Field(max_length=limits.MAX_BATCH, fail_fast=True)]
     """The rows; all are stored or none."""
 
 
@@ -293,3 +376,11 @@ ItemRows = Annotated[
     ),
 ]
 """One item, a list of them, or ``{"items": [...]}``; one invalid item rejects all."""
+
+UserRows = Annotated[
+    UserBatch,
+    BeforeValidator(
+        partial(_to_batch, "users"), json_schema_input_type=UserRow | list[UserRow] | UserBatch
+    ),
+]
+"""One user, a list of them, or ``{"users": [...]}``; one invalid user rejects all."""

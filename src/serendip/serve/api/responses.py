@@ -18,6 +18,7 @@ from typing_extensions import TypedDict
 
 from serendip.content.encoders.media_files import FileProblem
 from serendip.data import Event, Item
+from serendip.data.users.user import User
 from serendip.engine.request import ItemFile
 from serendip.serve.api.types import read_docstring
 
@@ -50,6 +51,33 @@ class ItemOut(Item):
             code_label=engine.code_label(item.item_id),
             files=engine.files(item),
         )
+
+
+class ItemsOut(TypedDict):
+    """Items that were asked for."""
+
+    items: list[ItemOut]
+    """Those that exist, in the order of the request."""
+
+    unknown: list[str]
+    """Ids that no item has."""
+
+
+class ItemListOut(TypedDict):
+    """A part of the catalogue."""
+
+    items: list[ItemOut]
+    """In the order of ids."""
+
+    cursor: str
+    """Of the next part; empty on the last one."""
+
+
+class UserRowsOut(TypedDict):
+    """The attributes of users."""
+
+    users: list[User]
+    """In the order of the request; of an unknown user none."""
 
 
 class UserOut(TypedDict):

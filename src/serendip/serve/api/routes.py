@@ -32,13 +32,19 @@ from serendip.serve.api import responses, types
 from serendip.serve.api.requests import (
     EventRows,
     ExplainParams,
+    ItemIds,
+    ItemPatch,
     ItemRows,
+    ItemsParams,
     ReadParams,
     RecommendParams,
     SearchParams,
     SimilarParams,
     SuggestParams,
+    UserIds,
     UserIn,
+    UserPatch,
+    UserRows,
     UsersParams,
 )
 from serendip.serve.api.strict_route import StrictRoute
@@ -67,28 +73,34 @@ class Routes:
             ("GET POST", "/v1/suggest", self.suggest, Suggestions, declare(READ, visitors=True)),
             ("GET POST", "/v1/explain", self.explain, Explanation, reads),
             ("GET POST", f"{item}/similar", self.similar, Answer, reads),
-            ("GET", "/v1/users", self.users, responses.UsersOut, of_users),
-            ("GET", f"{user}/history", self.history, responses.HistoryOut, of_users),
-            ("GET", user, self.user, User, of_users),
-            ("GET", item, self.item, responses.ItemOut, reads),
+            ("GET", "/v1/users", self.list_users, responses.UsersOut, of_users),
+            ("POST", "/v1/users:get", self.get_users, responses.UserRowsOut, of_users),
+            ("GET", f"{user}/history", self.get_history, responses.HistoryOut, of_users),
+            ("GET", user, self.get_user, User, of_users),
+            ("GET", "/v1/items", self.list_items, responses.ItemListOut, reads),
+            ("POST", "/v1/items:get", self.get_items, responses.ItemsOut, reads),
+            ("GET", item, self.get_item, responses.ItemOut, reads),
         )
         also_visitors, writes = declare(WRITE, visitors=True), declare(WRITE)
         erases = declare(WRITE, READ_USERS)
         self._add(
             ("POST", "/v1/events", self.add_events, responses.StoredOut, also_visitors),
             ("PUT", user, self.put_user, User, writes),
+            ("PATCH", user, self.change_user, User, erases),
+            ("POST", "/v1/users", self.put_users, responses.UserRowsOut, writes),
             ("POST", "/v1/items", self.add_items, responses.StoredItemsOut, writes),
+            ("PATCH", item, self.change_item, responses.ItemOut, writes),
             ("DELETE", item, self.delete_item, responses.DeletedOut, writes),
             ("DELETE", user, self.erase_user, ErasureReceipt, erases),
-            ("GET", "/health/live", self.live, responses.LiveOut, declare()),
-            ("GET", "/health/ready", self.ready, responses.ReadyOut, declare()),
+            ("GET", "/health/live", self.get_liveness, responses.LiveOut, declare()),
+            ("GET", "/health/ready", self.get_readiness, responses.ReadyOut, declare()),
         )
         self.router.add_api_route(
             "/metrics",
-            self.metrics,
+            self.get_metrics,
             response_class=PlainTextResponse,
             response_description="The answer.",
-            operation_id="get_metrics",
+            operation_id="getMetrics",
             openapi_extra=declare(ADMIN),
         )
 
@@ -109,7 +121,7 @@ class Routes:
                     responses={200: {"content": responses.declare_body(answer)}},
                     name=endpoint.__name__,
                     description=inspect.getdoc(endpoint),
-                    operation_id=f"{method.lower()}_{endpoint.__name__}",
+                    operation_id=_name_operation(endpoint, method, methods),
                     openapi_extra=access,
                 )
 
@@ -142,31 +154,69 @@ class Routes:
         request = query.build_request()
         return await self._gate.read(lambda engine: engine.explain(request, query.item_id))
 
-    async def item(self, item_id: types.Id) -> responses.ItemOut:
+    async def get_item(self, item_id: types.Id) -> responses.ItemOut:
         """One item with its semantic ID."""
         return await self._gate.read(
             lambda engine: responses.ItemOut.of(get_item(engine, item_id), engine)
         )
 
-    async def users(self, query: UsersParams) -> responses.UsersOut:
+    async def get_items(self, wanted: ItemIds) -> responses.ItemsOut:
+        """Several items by their ids."""
+
+        def call(engine: Engine) -> responses.ItemsOut:
+            found = {name: engine.item(name) for name in wanted.item_ids}
+            items = [responses.ItemOut.of(item, engine) for item in found.values() if item]
+            return {"items": items, "unknown": [name for name in found if not found[name]]}
+
+        return await self._gate.read(call)
+
+    async def list_items(self, query: ItemsParams) -> responses.ItemListOut:
+        """The catalogue in parts, for those who copy it: nothing twice, nothing left out."""
+
+        def call(engine: Engine) -> responses.ItemListOut:
+            items, cursor = engine.list_items(query.cursor, query.limit)
+            return {"items": [responses.ItemOut.of(one, engine) for one in items], "cursor": cursor}
+
+        return await self._gate.read(call)
+
+    async def list_users(self, query: UsersParams) -> responses.UsersOut:
         """The most active known users."""
         known = await self._gate.read(lambda engine: engine.users(query.limit))
         return {"users": [{"user_id": name, "num_events": count} for name, count in known]}
 
-    async def history(self, user_id: types.Id, query: UsersParams) -> responses.HistoryOut:
+    async def get_history(self, user_id: types.Id, query: UsersParams) -> responses.HistoryOut:
         """A user's events, newest first; empty for an unknown user."""
         events = await self._gate.read(lambda engine: engine.history(user_id, query.limit))
         return {"user_id": user_id, "events": events}
 
-    async def user(self, user_id: types.Id) -> User:
+    async def get_user(self, user_id: types.Id) -> User:
         """The attributes of a user; none for an unknown user."""
         return await self._gate.read(lambda engine: engine.user(user_id))
+
+    async def get_users(self, wanted: UserIds) -> responses.UserRowsOut:
+        """The attributes of several users."""
+        users = await self._gate.read(lambda engine: [*map(engine.user, wanted.user_ids)])
+        return {"users": users}
 
     async def put_user(self, user_id: types.Id, user: UserIn) -> User:
         """Store the attributes of a user in place of all earlier ones."""
         stored = user.to_user(user_id)
-        await self._gate.write(lambda engine: engine.put_user(stored))
+        await self._gate.write(lambda engine: engine.put_users([stored]))
         return stored
+
+    async def put_users(self, users: UserRows) -> responses.UserRowsOut:
+        """Store the attributes of one user or several in place of all earlier ones."""
+        rows = [User(**dict(row)) for row in users.users]
+        await self._gate.write(lambda engine: engine.put_users(rows))
+        return {"users": rows}
+
+    async def change_user(self, user_id: types.Id, changes: UserPatch) -> User:
+        """Change some attributes of a user; null removes one."""
+
+        def call(engine: Engine) -> User:
+            return engine.change_user(user_id, changes.apply)
+
+        return await self._gate.write(call)
 
     async def add_events(self, request: Request, events: EventRows) -> responses.StoredOut:
         """Store one event or several; they are durable before the response."""
@@ -197,6 +247,19 @@ class Routes:
         self._metrics.items.inc(len(rows))
         return answer
 
+    async def change_item(self, item_id: types.Id, changes: ItemPatch) -> responses.ItemOut:
+        """Change an item, such as its price or stock; what is not named stays."""
+
+        def call(engine: Engine) -> responses.ItemOut:
+            item = engine.change_item(item_id, changes.apply)
+            if item is None:
+                raise unknown_item_error(item_id)
+            return responses.ItemOut.of(item, engine)
+
+        answer = await self._gate.write(call)
+        self._metrics.items.inc()
+        return answer
+
     async def delete_item(self, item_id: types.Id) -> responses.DeletedOut:
         """Delete an item permanently."""
         if not await self._gate.write(lambda engine: engine.delete_item(item_id)):
@@ -211,11 +274,11 @@ class Routes:
         """
         return await self._gate.write(lambda engine: engine.erase_user(user_id))
 
-    async def live(self) -> responses.LiveOut:
+    async def get_liveness(self) -> responses.LiveOut:
         """The process runs."""
         return {"status": "live"}
 
-    async def ready(self) -> responses.ReadyOut:
+    async def get_readiness(self) -> responses.ReadyOut:
         """A generation is loaded and answers; waits for no other request.
 
         A worker whose requests hang is not ready.
@@ -231,7 +294,7 @@ class Routes:
             holder.storage_problem,
         )
 
-    async def metrics(self, request: Request) -> Response:
+    async def get_metrics(self, request: Request) -> Response:
         """Counters, gauges and latencies in the text format of Prometheus."""
         return Response(self._metrics.text(), media_type=self._metrics.content_type)
 
@@ -289,6 +352,12 @@ def _answering(
     return respond
 
 
+def _name_operation(endpoint: Endpoint, method: str, methods: str) -> str:
+    first, *others = endpoint.__name__.split("_")
+    name = first + "".join(word.title() for word in others)
+    return f"{name}ByBody" if method == "POST" and methods != method else name
+
+
 def get_item(engine: Engine, item_id: str) -> Item:
     """Get the item with this id.
 
@@ -307,7 +376,7 @@ def require_public(engine: Engine, filters: Iterable[str], sort: str = "") -> No
     Raises:
         DataError: one is, as if no item had the attribute, or a test is none.
     """
-    names = [AttributeTest.parse(one).attribute for one in filters]
+    names = [test.attribute for one in filters for test in AttributeTest.parse(one).all]
     names += [sort.removeprefix(DESCENDING)] if sort else []
     for name in names:
         if not engine.is_public(name):

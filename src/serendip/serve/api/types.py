@@ -25,6 +25,7 @@ from pydantic import (
 from serendip.data.limits import (
     LATEST,
     MAX_ATTRIBUTE_VALUES,
+    MAX_ATTRIBUTES,
     MAX_ID_BYTES,
     MAX_QUERY_CHARS,
     MAX_TEXT_CHARS,
@@ -76,6 +77,14 @@ def _to_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _split_names(value: Any) -> Any:
+    """Names that are written in one text, `price,image`, as a list."""
+    listed = _to_list(value)
+    if not isinstance(listed, list | tuple) or not all(isinstance(one, str) for one in listed):
+        return listed
+    return [name for text in listed for one in text.split(",") if (name := one.strip())]
+
+
 def _parse_moment(value: Any) -> Any:
     if not isinstance(value, str):
         return value
@@ -113,17 +122,23 @@ _Lax = Strict(False)  # of a tuple: it is a list in JSON
 Ids = Annotated[
     tuple[Id, ...], _Lax, Field(max_length=limits.MAX_SOURCE_ITEMS), BeforeValidator(_to_list)
 ]
+BatchIds = Annotated[tuple[Id, ...], _Lax, Field(max_length=limits.MAX_K)]
 Filters = Annotated[
     tuple[Text, ...], _Lax, Field(max_length=limits.MAX_FILTERS), BeforeValidator(_to_list)
 ]
 FacetNames = Annotated[
     tuple[Id, ...], _Lax, Field(max_length=limits.MAX_FACETS), BeforeValidator(_to_list)
 ]
+FieldNames = Annotated[
+    tuple[Id, ...], _Lax, Field(max_length=limits.MAX_FIELDS), BeforeValidator(_split_names)
+]
 # Only the first error is told: to collect those of megabytes would hold up all others.
 Texts = Annotated[
     tuple[LongText, ...], _Lax, Field(max_length=MAX_ATTRIBUTE_VALUES, fail_fast=True)
 ]
 Attribute = FiniteFloat | LongText | Texts
+Attributes = Annotated[dict[Id, Attribute], Field(max_length=MAX_ATTRIBUTES)]
+AttributeChanges = Annotated[dict[Id, Attribute | None], Field(max_length=MAX_ATTRIBUTES)]
 
 
 def read_docstring(record: type[Any]) -> tuple[str, dict[str, str]]:

@@ -283,7 +283,7 @@ def choose_orders(
     """
     values = [_NEWEST] if AVAILABLE_FROM in sort_names else []
     for name in choose_numbers(sort_names):
-        if name in facets and facets[name].least != facets[name].most:
+        if name in facets and facets[name].min != facets[name].max:
             values += [name, f"{DESCENDING}{name}"]
     if query.sort and query.sort not in values:
         values.append(query.sort)

@@ -334,12 +334,12 @@ def test_a_shop_with_purchases_trains_three_heads_and_answers_name_them(tmp_path
     with Engine.open(tmp_path) as engine:
         ranker = engine.state.ranker
         assert ranker.config.actions == ("interact", "like", "purchase")
-        answer = engine.recommend(Request("home", "u0", k=20))
+        answer = engine.recommend(Request("home", "u0", k=20, parts=True))
         for one in answer.items:
             chances = [one.parts[f"P({name})"] for name in ranker.config.actions]
             assert all(0 < chance < 1 for chance in chances)
             assert one.score == pytest.approx(0.5 * chances[0] + 2 * chances[2], abs=1e-4)
-        found = engine.search("comedy", user_id="u0").items[0]
+        found = engine.search("comedy", user_id="u0", parts=True).items[0]
         # Nobody has searched yet: the ranker does not order searches.
         assert "P(purchase)" not in found.parts
         told = engine.explain(Request("home", "u0"), answer.items[0].item_id).parts

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from serendip.data.events.event import EVENT_NUMBERS, EVENT_TEXTS
+from serendip.engine.request import Place
 
 JSON_HEADERS: Mapping[str, str] = {"content-type": "application/json"}
 FORM_HEADERS: Mapping[str, str] = {"content-type": "application/x-www-form-urlencoded"}
@@ -86,6 +87,7 @@ def _pairs(values: Mapping[str, Parameter]) -> Iterator[tuple[str, str]]:
 
 
 _ITEM, _USER = "sku-00000001", "u1"
+_CURSOR = Place().write(["sku-00000002"])
 _FRAGMENT = {"hx-request": "true"}
 
 _EVENT: Mapping[str, Any] = {"user_id": _USER, "item_id": _ITEM, "action": "click"}
@@ -95,17 +97,18 @@ _WHOLE_EVENT: Mapping[str, Any] = {
     **{**_EVENT, "surface": "home", "timestamp": 1.7e9},
 }
 _PAGE_OF_ITEMS: Mapping[str, Parameter] = {
-    **{"user_id": _USER, "k": "5", "cursor": "bzU", "country": "KR", "device": "phone"},
-    **{"session_id": "s1", "reasons": "true", "parts": "false", "language": "ko"},
+    **{"user_id": _USER, "limit": "5", "cursor": _CURSOR, "country": "KR", "device": "phone"},
+    **{"session_id": "s1", "reasons": "true", "parts": "true", "language": "ko"},
+    "fields": ("price", "tags,description"),
     **{"filter": ("price>=0.5", "tags=a|b"), "facet": ("tags", "price"), "sort": "-price"},
 }
 _EXPLAINED: Mapping[str, Parameter] = {
-    **{"item_id": _ITEM, "surface": "search", "k": "5", "user_id": _USER, "q": "a"},
+    **{"item_id": _ITEM, "surface": "search", "limit": "5", "user_id": _USER, "q": "a"},
     **{"literal": "1", "source_item_id": (_ITEM, "posted"), "country": "KR", "device": "phone"},
     **{"session_id": "s1", "filter": ("tags!=z",), "sort": "price", "language": "en"},
 }
 _SUGGESTED: Mapping[str, Parameter] = {
-    **{"q": "a", "user_id": _USER, "after": "b", "k": "3", "language": "ko"},
+    **{"q": "a", "user_id": _USER, "after": "b", "limit": "3", "language": "ko"},
     "filter": ("tags=a",),
 }
 _SHOWN: Mapping[str, Parameter] = {
@@ -121,7 +124,7 @@ def _item(item_id: str, **more: Any) -> dict[str, Any]:
 
 def _to_json(query: Mapping[str, Parameter]) -> dict[str, Any]:
     """The parameters of a GET as the body of a POST."""
-    kinds: dict[str, Callable[[str], Any]] = {"k": int, "literal": bool}
+    kinds: dict[str, Callable[[str], Any]] = {"limit": int, "literal": bool}
     kinds |= dict.fromkeys(("reasons", "parts"), json.loads)
     return {
         name: kinds.get(name, str)(value) if isinstance(value, str) else list(value)
@@ -136,6 +139,12 @@ _WRITES: tuple[WireRequest, ...] = (
     WireRequest("POST", "/v1/events", value=_WHOLE_EVENT),
     WireRequest("POST", "/v1/events", value=[_EVENT, {**_EVENT, "query": "a"}]),
     WireRequest("POST", "/v1/events", value={"events": [{**_EVENT, "event_id": "one"}]}),
+    WireRequest("PATCH", "/v1/items/{}", _ITEM, value={"title": "Another", "description": "More"}),
+    WireRequest("PATCH", "/v1/items/{}", _ITEM, value={"attributes": {"price": 2, "old": None}}),
+    WireRequest("PATCH", "/v1/items/{}", "posted", value={"available_from": None}),
+    WireRequest("POST", "/v1/users", value={"user_id": _USER, "attributes": {"plan": "gold"}}),
+    WireRequest("POST", "/v1/users", value={"users": [{"user_id": "written"}]}),
+    WireRequest("PATCH", "/v1/users/{}", _USER, value={"attributes": {"age": 3, "old": None}}),
     WireRequest("PUT", "/v1/users/{}", "written", value={"attributes": {"plan": "gold"}}),
     WireRequest("POST", "/like", form={"item_id": _ITEM, "q": "a", **_SHOWN}),
     WireRequest("POST", "/like", form={"item_id": _ITEM, "user": _USER}, headers=_FRAGMENT),
@@ -158,11 +167,14 @@ _READS: tuple[WireRequest, ...] = (
     WireRequest("GET", "/v1/explain", query={"item_id": _ITEM, "user_id": _USER}),
     WireRequest("GET", "/v1/items/{}/similar", _ITEM, _PAGE_OF_ITEMS),
     WireRequest("GET", "/v1/items/{}", _ITEM),
+    WireRequest("GET", "/v1/items", query={"limit": "5", "cursor": "posted"}),
+    WireRequest("POST", "/v1/items:get", value={"item_ids": [_ITEM, "unknown"]}),
+    WireRequest("POST", "/v1/users:get", value={"user_ids": [_USER, "unknown"]}),
     WireRequest("GET", "/v1/users/{}/history", _USER, {"limit": "5"}),
     WireRequest("GET", "/v1/users/{}", _USER),
     WireRequest("GET", "/v1/users", query={"limit": "5"}),
     WireRequest("POST", "/v1/search", value=_to_json({"q": "a", "literal": "1", **_PAGE_OF_ITEMS})),
-    WireRequest("POST", "/v1/search", value={"q": "a", "user_id": _USER, "k": 5}),
+    WireRequest("POST", "/v1/search", value={"q": "a", "user_id": _USER, "limit": 5}),
     WireRequest("POST", "/v1/recommend", value=_to_json({"surface": "home", **_PAGE_OF_ITEMS})),
     WireRequest(
         "POST",
@@ -188,10 +200,10 @@ _PAGES: tuple[WireRequest, ...] = (
     WireRequest(
         "GET",
         "/more",
-        query={**_FOUND, "surface": "search", "cursor": "bzU", "first": "5"},
+        query={**_FOUND, "surface": "search", "cursor": _CURSOR, "first": "5"},
         headers=_FRAGMENT,
     ),
-    WireRequest("GET", "/more", query={"user": _USER, "surface": "home", "cursor": "bzE4"}),
+    WireRequest("GET", "/more", query={"user": _USER, "surface": "home", "cursor": _CURSOR}),
     WireRequest("GET", "/why", query={**_FOUND, **_SHOWN, "surface": "search", "item_id": _ITEM}),
     WireRequest("GET", "/why", query={"item_id": _ITEM, "user": _USER}, headers=_FRAGMENT),
     WireRequest("GET", "/items/{}", _ITEM, {**_SHOWN, "q": "a"}),

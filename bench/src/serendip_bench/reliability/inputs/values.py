@@ -60,10 +60,9 @@ _SORTS: tuple[Parameter, ...] = (
 )
 
 _CURSORS: tuple[Parameter, ...] = (
-    *("o0", "bzA", "bzA=", "bzA==", "bzA===", "bzEwMDAw", "bzEwMDAx", "by0x", "bzFfMA", "b9mj"),
-    *("bzA\n", "bzA bzA", "bw", "b", "=", "====", "bzFlMw", "MA", "eDA"),
-    *("bzk5OTk5OTk5OTk5OTk5OTk5", "A" * 1_024, "A" * 1_025),
-    ("bzA", "bzU"),
+    *("o0", "AAAAAA", "AAAAAA==", "AAAAAAAAAAA", "AAAAAB", "bzA=", "A" * 6 + "\n", "AAA AAA"),
+    *("bzA", "bw", "b", "=", "====", "//////", "A" * 13_340, "A" * 54_000, "A" * 54_001),
+    ("AAAAAA", "bzU"),
 )
 
 _FLAGS: tuple[Parameter, ...] = ("True", "yes", "on", "2", "1.0", "01", " 1", "t", ("1", "0"))
@@ -80,8 +79,9 @@ VALUES: Mapping[str, tuple[Parameter, ...]] = {
     "facet": _FACETS,
     "sort": _SORTS,
     "cursor": _CURSORS,
+    "fields": ("price", "price, tags", ",", "none", "description", "price," * 51, ("price", "a")),
     **dict.fromkeys(("literal", "reasons", "parts"), _FLAGS),
-    **dict.fromkeys(("k", "limit", "first", "position"), _COUNTS),
+    **dict.fromkeys(("limit", "first", "position"), _COUNTS),
     **dict.fromkeys(("user_id", "user", "session_id", "request_id", "source"), _IDS),
     **dict.fromkeys(("country", "device"), ("KR", "kr", "x" * 512, ("KR", "US"))),
     **dict.fromkeys(

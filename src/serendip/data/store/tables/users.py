@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, bindparam, select
@@ -18,9 +18,8 @@ from serendip.data.store.schema import (
     read_meta,
     upsert,
 )
-from serendip.data.store.validation import id_problem, user_problem
+from serendip.data.store.validation import id_problem, require_valid, user_problem
 from serendip.data.users.user import User
-from serendip.errors import DataError
 
 if TYPE_CHECKING:
     from serendip.data.store.base import Database
@@ -57,13 +56,18 @@ class Users:
             rows = connection.execute(_ALL)
             return [User(user_id, read_attributes(attributes)) for user_id, attributes in rows]
 
-    def put(self, user: User) -> None:
-        """Add a user, or replace all attributes of theirs; a ``DataError`` if one is invalid."""
-        if problem := user_problem(user):
-            raise DataError(f"a user cannot be stored: {problem}.")
+    def put(self, *users: User) -> None:
+        """Add users, or replace all attributes of theirs; a ``DataError`` if one is invalid."""
         with self._database.write() as connection:
-            upsert(connection, USER_TABLE, [_row(user, FROM_API)])
-            count_meta(connection, _CHANGES_KEY)
+            _put(connection, users)
+
+    def change(self, user_id: str, change: Callable[[User], User]) -> User:
+        """Replace a user by what ``change`` makes of them, within one transaction."""
+        with self._database.write() as connection:
+            attributes = connection.scalar(_ONE, {"user": user_id})
+            changed = change(User(user_id, read_attributes(attributes or "{}")))
+            _put(connection, [changed])
+        return changed
 
     def replace_imported(self, connection: Connection, users: Iterable[User]) -> int:
         """Replace what earlier imports wrote, within a write transaction; returns their number."""
@@ -82,6 +86,13 @@ class Users:
         if has_any:
             count_meta(connection, _CHANGES_KEY)
         return has_any
+
+
+def _put(connection: Connection, users: Iterable[User]) -> None:
+    valid = require_valid(users, user_problem, "a user")
+    rows = {user.user_id: _row(user, FROM_API) for user in valid}
+    upsert(connection, USER_TABLE, [*rows.values()])
+    count_meta(connection, _CHANGES_KEY)
 
 
 def _row(user: User, origin: str) -> dict[str, Any]:
