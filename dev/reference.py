@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from starlette.testclient import TestClient
@@ -246,16 +246,21 @@ def option_row(option: Any) -> tuple[str, str, str]:
     return f"`{name}`", "required" if option.required else default, text
 
 
+def openapi_document() -> dict[str, Any]:
+    """What the service publishes at ``/openapi.json``."""
+    app = build_app(EngineGate(EngineHolder()), Access())
+    document = TestClient(app, base_url="http://127.0.0.1:8080").get("/openapi.json").json()
+    return cast(dict[str, Any], document)
+
+
 def http_page() -> str:
     """Every endpoint, from the OpenAPI document that the service publishes."""
-    client = TestClient(
-        build_app(EngineGate(EngineHolder()), Access()), base_url="http://127.0.0.1:8080"
-    )
-    document = client.get("/openapi.json").json()
+    document = openapi_document()
     parts = [
         NOTE,
-        "# HTTP\n\nThe same as the service says at `/openapi.json`. Reads take the same names as "
-        "parameters of a GET and as the JSON body of a POST. Once the workspace has a "
+        "# HTTP\n\nThe same as the service says at `/openapi.json`, and shows at `/docs`. Reads "
+        "take the same names as parameters of a GET and as the JSON body of a POST. Once the "
+        "workspace has a "
         "[key](../guide/share.md#keys), requests need one with the scope. Errors are "
         '`{"error": {"type", "message", "hint", "request_id"}}`.\n',
     ]

@@ -115,7 +115,7 @@ def test_every_module_is_reached_by_a_command_the_service_or_the_public_api() ->
         *(_module(path) for path in FILES if path.match("migrations/versions/*.py")),  # by Alembic
         *(_module(path) for path in BENCH_FILES if path.parent.name == "scripts"),
     }
-    public = {"serendip.testing"}
+    public = {"serendip.testing", "serendip.client"}
     reached = _reachable({"serendip.cli.main", "serendip_bench.cli", *public, *scripts})
     packages = {_module(path) for path in (*FILES, *BENCH_FILES) if path.stem == "__init__"}
     assert sorted(_imports().keys() - reached - packages) == []

@@ -17,8 +17,10 @@ def tiny_server(*arguments: object) -> Iterator[str]:
     command = [sys.executable, str(SERVER), "0", *map(str, arguments)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         process.stdout.readline()
-        yield process.stdout.readline().split()[1]
-        process.terminate()
+        try:
+            yield process.stdout.readline().split()[1]
+        finally:
+            process.terminate()
 
 
 def at_widths(page: Any, *widths: int) -> Iterator[int]:

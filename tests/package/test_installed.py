@@ -79,7 +79,8 @@ def test_both_archives_have_every_file_of_the_package_and_the_licences(archives:
     assert _files() - names == set()
     licences = f"serendip-{__version__}.dist-info/licenses"
     assert f"{licences}/LICENSE" in names
-    assert f"{licences}/src/serendip/serve/page/static/vendor/htmx.LICENSE" in names
+    for vendor in ("htmx", "swagger-ui"):
+        assert f"{licences}/src/serendip/serve/page/static/vendor/{vendor}.LICENSE" in names
 
     with tarfile.open(archives / f"serendip-{__version__}.tar.gz") as source:
         names = {name.partition("/")[2] for name in source.getnames()}

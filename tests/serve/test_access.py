@@ -61,6 +61,7 @@ POST /like                             yes    yes     yes     yes  yes   yes    
 POST /sign-in                          yes    yes     yes     yes  yes   yes        yes   yes
 POST /sign-out                         yes    yes     yes     yes  yes   yes        yes   yes
 GET /report                            401    401     yes     403  403   403        yes   401
+GET /docs                              yes    yes     yes     yes  yes   yes        yes   yes
 GET /static/{name:path}                yes    yes     yes     yes  yes   yes        yes   yes
 GET /media/items/{item_id:path}        yes    yes     yes     yes  yes   yes        yes   yes
 """.strip()

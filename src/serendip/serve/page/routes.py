@@ -35,6 +35,9 @@ _REPORT_POLICY = (
     "frame-ancestors 'none'"
 )
 
+# Of the documentation of the API, whose styles hold small pictures.
+_DOCS_POLICY = content_security_policy() + "; img-src 'self' data:"
+
 _PAGE = declare(visitors=True)
 _NOT_STORED = {"cache-control": "no-store", "vary": "hx-request"}
 _PICTURES_STORED = "private, max-age=600"
@@ -60,6 +63,7 @@ class Pages:
             ("/sign-in", "POST", self.sign_in, _PAGE),
             ("/sign-out", "POST", self.sign_out, _PAGE),
             (REPORT_PATH, "GET", self.report, declare(ADMIN)),
+            ("/docs", "GET", self.docs, declare()),  # as /openapi.json, which it shows
             ("/static/{name:path}", "GET", self.static, declare()),
             ("/media/items/{item_id:path}", "GET", self.picture, declare()),
         ):
@@ -136,6 +140,12 @@ class Pages:
         response = _redirect("/")
         await visitors.sign_out(self._access, request, response)
         return response
+
+    async def docs(self, request: Request) -> Response:
+        """The HTTP API, to read and to try."""
+        body = self._templates.get_template("docs.html").render()
+        headers = _NOT_STORED | {"content-security-policy": _DOCS_POLICY}
+        return Response(body, media_type=HTML_TYPE, headers=headers)
 
     async def static(self, request: Request) -> Response:
         """A file of the page."""

@@ -1,0 +1,26 @@
+// Written by `python dev/client_types.py`; change the code of the service, not this file.
+/** Method, path, and the name of the rows in the body, of each operation. */
+export const OPERATIONS = {
+    search: ["POST", "/v1/search", ""],
+    recommend: ["POST", "/v1/recommend", ""],
+    suggest: ["POST", "/v1/suggest", ""],
+    explain: ["POST", "/v1/explain", ""],
+    similar: ["POST", "/v1/items/{item_id}/similar", ""],
+    listUsers: ["GET", "/v1/users", ""],
+    putUsers: ["POST", "/v1/users", "users"],
+    getUsers: ["POST", "/v1/users:get", ""],
+    getHistory: ["GET", "/v1/users/{user_id}/history", ""],
+    getUser: ["GET", "/v1/users/{user_id}", ""],
+    putUser: ["PUT", "/v1/users/{user_id}", ""],
+    changeUser: ["PATCH", "/v1/users/{user_id}", ""],
+    eraseUser: ["DELETE", "/v1/users/{user_id}", ""],
+    listItems: ["GET", "/v1/items", ""],
+    addItems: ["POST", "/v1/items", "items"],
+    getItems: ["POST", "/v1/items:get", ""],
+    getItem: ["GET", "/v1/items/{item_id}", ""],
+    changeItem: ["PATCH", "/v1/items/{item_id}", ""],
+    deleteItem: ["DELETE", "/v1/items/{item_id}", ""],
+    addEvents: ["POST", "/v1/events", "events"],
+    getLiveness: ["GET", "/health/live", ""],
+    getReadiness: ["GET", "/health/ready", ""],
+};
