@@ -231,8 +231,8 @@ class EventIn(types.RowModel):
     """Kind of device, such as ``phone``."""
 
     propensity: types.Propensity | None = None
-    """Probability with which it was drawn for its position: ``parts.propensity`` of an explored
-    item, ``propensity`` of a suggested query."""
+    """Probability with which it was drawn for its position: ``parts.propensity`` of an item that
+    has it, ``propensity`` of a suggested query."""
 
     def to_event(self, now: float) -> Event:
         """Convert to an event, which does not happen later than it is told: ``now`` at most.

@@ -305,6 +305,7 @@ class Routes:
             require(engine.needs(request.surface))
             return engine.recommend(request)
 
+        started = time.perf_counter()
         answer = await self._gate.read_or(
             call,
             (
@@ -312,6 +313,9 @@ class Routes:
                 lambda engine: engine.fall_back(request, with_content=False),
             ),
         )
+        if answer.experiment:
+            arm = self._metrics.arms.labels(answer.experiment, answer.arm, not answer.items)
+            arm.observe(time.perf_counter() - started)
         if not answer.items:
             self._metrics.empty.labels(answer.surface).inc()
         if answer.degraded:
