@@ -13,9 +13,12 @@ import pytest
 import yaml
 from processes import read_ready_port, wait_until
 from prometheus_client.parser import text_string_to_metric_families
+from small_shop import add_settings
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
+from serendip.engine.workspace import Workspace
+from serendip.jobs.experiments import start
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -44,6 +47,8 @@ QUERIES = {
 def metrics(trained_stand: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """Name of each sample of a service that has answered -> its labels."""
     folder = shutil.copytree(trained_stand, tmp_path_factory.mktemp("measured") / "stand")
+    add_settings(folder, "\n[experiments.same]\n[experiments.same.arms]\nfirst = {}\nsecond = {}\n")
+    start(Workspace.open(folder), "same")
     command = [sys.executable, "-m", "serendip", "serve", "-w", os.fspath(folder), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         connection = HTTPConnection("127.0.0.1", read_ready_port(process), timeout=30)
@@ -52,7 +57,7 @@ def metrics(trained_stand: Path, tmp_path_factory: pytest.TempPathFactory) -> di
             connection.request("GET", path)
             return connection.getresponse().read().decode()
 
-        for path in ("/v1/search?q=tale", "/health/ready"):
+        for path in ("/v1/search?q=tale", "/v1/recommend?user_id=u1", "/health/ready"):
             read(path)
         wait_until(lambda: "serendip_last_training{" in read("/metrics"), "the last training")
         text = read("/metrics")

@@ -212,6 +212,7 @@ def _published_in(workspace: Path) -> PublishedGenerations:
         place = Workspace.open(workspace)
         open_version = open_earlier if is_earlier else open_current
         engine = Engine.of_version(place, open_version(place.generations))
+        engine.follow_experiments()
         engine.warm_up()  # only then the service says that it is ready
         return engine
 

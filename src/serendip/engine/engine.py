@@ -37,6 +37,7 @@ from serendip.engine.artefacts.generations import (
     current_name,
     open_current,
 )
+from serendip.engine.experiments import EXPERIMENTS_KEY, Experiments, interleave
 from serendip.engine.explanations.labels import Labels
 from serendip.engine.fallback import CONTENT, fall_back
 from serendip.engine.item_pictures import ItemPictures
@@ -111,7 +112,7 @@ class Engine(AbstractContextManager["Engine"]):
         self._manifest = manifest = generation.manifest
         self._store, self._encoder = store, encoder
         self._surfaces = settings.all_surfaces()
-        self._clock = clock
+        self._clock, self._experiments = clock, Experiments()
         self._query_builder = QueryBuilder(
             encoder, state.fusion, store, settings.actions, self._surfaces, clock
         )
@@ -198,12 +199,18 @@ class Engine(AbstractContextManager["Engine"]):
             _log.error("the text encoder cannot be loaded: %s", error)
 
     def catch_up(self) -> None:
-        """Apply what was written since the last call, by any engine: items, deletions, events.
+        """Apply what was written since the last call, by any engine: items, deletions, events,
+        experiments.
 
         Opening also applies what an import changed since the training.
         """
         self._live.catch_up()
+        self.follow_experiments()
         self._num_events = self._store.log.count()
+
+    def follow_experiments(self) -> None:
+        """Obey the experiments that run now; an engine that has never been told to is in none."""
+        self._experiments = Experiments.read(self._store.meta(EXPERIMENTS_KEY), self._surfaces)
 
     def work_beside(self) -> None:
         """Remove what was erased, and encode files of posted items, in processes of their own."""
@@ -255,7 +262,7 @@ class Engine(AbstractContextManager["Engine"]):
         """Answer a request of any surface with one page of items.
 
         A surface that needs a text returns no items for an empty one without filters; with them it
-        is a category page, see ``engine.matches``.
+        is a category page, see ``engine.matches``. In an experiment the surface of an arm answers.
 
         Raises:
             UnsupportedError: the surface is not configured.
@@ -265,7 +272,18 @@ class Engine(AbstractContextManager["Engine"]):
         """
         if request.k < 1:
             raise DataError(f"k = {request.k} is below 1.", "Request 1 item or more.")
-        state = self.state
+        state, assigned = self.state, self._experiments.assign(request)
+        answers = [
+            self._recommend(replace(request, surface=surface), state)
+            for surface in assigned.surfaces
+        ]
+        answer = answers[0]
+        if len(answers) > 1:
+            name, now = assigned.experiment, self._clock()
+            answer = interleave(name, answers, request, now)
+        return assigned.mark(answer, request)
+
+    def _recommend(self, request: Request, state: EngineState) -> Answer:
         meant = read_wish(request, self._surfaces, state)
         if meant.surface == request.surface:
             return self._answer(meant, state)
@@ -314,13 +332,16 @@ class Engine(AbstractContextManager["Engine"]):
             LateError: a search without the content rung.
             UnsupportedError, UnknownItemError, DataError: as ``recommend``.
         """
-        surface, state = self._find_surface(request), self.state
+        assigned, asked, state = self._experiments.assign(request), request, self.state
+        request = replace(request, surface=assigned.surfaces[0])
+        surface = self._find_surface(request)
         presenter = self._present(replace(request, parts=False), state)
         query = self._query_builder.build_from_memory(state, request)
         matches, wanted = Matches(query, surface, state), len(presenter.place.shown) + request.k + 1
         items, missing = fall_back(matches, wanted, request, rung)
         items = sort_items(items, request.sort, state.catalogue)
-        return replace(presenter.build_plain(items), degraded=missing, total=len(items))
+        answer = replace(presenter.build_plain(items), degraded=missing, total=len(items))
+        return assigned.mark(answer, asked)
 
     def search(self, text: str, **parameters: Any) -> Answer:
         """Search items by a text: ``recommend`` on the surface ``search``.
@@ -375,7 +396,8 @@ class Engine(AbstractContextManager["Engine"]):
     def explain(self, request: Request, item_id: str) -> Explanation:
         """Explain why an item is, or is not, in the answer to a request.
 
-        An item that is not among its first ``k`` is absent; the cursor is not read.
+        An item that is not among its first ``k`` is absent; the cursor is not read. Of an
+        interleaved list it is explained by the control.
 
         Raises:
             UnsupportedError: the surface is not configured.
@@ -385,6 +407,7 @@ class Engine(AbstractContextManager["Engine"]):
                 sells places.
         """
         state = self.state
+        request = replace(request, surface=self._experiments.assign(request).surfaces[0])
         meant = read_wish(request, self._surfaces, state)
         surface, item = self._find_surface(meant), find_item_number(item_id, state)
         query = self._query_builder.build(state, meant)

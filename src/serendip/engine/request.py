@@ -168,6 +168,8 @@ class Answer:
         degraded: stages and rungs that are missing: they failed, or were skipped; empty if none.
         understood: how the text was interpreted, ``query`` in JSON; None if no text was searched.
         facets: attribute -> its values in the whole list, for those that the request names.
+        experiment: name of the experiment that the request is in; empty = none.
+        arm: name of its arm; empty in an interleaved list, whose places follow from ``request_id``.
     """
 
     request_id: str
@@ -183,6 +185,8 @@ class Answer:
         Field(serialization_alias="query", exclude_if=lambda feedback: feedback is None),
     ] = None
     facets: Annotated[Mapping[str, Facet], _UNLESS_EMPTY] = field(default_factory=dict)
+    experiment: Annotated[str, _UNLESS_EMPTY] = ""
+    arm: Annotated[str, _UNLESS_EMPTY] = ""
 
 
 @dataclass(frozen=True, slots=True)

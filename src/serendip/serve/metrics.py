@@ -36,10 +36,12 @@ class ServiceMetrics(Collector):
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"serendip_{name}", text, labels, registry=registry)
 
-        text = "Time to answer, by route."
-        self._seconds = Histogram(
-            "serendip_request_seconds", text, ("route",), buckets=_SECONDS, registry=registry
-        )
+        def histogram(name: str, text: str, *labels: str) -> Histogram:
+            return Histogram(f"serendip_{name}", text, labels, buckets=_SECONDS, registry=registry)
+
+        self._seconds = histogram("request_seconds", "Time to answer, by route.", "route")
+        text, labels = "Time to answer, by arm of experiments.", ("experiment", "arm", "is_empty")
+        self.arms = histogram("experiment_seconds", text, *labels)
         self._responses = counter("responses", "Answers by status.", "status")
         self.empty = counter("empty_results", "Answers without items.", "surface")
         text = "Answers with items that lack a stage."

@@ -179,7 +179,7 @@ def test_every_error_is_as_declared(document, status, url, headers):
 @pytest.mark.parametrize(
     ("schema", "optional"),
     [
-        ("Answer", {"query", "facets"}),
+        ("Answer", {"query", "facets", "experiment", "arm"}),
         ("AnswerItem", {"parts", "reason_parts", "attributes", "highlights"}),
         ("Suggestions", set()),
         ("Explanation", set()),

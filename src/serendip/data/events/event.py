@@ -85,7 +85,7 @@ class Event:
         country: where the user was; empty = not known.
         device: kind of device, such as ``phone``; empty = not known.
         propensity: probability with which its item or query was drawn for its position, in (0, 1]:
-            ``parts.propensity`` of an explored item, ``propensity`` of a suggested query.
+            ``parts.propensity`` of an item that has it, ``propensity`` of a suggested query.
     """
 
     user_id: Name

@@ -19,6 +19,7 @@ import numpy as np
 from serendip.data.arrays import NO_ITEMS, BoolArray, IntArray, TimeArray
 from serendip.data.artefact import Artefact
 from serendip.data.events.event import NO_SESSION, ActionRules, Event, session_code
+from serendip.data.events.interleaving import read_teams
 from serendip.data.text import normalise
 from serendip.data.vocabulary import Vocabulary
 
@@ -175,7 +176,9 @@ def _propensities(
     found: dict[int, float | None] = {}
     for event in events:
         if event.action == IMPRESSION:
-            found.setdefault(vocabulary.number(event.item_id), event.propensity)
+            # That of an interleaved place is no exploration of a new item.
+            chance = None if read_teams(event.request_id) else event.propensity
+            found.setdefault(vocabulary.number(event.item_id), chance)
     drawn = np.array([found.get(number) for number in shown], np.float64)
     return np.empty(0) if np.isnan(drawn).all() else drawn
 

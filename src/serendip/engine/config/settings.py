@@ -24,6 +24,7 @@ from serendip.data.events.repeats import RepeatConfig
 from serendip.data.items.features import TokenReader
 from serendip.data.items.quality import QualityConfig
 from serendip.data.store.config import StoreConfig
+from serendip.engine.config.experiments import ExperimentConfig
 from serendip.engine.config.models import ModelsConfig
 from serendip.engine.config.serve import Duration, OptionalDuration, ServeConfig
 from serendip.engine.item_pictures import PageConfig
@@ -195,6 +196,9 @@ class Settings(Config):
     surfaces: dict[str, SurfaceConfig] = Field(default_factory=dict)
     """Surfaces that differ from the defaults, and further ones."""
 
+    experiments: dict[str, ExperimentConfig] = Field(default_factory=dict)
+    """Experiments: settings of surfaces that are compared on a share of the users each."""
+
     @field_validator("ranker")
     @classmethod
     def _predicts_interest(cls, ranker: RankerConfig) -> RankerConfig:
@@ -227,13 +231,31 @@ class Settings(Config):
             _require_known(f"{name}.sponsored.action", paid_actions, ranker.actions)
         return surfaces
 
+    @field_validator("experiments")
+    @classmethod
+    def _of_one_kind(
+        cls, experiments: dict[str, ExperimentConfig], info: ValidationInfo
+    ) -> dict[str, ExperimentConfig]:
+        surfaces = {**DEFAULT_SURFACES, **info.data.get("surfaces", {})}
+        for name, experiment in experiments.items():
+            _require_known(name, experiment.all_surfaces, tuple(surfaces))
+            used = [surfaces[surface] for surface in experiment.all_surfaces]
+            kinds = {(surface.needs, surface.sponsored is not None) for surface in used}
+            if len(kinds) > 1 or (experiment.interleave and used[0].sponsored):
+                raise ValueError(
+                    f"the surfaces of {name!r} must need the same of a request, and all or none of "
+                    "them sell positions, none of those that are interleaved"
+                )
+        return experiments
+
     def learned_from(self) -> dict[str, Any]:
         """Everything that decides what is learned, as plain values: not the database, the storage,
-        the LLM, the page, the service, the gate, the engine or when a training is due.
+        the LLM, the page, the service, the gate, the engine, experiments or when a training is due.
         """
         left_out: Any = {"train": {"stale"}}
         places = ("store", "storage")
-        left_out |= dict.fromkeys((*places, "llm", "page", "serve", "gate", "engine"), True)
+        others = ("llm", "page", "serve", "gate", "engine", "experiments")
+        left_out |= dict.fromkeys((*places, *others), True)
         return self.model_dump(mode="json", exclude=left_out)
 
     @property

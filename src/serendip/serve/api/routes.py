@@ -311,7 +311,11 @@ class Routes:
             return engine.fall_back(request, rung)
 
         fallbacks = [partial(fall_back, rung) for rung in FALLBACKS]
+        started = time.perf_counter()
         answer = await self._gate.read_or(call, fallbacks)
+        if answer.experiment:
+            arm = self._metrics.arms.labels(answer.experiment, answer.arm, not answer.items)
+            arm.observe(time.perf_counter() - started)
         if not answer.items:
             self._metrics.empty.labels(answer.surface).inc()
         if answer.degraded:
