@@ -167,6 +167,16 @@ class UsersParams(types.RequestModel):
     """Maximum number of rows."""
 
 
+class FiguresParams(types.RequestModel):
+    """Which figures are asked for."""
+
+    days: types.Count = 7
+    """They are of the last so many days."""
+
+    limit: types.Count = 50
+    """Maximum number of surfaces, of queries and of items, the most frequent first."""
+
+
 class ItemsParams(UsersParams):
     """A part of the catalogue."""
 

@@ -20,6 +20,7 @@ from serendip.data import Item
 from serendip.data.api_key import ADMIN, READ, READ_USERS, WRITE
 from serendip.data.items.attribute_test import AttributeTest
 from serendip.data.users.user import User
+from serendip.engine.figures import Figures
 from serendip.engine.listing import DESCENDING
 from serendip.engine.request import Answer, Explanation, Suggestions
 from serendip.engine.request import Request as EngineRequest
@@ -29,6 +30,7 @@ from serendip.serve.api import responses, types
 from serendip.serve.api.requests import (
     EventRows,
     ExplainParams,
+    FiguresParams,
     ItemIds,
     ItemPatch,
     ItemRows,
@@ -78,6 +80,7 @@ class Routes:
             ("POST", "/v1/items:get", self.get_items, responses.ItemsOut, reads),
             ("GET", item, self.get_item, responses.ItemOut, reads),
         )
+        self._add(("GET", "/v1/figures", self.get_figures, Figures, declare(ADMIN)))
         also_visitors, writes = declare(WRITE, visitors=True), declare(WRITE)
         erases = declare(WRITE, READ_USERS)
         self._add(
@@ -175,6 +178,12 @@ class Routes:
             return {"items": [responses.ItemOut.of(one, engine) for one in items], "cursor": cursor}
 
         return await self._gate.read(call)
+
+    async def get_figures(self, query: FiguresParams) -> Figures:
+        """What people did with answers: searches, clicks, conversions, places."""
+        return await self._gate.read(
+            lambda engine: engine.figures(query.days, query.limit), of_file=True
+        )
 
     async def list_users(self, query: UsersParams) -> responses.UsersOut:
         """The most active known users."""

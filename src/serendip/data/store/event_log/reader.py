@@ -275,6 +275,15 @@ class LogReader:
             joined = self.joined(connection, _EVENT, TEXTS)
         return without_empty_columns(joined.sort_by("seq").drop_columns(["seq"]))
 
+    def since(self, moment: float) -> pa.Table:
+        """The events since a moment (Unix seconds), in no order."""
+        import pyarrow.compute as pc
+
+        names = (*(field.name for field in fields(Event)), "seq")
+        with self.database.read() as connection:
+            found = self.joined(connection, names, TEXTS, PACK_ROWS.c.newest >= moment)
+        return found.filter(pc.greater_equal(found["timestamp"], moment))
+
     def joined(
         self,
         connection: Connection,
