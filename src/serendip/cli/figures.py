@@ -20,7 +20,7 @@ def run(
     days: Annotated[float, typer.Option(min=0, help="They are of the last so many days.")] = 7.0,
     by: Annotated[
         Literal["surfaces", "queries", "items"],
-        typer.Option(help="What is listed below the total."),
+        typer.Option(help="What is listed."),
     ] = "surfaces",
     limit: Annotated[int, typer.Option(min=1, help="Maximum number of listed ones.")] = 20,
     json: JsonOption = False,
