@@ -598,6 +598,16 @@ class Engine(AbstractContextManager["Engine"]):
         """
         return self._store.users.change(user_id, change)
 
+    def merge_user(self, visitor_id: str, user_id: str) -> int:
+        """Let what a visitor did count for a user from now on, as at a login.
+
+        Done again, it adds what is new. Returns the number of events that are new to the user.
+
+        Raises:
+            DataError: an id is not valid.
+        """
+        return self._store.merge_user(visitor_id, user_id)
+
     def chosen(self, user_id: str, limit: int = 50) -> list[ChosenItem]:
         """Items that a user chose and has not rejected since, each once, newest choice first."""
         state = self.state

@@ -58,6 +58,9 @@ class _ListParams(ReadParams):
     device: types.OptionalId = ""
     """Kind of device, spelled as in the events; empty = unknown."""
 
+    items: types.Ids = ()
+    """What was chosen in this visit and is not logged, oldest first; may be repeated."""
+
     session_id: types.OptionalId = ""
     """The visit, as its events carry it: what was chosen in it is the session so far. Empty = the
     events of the last half hour are."""
@@ -307,6 +310,13 @@ class ItemIn(types.RowModel):
     def to_item(self) -> Item:
         """Convert to an item."""
         return Item(**dict(self))
+
+
+class Login(types.RequestModel):
+    """The login of a visitor."""
+
+    visitor_id: types.Id
+    """The id by which the visitor's events were sent."""
 
 
 class ItemPatch(types.RequestModel):

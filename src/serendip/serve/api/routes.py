@@ -35,6 +35,7 @@ from serendip.serve.api.requests import (
     ItemPatch,
     ItemRows,
     ItemsParams,
+    Login,
     ReadParams,
     RecommendParams,
     SearchParams,
@@ -86,6 +87,7 @@ class Routes:
         self._add(
             ("POST", "/v1/events", self.add_events, responses.StoredOut, also_visitors),
             ("PUT", user, self.put_user, User, writes),
+            ("POST", f"{user}:merge", self.merge_user, responses.StoredOut, writes),
             ("PATCH", user, self.change_user, User, erases),
             ("POST", "/v1/users", self.put_users, responses.UserRowsOut, writes),
             ("POST", "/v1/items", self.add_items, responses.StoredItemsOut, writes),
@@ -223,6 +225,11 @@ class Routes:
             return engine.change_user(user_id, changes.apply)
 
         return await self._gate.write(call)
+
+    async def merge_user(self, user_id: types.Id, login: Login) -> responses.StoredOut:
+        """Let what a visitor did count for the user that they log in as; may be repeated."""
+        new = await self._gate.write(lambda engine: engine.merge_user(login.visitor_id, user_id))
+        return {"received": new, "new": new}
 
     async def add_events(self, request: Request, events: EventRows) -> responses.StoredOut:
         """Store one event or several; they are durable before the response."""
