@@ -20,6 +20,7 @@ from serendip.cli import (
     demo,
     erase,
     experiment,
+    figures,
     judge,
     keys,
     llm,
@@ -45,6 +46,7 @@ app.command("doctor")(data.doctor)
 app.command("train")(train.run)
 app.command("status")(status.show_status)
 app.command("evaluate")(train.evaluate)
+app.command("figures")(figures.run)
 app.command("serve")(serve.run)
 app.command("recommend")(recommend.run)
 app.command("rollback")(status.roll_back)

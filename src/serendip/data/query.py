@@ -74,6 +74,19 @@ class History:
         count = len(item_nums)
         return cls(np.asarray(item_nums, np.int32), np.zeros(count), np.zeros(count, np.bool_))
 
+    def then(self, item_nums: IntArray, time: float, session: int) -> History:
+        """The history with further items (C,) that were chosen at a time, in one session."""
+        count, sessions = len(item_nums), self.sessions
+        if session and sessions is None:
+            sessions = np.zeros(len(self), np.int64)
+        return History(
+            np.concatenate([self.item_nums, item_nums]),
+            np.concatenate([self.timestamps, np.full(count, time)]),
+            np.concatenate([self.liked, np.zeros(count, np.bool_)]),
+            self.recalled,
+            None if sessions is None else np.concatenate([sessions, np.full(count, session)]),
+        )
+
     @property
     def items(self) -> IntArray:
         """(M,) int32 distinct items, ascending; computed once."""
@@ -165,6 +178,7 @@ class Query:
         source_items: (S,) int32 items in context: the one viewed, the cart.
         again: (A,) int32 items of the history, ascending, that may be shown again (``Repeats``).
         exclude: (E,) int32 items to exclude from the answer, besides those that filters remove.
+        worn: (W,) int32 items that were shown to the user too often, see ``FrequencyConfig``.
         time: Unix seconds of the request; NaN if it does not matter.
         country: of the request, spelt as in the items' attribute; empty = unknown.
         device: of the request; empty = unknown.
@@ -184,6 +198,7 @@ class Query:
     source_items: IntArray = field(default_factory=lambda: NO_ITEMS)
     again: IntArray = field(default_factory=lambda: NO_ITEMS)
     exclude: IntArray = field(default_factory=lambda: NO_ITEMS)
+    worn: IntArray = field(default_factory=lambda: NO_ITEMS)
     time: float = math.nan
     country: str = ""
     device: str = ""

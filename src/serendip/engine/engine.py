@@ -15,6 +15,8 @@ from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from serendip.content.encoders.base import TextEncoder
 from serendip.content.encoders.media_files import FileProblem
 from serendip.content.encoders.text import UniversalSentenceEncoder, open_encoder
@@ -40,6 +42,7 @@ from serendip.engine.artefacts.generations import (
 from serendip.engine.experiments import EXPERIMENTS_KEY, Experiments, interleave
 from serendip.engine.explanations.labels import Labels
 from serendip.engine.fallback import CONTENT, fall_back
+from serendip.engine.figures import NOTHING, Figures, count_events
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.listing import list_sort_names, sort_items
 from serendip.engine.live.media_encoding import NICE, encode_posted_media, may_encode
@@ -79,6 +82,7 @@ from serendip.search.suggestions.ranker import SuggestionUser
 
 _log = logging.getLogger(__name__)
 
+DAY_S = 86_400.0
 BUSY_TIMEOUT_S = 2.0  # that a write waits for other writers of the database before it fails
 
 
@@ -614,6 +618,16 @@ class Engine(AbstractContextManager["Engine"]):
         """
         return self._store.users.change(user_id, change)
 
+    def merge_user(self, visitor_id: str, user_id: str) -> int:
+        """Let what a visitor did count for a user from now on, as at a login.
+
+        Done again, it adds what is new. Returns the number of events that are new to the user.
+
+        Raises:
+            DataError: an id is not valid.
+        """
+        return self._store.merge_user(visitor_id, user_id)
+
     def chosen(self, user_id: str, limit: int = 50) -> list[ChosenItem]:
         """Items that a user chose and has not rejected since, each once, newest choice first."""
         state = self.state
@@ -624,6 +638,29 @@ class Engine(AbstractContextManager["Engine"]):
         return [
             ChosenItem(item_id, item in liked) for item_id, item in zip(ids, newest, strict=True)
         ]
+
+    def figures(self, days: float, most: int) -> Figures:
+        """What people did with answers in the last days, of all and of the ``most`` frequent ones;
+        see ``engine.figures``.
+        """
+        state, since = self.state, self._clock() - days * DAY_S
+        found, shown = count_events(self._store.log.since(since), self.settings.actions, most)
+        numbers = state.catalogue.vocabulary.numbers([*shown])
+        is_known, counts = numbers >= 0, np.array([*shown.values()], np.int64)
+        is_new = state.new_items.mask[numbers[is_known]]
+        return Figures(
+            since,
+            next(iter(found["total"]), NOTHING),
+            found["surfaces"],
+            found["queries"],
+            [replace(one, title=self._title(one.name)) for one in found["items"]],
+            float(is_known.sum() / max(1, state.num_items - state.hidden.sum())),
+            float(counts[is_known][is_new].sum() / counts.sum()) if len(counts) else None,
+        )
+
+    def _title(self, item_id: str) -> str:
+        item = self.item(item_id)
+        return item.title if item else ""
 
     def stats(self) -> dict[str, int | float | str]:
         """Counts for pages and metrics, read from memory.

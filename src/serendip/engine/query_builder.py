@@ -61,6 +61,11 @@ class QueryBuilder:
         """
         past = self.read_past(state, request.user_id)
         query = self._read(state, request, past)
+        frequency = self._surfaces[request.surface].frequency
+        if frequency is not None and request.user_id:
+            vocabulary = state.catalogue.vocabulary
+            worn = self.histories.find_worn(request.user_id, frequency, query.time, vocabulary)
+            query = replace(query, worn=worn)
         if query.text.strip():
             titled = None
             if not query.is_literal:
@@ -74,7 +79,7 @@ class QueryBuilder:
             # What is like a titled item is meant, not what its title may mean.
             vector = vector if titled is None else titled
             query = replace(query, text_vector=vector, encoded_text=encoded)
-        return replace(query, again=state.repeats.due(past.history, query.time))
+        return replace(query, again=state.repeats.due(query.history, query.time))
 
     def build_from_memory(self, state: EngineState, request: Request) -> Query:
         """As ``build``, but neither the store nor the encoder is asked.
@@ -86,6 +91,10 @@ class QueryBuilder:
 
     def _read(self, state: EngineState, request: Request, past: UserPast) -> Query:
         sources = [find_item_number(item_id, state) for item_id in request.item_ids]
+        now, session, history = self._clock(), session_code(request.session_id), past.history
+        if request.items:
+            chosen = state.catalogue.vocabulary.numbers(request.items)
+            history = history.then(chosen[chosen >= 0], now, session)
         is_id, text = _read_text(state, request)
         return past.query(
             find_surface(self._surfaces, request.surface).task,
@@ -93,11 +102,12 @@ class QueryBuilder:
             typed=request.text,
             is_literal=request.literal or is_id,
             user_id=request.user_id,
+            history=history,
             source_items=np.array(sources, np.int32) if sources else NO_ITEMS,
-            time=self._clock(),
+            time=now,
             country=request.country or past.country,
             device=request.device,
-            session=session_code(request.session_id),
+            session=session,
             filters=parse_tests(request.filters, state.catalogue),
         )
 

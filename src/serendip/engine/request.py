@@ -47,6 +47,8 @@ class Request:
         parts: whether each item has the numbers that its score was computed from; without them only
             those that its events carry.
         device: kind of device of the request, spelt as in the events.
+        items: external ids of what was chosen in this visit and is not logged, oldest first; others
+            are not read.
         session_id: of the visit, as the events of it carry it; empty = it is told by time.
         language: of the sentences in the answer: a tag such as ``ko``, or an ``Accept-Language``;
             English where there are none in it.
@@ -71,6 +73,7 @@ class Request:
     reasons: bool = True
     parts: bool = False
     device: str = ""
+    items: tuple[str, ...] = ()
     session_id: str = ""
     language: str = ""
     filters: tuple[str, ...] = ()

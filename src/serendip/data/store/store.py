@@ -9,10 +9,12 @@ Items and the newest events of the API are rows, all other events are packed (``
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
@@ -235,6 +237,22 @@ class Store(AbstractContextManager["Store"]):
         if isinstance(stored, DataError):
             raise stored
         return stored
+
+    def merge_user(self, visitor_id: str, user_id: str) -> int:
+        """Store what a visitor did, and what is known of them, for a user, too.
+
+        Done again, it stores what is new. Returns the number of stored events.
+        """
+        copies, counts = [], Counter[str]()
+        for event in self.log.history(visitor_id, MOST):
+            told = repr((visitor_id, event.timestamp, event.item_id, event.action, event.query))
+            counts[told] += 1  # an event without an id may be there twice
+            event_id = hashlib.sha256(f"{told} {counts[told]}".encode()).hexdigest()
+            copies.append(replace(event, user_id=user_id, event_id=event_id))
+        if visitor := self.users.get(visitor_id):
+            known = visitor.attributes
+            self.users.change(user_id, lambda user: User(user_id, {**known, **user.attributes}))
+        return self.put_events(copies)
 
     def put_event_groups(self, groups: Iterable[Iterable[Event]]) -> list[int | DataError]:
         """Append groups of events in one transaction (group commit), each as by ``put_events``.

@@ -33,6 +33,10 @@ STAGES: Mapping[str, Wording] = {
         "You rejected it",
         "A later like or choice takes the rejection back",
     ),
+    "frequency": (
+        "You were shown it too often",
+        "After the time in [surfaces.{surface}.frequency], or a higher limit there",
+    ),
     "context": (
         "The request is about this item itself",
         "Ask without it",

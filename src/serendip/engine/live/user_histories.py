@@ -14,19 +14,31 @@ Item numbers are those of one generation: each engine has its own ``UserHistorie
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from serendip.data import MISSING, ActionRules, EventColumns, UserPast, Vocabulary
+from serendip.data import (
+    MISSING,
+    ActionRules,
+    EventColumns,
+    IntArray,
+    UserPast,
+    Vocabulary,
+    distinct,
+)
 from serendip.data.events.feedback import Feedback, build_user_past
+from serendip.data.events.search_log import IMPRESSION
 from serendip.data.store.store import Store
 from serendip.data.users.user import User
+from serendip.engine.stages.surfaces import FrequencyConfig
+from serendip.runtime.budget import parse_duration
 
 MAX_EVENTS = 2_000_000  # of all users; one takes 24 to 28 bytes
 _MAX_NEW_EVENTS = 1_000  # if more were appended at once, the cache is emptied, which is cheaper
+_MAX_IMPRESSIONS = 2_000  # newest events of a user that a limit of impressions counts
 _OVERHEAD = 20  # memory of a cached history besides its events, in events
 
 
@@ -109,6 +121,16 @@ class UserHistories:
         if user is None:
             return past
         return replace(past, country=user.country or past.country, groups=user.groups)
+
+    def find_worn(
+        self, user_id: str, config: FrequencyConfig, now: float, vocabulary: Vocabulary
+    ) -> IntArray:
+        """Items that were shown to a user too often, ascending (``FrequencyConfig``)."""
+        since = now - parse_duration(config.within)
+        events = self._log.history(user_id, _MAX_IMPRESSIONS, since=since)
+        shown = Counter(event.item_id for event in events if event.action == IMPRESSION)
+        worn = [name for name, times in shown.items() if times >= config.impressions]
+        return distinct(vocabulary.numbers([name for name in worn if name in vocabulary]))
 
     def cached(self, user_id: str) -> UserPast | None:
         """What the last request of a user read, without the log; None = nothing is cached.

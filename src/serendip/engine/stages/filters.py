@@ -103,6 +103,16 @@ class NotInContext(Filter):
         return allowed.without(query.source_items).without(query.exclude)
 
 
+class NotWorn(Filter):
+    """Removes items that were shown to the user too often."""
+
+    name, label = "frequency", "Not shown too often"
+
+    def restrict(self, allowed: AllowedItems, query: Query, state: EngineState) -> AllowedItems:
+        """Without items whose impressions reach the limit of the surface."""
+        return allowed.without(query.worn)
+
+
 class Requested(Filter):
     """Removes items that fail a test of the request."""
 
@@ -148,4 +158,5 @@ REQUEST_FILTERS: tuple[Filter, ...] = (Available(), NotDeleted(), NotInContext()
 def filters_of(surface: SurfaceConfig) -> tuple[Filter, ...]:
     """The filter of rejected items, then the filters that a surface names, in order."""
     configured = (NotSeen() if one == SEEN else ByAttribute(one) for one in surface.filters)
-    return (NotRejected(surface.task), *configured)
+    worn = (NotWorn(),) if surface.frequency is not None else ()
+    return (NotRejected(surface.task), *worn, *configured)

@@ -21,6 +21,7 @@ from serendip.data.events.event import NO_SESSION
 from serendip.data.events.rejections import Rejected
 from serendip.data.items.attribute_test import AttributeTest
 from serendip.data.query import ITEM_TASKS
+from serendip.engine.config.serve import Duration
 from serendip.engine.stages.list_filters import MinValueConfig, RelevanceFilterConfig
 from serendip.engine.stages.list_rules import (
     SPONSORED,
@@ -65,6 +66,16 @@ class ItemValueConfig(Config):
     actions: tuple[str, ...] = ()
     """Actions that are worth the item's value; the others are worth the same for all items. Empty =
     all actions of ``action_weights``."""
+
+
+class FrequencyConfig(Config):
+    """``[surfaces.<name>.frequency]``: how often one user is shown the same item."""
+
+    impressions: int = Field(default=3, ge=1)
+    """An item that was shown to a user so often is left out for a while."""
+
+    within: Duration = "1d"
+    """Time in which impressions count, such as ``1d`` or ``12h``."""
 
 
 class SurfaceConfig(Config):
@@ -116,6 +127,9 @@ class SurfaceConfig(Config):
 
     diversity: DiversityConfig | None = None
     """Limit of similar items in any window of the list; none without the table."""
+
+    frequency: FrequencyConfig | None = None
+    """Limit of the impressions of one item for one user; none without the table."""
 
     exploration: ExplorationConfig | None = None
     """Positions for new items (``data.items.reception``); none without the table."""

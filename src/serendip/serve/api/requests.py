@@ -59,6 +59,9 @@ class _ListParams(ReadParams):
     device: types.OptionalId = ""
     """Kind of device, spelled as in the events; empty = unknown."""
 
+    items: types.Ids = ()
+    """What was chosen in this visit and is not logged, oldest first; may be repeated."""
+
     session_id: types.OptionalId = ""
     """The visit, as its events carry it: what was chosen in it is the session so far. Empty = the
     events of the last half hour are."""
@@ -166,6 +169,16 @@ class UsersParams(types.RequestModel):
 
     limit: types.Count = 50
     """Maximum number of rows."""
+
+
+class FiguresParams(types.RequestModel):
+    """Which figures are asked for."""
+
+    days: types.Count = 7
+    """They are of the last so many days."""
+
+    limit: types.Count = 50
+    """Maximum number of surfaces, of queries and of items, the most frequent first."""
 
 
 class ItemsParams(UsersParams):
@@ -287,6 +300,13 @@ class ItemIn(types.RowModel):
     def to_item(self) -> Item:
         """Convert to an item."""
         return Item(**dict(self))
+
+
+class Login(types.RequestModel):
+    """The login of a visitor."""
+
+    visitor_id: types.Id
+    """The id by which the visitor's events were sent."""
 
 
 class ItemPatch(types.RequestModel):

@@ -23,6 +23,7 @@ from serendip.data.items.attribute_test import AttributeTest
 from serendip.data.users.user import User
 from serendip.engine.artefacts.erasure import ErasureReceipt
 from serendip.engine.fallback import FALLBACKS
+from serendip.engine.figures import Figures
 from serendip.engine.listing import DESCENDING
 from serendip.engine.request import Answer, Explanation, Suggestions
 from serendip.engine.request import Request as EngineRequest
@@ -32,10 +33,12 @@ from serendip.serve.api import responses, types
 from serendip.serve.api.requests import (
     EventRows,
     ExplainParams,
+    FiguresParams,
     ItemIds,
     ItemPatch,
     ItemRows,
     ItemsParams,
+    Login,
     ReadParams,
     RecommendParams,
     SearchParams,
@@ -81,11 +84,13 @@ class Routes:
             ("POST", "/v1/items:get", self.get_items, responses.ItemsOut, reads),
             ("GET", item, self.get_item, responses.ItemOut, reads),
         )
+        self._add(("GET", "/v1/figures", self.get_figures, Figures, declare(ADMIN)))
         also_visitors, writes = declare(WRITE, visitors=True), declare(WRITE)
         erases = declare(WRITE, READ_USERS)
         self._add(
             ("POST", "/v1/events", self.add_events, responses.StoredOut, also_visitors),
             ("PUT", user, self.put_user, User, writes),
+            ("POST", f"{user}:merge", self.merge_user, responses.StoredOut, writes),
             ("PATCH", user, self.change_user, User, erases),
             ("POST", "/v1/users", self.put_users, responses.UserRowsOut, writes),
             ("POST", "/v1/items", self.add_items, responses.StoredItemsOut, writes),
@@ -179,6 +184,12 @@ class Routes:
 
         return await self._gate.read(call)
 
+    async def get_figures(self, query: FiguresParams) -> Figures:
+        """What people did with answers: searches, clicks, conversions, places."""
+        return await self._gate.read(
+            lambda engine: engine.figures(query.days, query.limit), of_file=True
+        )
+
     async def list_users(self, query: UsersParams) -> responses.UsersOut:
         """The most active known users."""
         known = await self._gate.read(lambda engine: engine.users(query.limit))
@@ -217,6 +228,11 @@ class Routes:
             return engine.change_user(user_id, changes.apply)
 
         return await self._gate.write(call)
+
+    async def merge_user(self, user_id: types.Id, login: Login) -> responses.StoredOut:
+        """Let what a visitor did count for the user that they log in as; may be repeated."""
+        new = await self._gate.write(lambda engine: engine.merge_user(login.visitor_id, user_id))
+        return {"received": new, "new": new}
 
     async def add_events(self, request: Request, events: EventRows) -> responses.StoredOut:
         """Store one event or several; they are durable before the response."""

@@ -36,6 +36,7 @@ class PageQuery(types.RequestModel):
     propensity: Annotated[float, Field(gt=0, le=1), types.FromText] | None = None  # of that place
     filter: types.Filters = Field(default=())
     sort: types.OptionalId = ""  # an attribute of numbers, ``-price`` from the largest
+    days: types.Count = 7  # that figures are of
     language: str = ""  # the header ``Accept-Language`` of the visitor
 
     def fields(self, **changes: Any) -> list[tuple[str, str]]:

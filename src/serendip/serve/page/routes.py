@@ -62,6 +62,7 @@ class Pages:
             ("/like", "POST", self.like, _PAGE),
             ("/sign-in", "POST", self.sign_in, _PAGE),
             ("/sign-out", "POST", self.sign_out, _PAGE),
+            ("/office", "GET", self.office, declare(ADMIN)),
             (REPORT_PATH, "GET", self.report, declare(ADMIN)),
             ("/docs", "GET", self.docs, declare()),  # as /openapi.json, which it shows
             ("/static/{name:path}", "GET", self.static, declare()),
@@ -168,6 +169,10 @@ class Pages:
         if request.headers.get("if-none-match") == headers["etag"]:
             return Response(status_code=304, headers=headers)
         return Response(picture.body, media_type=picture.media_type, headers=headers)
+
+    async def office(self, request: Request) -> Response:
+        """What people did with answers, for those who run a shop."""
+        return await self._page(request, "office.html", views.office, page_query(request))
 
     async def report(self, request: Request) -> Response:
         """The report on the quality of the engine."""

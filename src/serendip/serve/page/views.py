@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from serendip.data import Item, normalise
+from serendip.engine.explanations.translation import choose_language, find_translation
 from serendip.engine.listing import AVAILABLE_FROM, DESCENDING, Facet
 from serendip.engine.request import Answer, ChosenItem, Request, Suggestion
 from serendip.errors import UnknownItemError
@@ -29,6 +30,7 @@ _HISTORY_SHOWN = 60
 _RECENT_ITEMS = 12
 _EXPLAINED_ITEMS = 10
 _CHIPS = 6
+_MOST_FIGURES = 50  # surfaces, queries and items in the office
 _MOST_SHOWN = 1000  # items of one list, however often more are asked for
 _ASKED = 6  # attributes of the catalogue that are counted, and numbers to order by
 _MOST_GROUPS = 2
@@ -83,6 +85,16 @@ def feed(engine: Engine, query: PageQuery) -> dict[str, Any]:
         "liked": liked,
         "num_events": len(history),
         "has_more_events": len(history) == _HISTORY_SHOWN,
+    }
+
+
+def office(engine: Engine, query: PageQuery) -> dict[str, Any]:
+    """Build the figures of the last days."""
+    language = choose_language(query.language)
+    return {
+        "figures": engine.figures(query.days, _MOST_FIGURES),
+        "language": language,
+        "tell": lambda sentence: find_translation(sentence, language),
     }
 
 

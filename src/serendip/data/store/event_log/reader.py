@@ -275,6 +275,14 @@ class LogReader:
             joined = self.joined(connection, _EVENT, BLOBS)
         return without_empty_columns(joined.sort_by("seq").drop_columns(["seq"]))
 
+    def since(self, moment: float) -> pa.Table:
+        """The events since a moment (Unix seconds), in no order."""
+        import pyarrow.compute as pc
+
+        with self.database.read() as connection:
+            found = self.joined(connection, _EVENT, BLOBS, PACK_ROWS.c.newest >= moment)
+        return found.filter(pc.greater_equal(found["timestamp"], moment))
+
     def joined(
         self,
         connection: Connection,
