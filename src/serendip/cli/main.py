@@ -16,6 +16,7 @@ import typer
 from serendip import __version__
 from serendip.cli import (
     backup,
+    consume,
     data,
     demo,
     erase,
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.command("init")(data.init)
 app.command("import")(data.import_files)
+app.command("consume")(consume.run)
 app.command("doctor")(data.doctor)
 app.command("train")(train.run)
 app.command("status")(status.show_status)
