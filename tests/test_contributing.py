@@ -260,7 +260,8 @@ def test_a_column_of_events_is_a_field_and_a_revision_in_a_copy_of_the_package(
 @pytest.mark.parametrize("endpoint", ["search", "recommend", "similar", "suggest", "explain"])
 def test_an_endpoint_is_in_three_files_of_the_api(endpoint: str) -> None:
     query = f"{endpoint.capitalize()}Params"
-    api = sorted((SOURCE / "serve").rglob("*.py"))
+    # Tools of an assistant take the same parameters; an endpoint need not be one.
+    api = sorted(path for path in (SOURCE / "serve").rglob("*.py") if path.name != "mcp_server.py")
     found = {path.relative_to(SOURCE).as_posix() for path in api if query in path.read_text()}
     named, limit = TOUCHED["an endpoint"]
     assert found

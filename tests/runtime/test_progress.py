@@ -52,6 +52,12 @@ def test_a_long_loop_writes_one_line_per_ten_seconds(lines: Lines) -> None:
     ]
 
 
+def test_of_an_unknown_number_only_the_note_is_written(lines: Lines) -> None:
+    for _ in lines.progress.track(range(2), "rows", None, lambda: "7"):
+        lines.now += 10.0
+    assert lines.written == [(10.0, "rows, 0:10 so far 7"), (20.0, "rows, 0:20 so far 7")]
+
+
 def test_short_work_writes_nothing_and_a_later_step_its_name(lines: Lines) -> None:
     with lines.progress.step("reading"):
         lines.now += 3.0

@@ -16,6 +16,7 @@ import typer
 from serendip import __version__
 from serendip.cli import (
     backup,
+    consume,
     data,
     demo,
     erase,
@@ -42,12 +43,14 @@ app = typer.Typer(
 )
 app.command("init")(data.init)
 app.command("import")(data.import_files)
+app.command("consume")(consume.run)
 app.command("doctor")(data.doctor)
 app.command("train")(train.run)
 app.command("status")(status.show_status)
 app.command("evaluate")(train.evaluate)
 app.command("figures")(figures.run)
 app.command("serve")(serve.run)
+app.command("mcp")(serve.serve_assistant)
 app.command("recommend")(recommend.run)
 app.command("rollback")(status.roll_back)
 app.command("backup")(backup.back_up)

@@ -5,7 +5,10 @@ The engine is imported and opened after the socket listens.
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
+import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import cache, partial
@@ -16,6 +19,7 @@ import typer
 
 from serendip.cli.terminal import Terminal, WorkspaceOption
 from serendip.errors import ConfigError
+from serendip.runtime.extras import of_extra
 
 if TYPE_CHECKING:
     from serendip.config import ConfigT
@@ -60,6 +64,23 @@ def run(
 
     validate(ExecutorConfig, {"name": engine, "address": address}, "--engine")
     serve_on_ray(workspace, host, port, Terminal().say, replicas, address)
+
+
+def serve_assistant(workspace: WorkspaceOption = Path()) -> None:
+    """Answer the tools of an assistant over standard input and output (Model Context Protocol).
+
+    Whoever starts it sees answers made from the history of any user.
+    """
+    open_server_options(workspace, "", 0)  # sets up the logs, which are on standard error
+    with of_extra("mcp", "the Model Context Protocol"):
+        from serendip.serve.mcp_server import serve
+    from serendip.serve.engine_holder import EngineHolder
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the SDK waits for a line before it ends
+    with EngineHolder(_published_in(workspace)) as holder:
+        holder.check(time.monotonic())
+        with holder.watching():
+            asyncio.run(serve(holder))
 
 
 # As in ``engine.workspace``, which would take too long to import before the socket listens.
@@ -127,7 +148,6 @@ def serve_on_ray(
     from serendip.engine.workspace import Workspace, WorkspaceLocation
     from serendip.runtime.executor import ExecutorConfig
     from serendip.runtime.executor_factory import secure_ray
-    from serendip.runtime.extras import of_extra
 
     secure_ray(address)
     with of_extra("ray-serve", "Ray Serve"):

@@ -51,7 +51,7 @@ class Progress(ABC):
         """
 
     def track(
-        self, items: Iterable[T], description: str, total: int, note: Note = empty_note
+        self, items: Iterable[T], description: str, total: int | None, note: Note = empty_note
     ) -> Iterator[T]:
         """Yield ``items`` unchanged while showing how many of ``total`` are done; see ``show``."""
         with self.show(description, total, note) as advance:
@@ -95,14 +95,17 @@ class TextProgress(Progress):
         """See ``Progress.show``."""
         began, done = self._now(), 0
 
+        def tell() -> None:
+            of_total = "" if total is None else f": {done} of {total}"
+            self._tell_if_due(f"{description}{of_total}", note, began)
+
         def advance() -> None:
             nonlocal done
             done += 1
             if done != total:
-                self._tell_if_due(f"{description}: {done} of {total}", note, began)
+                tell()
 
-        of_total = "" if total is None else f": 0 of {total}"
-        self._tell_if_due(f"{description}{of_total}", note, began)
+        tell()
         yield advance
 
     def _tell_if_due(self, text: str, note: Note, began: float) -> None:

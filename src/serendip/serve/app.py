@@ -65,15 +65,12 @@ def open_application(
     published: PublishedGenerations, options: ServerOptions, shared: SharedState | None = None
 ) -> Iterator[GuardMiddleware]:
     """What one process answers with, and what follows the store and the keys beside it."""
-    holder = EngineHolder(published, shared)
-    try:
+    with EngineHolder(published, shared) as holder:
         holder.check(time.monotonic())
         with closing(Access(options, holder.shared)) as access:
             access.load()
             with holder.watching(access.load):
                 yield build_app(EngineGate(holder, options), access)
-    finally:
-        holder.swap(None)
 
 
 async def _fail(request: Request, error: Exception) -> Response:

@@ -16,7 +16,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,8 +61,11 @@ class _Slot:  # closes its engine once nobody refers to it, which Python counts
         weakref.finalize(self, engine.close).atexit = False  # requests that hang hold it then
 
 
-class EngineHolder:
-    """Holds the current engine, and knows the state of its worker from memory; thread-safe."""
+class EngineHolder(AbstractContextManager["EngineHolder"]):
+    """Holds the current engine, and knows the state of its worker from memory; thread-safe.
+
+    A ``with`` block closes the engine.
+    """
 
     def __init__(
         self,
@@ -77,6 +80,9 @@ class EngineHolder:
         self.refused_generation = ""  # the published one, if it cannot be opened
         self.storage_problem = ""  # why a write would fail
         self.last_training: TrainingRecord | None = None  # of the workspace
+
+    def __exit__(self, *error: object) -> None:
+        self.swap(None)
 
     @property
     def generation(self) -> str:

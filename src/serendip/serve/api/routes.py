@@ -390,17 +390,27 @@ def get_item(engine: Engine, item_id: str) -> Item:
     return item
 
 
-def require_public(engine: Engine, filters: Iterable[str], sort: str = "") -> None:
-    """Refuse tests of, and an order by, attributes that are not for people to see.
+def list_public(engine: Engine) -> list[str]:
+    """The attributes of items that people see."""
+    return [name for name in engine.attribute_names if engine.is_public(name)]
+
+
+def require_public(
+    engine: Engine, filters: Iterable[str], sort: str = "", facets: Iterable[str] = ()
+) -> None:
+    """Refuse tests and counts of, and an order by, attributes that are not for people to see.
 
     Raises:
         DataError: one is, as if no item had the attribute, or a test is none.
     """
     names = [test.attribute for one in filters for test in AttributeTest.parse(one).all]
+    names += facets
     names += [sort.removeprefix(DESCENDING)] if sort else []
     for name in names:
-        if not engine.is_public(name):
-            raise DataError(f"no item has the attribute {name[:80]!r}.")
+        known = *engine.attribute_names, *engine.sort_names("search")
+        if name not in known or not engine.is_public(name):
+            hint = f"Items have: {', '.join(list_public(engine))}."
+            raise DataError(f"no item has the attribute {name[:80]!r}.", hint)
 
 
 def unknown_item_error(item_id: str) -> UnknownItemError:
