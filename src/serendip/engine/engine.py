@@ -21,6 +21,9 @@ from serendip.content.encoders.text import UniversalSentenceEncoder, open_encode
 from serendip.content.posted_media import PostedMedia
 from serendip.content.semantic_ids.group_names import build_group_name
 from serendip.data import Event, IntArray, Item, Query, normalise
+from serendip.data.items.attribute_test import parse_tests
+from serendip.data.rules import Rule, RuleSet
+from serendip.data.store.rule_validation import check_rule
 from serendip.data.store.store import Store
 from serendip.data.users.user import User
 from serendip.engine.artefacts.erasure import (
@@ -43,7 +46,7 @@ from serendip.engine.listing import list_sort_names, sort_items
 from serendip.engine.live.media_encoding import NICE, encode_posted_media, may_encode
 from serendip.engine.live.state import ItemUpdater, LiveCounts, LiveState
 from serendip.engine.matches import Matches, build_browse_surface, is_browse
-from serendip.engine.presenter import Presenter
+from serendip.engine.presenter import Presenter, tell_rules
 from serendip.engine.query_builder import QueryBuilder, find_item_number, read_wish
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers
 from serendip.engine.request import (
@@ -58,6 +61,7 @@ from serendip.engine.request import (
 )
 from serendip.engine.stages.base import FIRST
 from serendip.engine.stages.pipeline import answer_queries
+from serendip.engine.stages.rules import find_pins, put_pins
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import NOT_A_SURFACE, RANKER, SurfaceConfig, find_surface
 from serendip.engine.state import EngineState
@@ -264,17 +268,20 @@ class Engine(AbstractContextManager["Engine"]):
         """
         if request.k < 1:
             raise DataError(f"k = {request.k} is below 1.", "Request 1 item or more.")
-        state = self.state
+        return self._recommend(request, self.state)
+
+    def _recommend(self, request: Request, state: EngineState) -> Answer:
         meant = read_wish(request, self._surfaces, state)
+        answer = self._answer(meant, request, state)
         if meant.surface == request.surface:
-            return self._answer(meant, state)
+            return answer
         understood = SearchFeedback(request.text, similar_to=meant.item_ids[0])
-        answer = self._answer(meant, state, is_wish=True)
         return replace(answer, surface=request.surface, understood=understood)
 
-    def _answer(self, request: Request, state: EngineState, is_wish: bool = False) -> Answer:
+    def _answer(self, request: Request, sent: Request, state: EngineState) -> Answer:
         surface, offset = self._find_surface(request), decode_cursor(request.cursor)
-        query = self._query_builder.build(state, request)
+        query = self._query_builder.build(state, request, sent)
+        is_wish = request.surface != sent.surface
         if surface.needs == "query" and not normalise(request.text):
             return Answer(uuid.uuid4().hex, self.generation, request.surface, ())
         end = offset + request.k
@@ -287,7 +294,8 @@ class Engine(AbstractContextManager["Engine"]):
         if end >= len(result.items) and query.text and not request.sort and not query.filters:
             result = matches.append_to(result)
         counted = matches.list_counted(result.items) if request.facets else None
-        return Presenter(state, self.generation, request).build_answer(result, offset, counted)
+        answer = Presenter(state, self.generation, request).build_answer(result, offset, counted)
+        return tell_rules(answer, query)
 
     def fall_back(self, request: Request, with_content: bool = True) -> Answer:
         """Answer when ``recommend`` fails or takes too long, from less than it needs.
@@ -308,8 +316,10 @@ class Engine(AbstractContextManager["Engine"]):
         matches, wanted = Matches(query, surface, state), offset + request.k + 1
         items, missing = fall_back(matches, wanted, request, with_content)
         items = sort_items(items, request.sort, state.catalogue)
+        items = put_pins(items, find_pins(query, matches.allowed, state))
         presenter = Presenter(state, self.generation, replace(request, parts=False))
-        return replace(presenter.build_page(items, offset), degraded=missing)
+        answer = replace(presenter.build_page(items, offset), degraded=missing)
+        return tell_rules(answer, query)
 
     def search(self, text: str, **parameters: Any) -> Answer:
         """Search items by a text: ``recommend`` on the surface ``search``.
@@ -376,10 +386,59 @@ class Engine(AbstractContextManager["Engine"]):
         state = self.state
         meant = read_wish(request, self._surfaces, state)
         surface, item = self._find_surface(meant), find_item_number(item_id, state)
-        query = self._query_builder.build(state, meant)
+        query = self._query_builder.build(state, meant, request)
         is_wish = meant.surface != request.surface
         result = _run(Matches(query, surface, state), meant.sort, is_wish)
         return Presenter(state, self.generation, meant).build_explanation(result, query, item)
+
+    @property
+    def rules(self) -> RuleSet:
+        """The rules that requests obey now."""
+        return self._live.current.rules
+
+    def put_rules(self, rules: Sequence[Rule], removed: Sequence[str] = ()) -> list[str]:
+        """Store rules in place of those of their ids, and remove those of other ids; this counts
+        from the next request on.
+
+        Returns:
+            ids of those that are not as they were.
+
+        Raises:
+            DataError: a rule says nothing or what is impossible; none is stored.
+        """
+        self._require_rules(rules)
+        changes: dict[str, Rule | None] = dict.fromkeys(removed)
+        return self._live.put_rules(changes | {rule.rule_id: rule for rule in rules})
+
+    def preview(self, request: Request, rules: Sequence[Rule] = ()) -> tuple[Answer, Answer]:
+        """Answer a request with rules and without them, beside all others that are in force.
+
+        Times of these rules are not read. Without any, the second answer is one without all rules.
+
+        Raises:
+            DataError: as ``put_rules``.
+            UnsupportedError, UnknownItemError: as ``recommend``.
+        """
+        self._require_rules(rules)
+        state = self.state
+        given = {rule.rule_id: replace(rule, begins=None, ends=None) for rule in rules}
+        others = state.rules.changed(dict.fromkeys(given or state.rules.by_id))
+        with_rules, without = (
+            self._recommend(request, replace(state, rules=one))
+            for one in (state.rules.changed(given), others)
+        )
+        return with_rules, without
+
+    def _require_rules(self, rules: Iterable[Rule]) -> None:
+        for rule in rules:
+            try:
+                check_rule(rule)
+                for name in rule.surfaces:
+                    find_surface(self._surfaces, name)
+                parse_tests(filter(None, (rule.where, rule.category)), self.state.catalogue)
+            except SerendipError as error:
+                told = f"rule {rule.rule_id[:80]!r}: {error.message}"
+                raise DataError(told, error.hint) from None
 
     def add_events(self, events: Sequence[Event]) -> int:
         """Store events; they are in the user's history from the next request on.

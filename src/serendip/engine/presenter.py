@@ -32,6 +32,7 @@ from serendip.engine.stages.base import FIRST
 from serendip.engine.stages.list_filters import P_IRRELEVANT, RelevanceFilter
 from serendip.engine.stages.list_rules import EXPLORED, PROPENSITY, SPONSORED
 from serendip.engine.stages.pipeline import features_of
+from serendip.engine.stages.rules import name_rules
 from serendip.engine.stages.selection import Result
 from serendip.engine.state import EngineState
 
@@ -136,6 +137,7 @@ class Presenter:
             result.trace,
             int(places[0]) if len(places) else None,
             AbsenceFinder(self.request, query, surface, state, result).find(item),
+            name_rules(query, item, state),
         )
 
     def tell_understood(self, result: Result) -> SearchFeedback | None:
@@ -165,6 +167,12 @@ class Presenter:
     def _explain(self, result: Result, items: IntArray, influence: Influence | None) -> Explainer:
         language, best = choose_language(self.request.language), _best_words(result)
         return Explainer(self.state, result.query, items, language, influence, best)
+
+
+def tell_rules(answer: Answer, query: Query) -> Answer:
+    """The answer with the address and the banner of its rules; of several the first counts."""
+    texts = {rule.action: str(rule.value) for rule in reversed(query.rules)}
+    return replace(answer, redirect=texts.get("redirect", ""), banner=texts.get("banner", ""))
 
 
 def _best_words(result: Result) -> float:

@@ -152,6 +152,8 @@ class Answer:
         degraded: stages and rungs that are missing: they failed, or were skipped; empty if none.
         understood: how the text was interpreted, ``query`` in JSON; None if no text was searched.
         facets: attribute -> its values in the whole list, for those that the request names.
+        redirect: address or path where a rule sends whoever searched this; empty = nowhere.
+        banner: text of a rule to show above the list; empty = none.
     """
 
     request_id: str
@@ -167,6 +169,8 @@ class Answer:
     facets: Annotated[Mapping[str, Facet], Field(exclude_if=lambda facets: not facets)] = field(
         default_factory=dict
     )
+    redirect: Annotated[str, Field(exclude_if=lambda address: not address)] = ""
+    banner: Annotated[str, Field(exclude_if=lambda text: not text)] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +295,7 @@ class Explanation:
         trace: stage -> number of items after it, in the order of the stages.
         position: 0-based position in the whole list; None = not in it.
         absence: why it is not among the first ``Request.k`` items; None = it is.
+        rules: ids of the rules of a merchandiser that are about it in this request.
     """
 
     generation: str
@@ -301,6 +306,7 @@ class Explanation:
     trace: Mapping[str, int]
     position: int | None = None
     absence: Absence | None = None
+    rules: Annotated[tuple[str, ...], Field(exclude_if=lambda rules: not rules)] = ()
 
 
 _MAX_OFFSET = 10_000  # in items

@@ -18,6 +18,7 @@ TYPES: dict[str, Any] = {
     "object": dict,
     "null": type(None),
 }
+HIDE = {"action": "hide", "items": ["f1"]}
 REQUESTS = [
     ("get", "/v1/search", "/v1/search?q=horror", None),
     ("post", "/v1/search", "/v1/search", {"q": "horror"}),
@@ -40,6 +41,11 @@ REQUESTS = [
     ("delete", "/v1/items/{item_id}", "/v1/items/n", None),
     ("post", "/v1/events", "/v1/events", [{"user_id": "u", "item_id": "f1", "value": 2}]),
     ("delete", "/v1/users/{user_id}", "/v1/users/u", None),
+    ("get", "/v1/rules", "/v1/rules", None),
+    ("put", "/v1/rules/{rule_id}", "/v1/rules/r", {"action": "hide", "items": ["f1", "no"]}),
+    ("get", "/v1/rules", "/v1/rules", None),
+    ("post", "/v1/rules:preview", "/v1/rules:preview", {"rules": [{"rule_id": "r", **HIDE}]}),
+    ("delete", "/v1/rules/{rule_id}", "/v1/rules/r", None),
     ("get", "/health/live", "/health/live", None),
     ("get", "/health/ready", "/health/ready", None),
 ]
@@ -173,10 +179,10 @@ def test_every_error_is_as_declared(document, status, url, headers):
 @pytest.mark.parametrize(
     ("schema", "optional"),
     [
-        ("Answer", {"query", "facets"}),
+        ("Answer", {"query", "facets", "redirect", "banner"}),
         ("AnswerItem", set()),
         ("Suggestions", set()),
-        ("Explanation", set()),
+        ("Explanation", {"rules"}),
         ("Event", set()),
         ("StoredOut", {"unknown_items"}),
     ],

@@ -19,6 +19,7 @@ from fastapi.responses import PlainTextResponse
 from serendip.data import Item
 from serendip.data.api_key import ADMIN, READ, READ_USERS, WRITE
 from serendip.data.items.attribute_test import AttributeTest
+from serendip.data.rules import Rule
 from serendip.data.users.user import User
 from serendip.engine.listing import DESCENDING
 from serendip.engine.request import Answer, Explanation, Suggestions
@@ -30,8 +31,10 @@ from serendip.serve.api.requests import (
     EventRows,
     ExplainParams,
     ItemRows,
+    PreviewParams,
     ReadParams,
     RecommendParams,
+    RuleIn,
     SearchParams,
     SimilarParams,
     SuggestParams,
@@ -57,6 +60,7 @@ class Routes:
         self.router = APIRouter(route_class=StrictRoute, responses=responses.ERRORS)
         self.bodies: set[type] = {responses.ErrorOut}
         user, item = "/v1/users/{user_id:path}", "/v1/items/{item_id:path}"
+        rule = "/v1/rules/{rule_id:path}"
         reads, of_users = declare(READ), declare(READ_USERS)
         self._add(
             ("GET POST", "/v1/search", self.search, Answer, reads),
@@ -70,13 +74,17 @@ class Routes:
             ("GET", item, self.item, responses.ItemOut, reads),
         )
         also_visitors, writes = declare(WRITE, visitors=True), declare(WRITE)
-        erases = declare(WRITE, READ_USERS)
+        erases, changes = declare(WRITE, READ_USERS), declare(WRITE, ADMIN)
         self._add(
             ("POST", "/v1/events", self.add_events, responses.StoredOut, also_visitors),
             ("PUT", user, self.put_user, User, writes),
             ("POST", "/v1/items", self.add_items, responses.StoredItemsOut, writes),
             ("DELETE", item, self.delete_item, responses.DeletedOut, writes),
             ("DELETE", user, self.erase_user, responses.ErasureOut, erases),
+            ("GET", "/v1/rules", self.rules, responses.RulesOut, declare(ADMIN)),
+            ("PUT", rule, self.put_rule, responses.ChangedRuleOut, changes),
+            ("DELETE", rule, self.remove_rule, responses.ChangedRuleOut, changes),
+            ("POST", "/v1/rules:preview", self.preview, responses.PreviewOut, declare(ADMIN)),
             ("GET", "/health/live", self.live, responses.LiveOut, declare()),
             ("GET", "/health/ready", self.ready, responses.ReadyOut, declare()),
         )
@@ -208,6 +216,41 @@ class Routes:
         """
         receipt = await self._gate.write(lambda engine: engine.erase_user(user_id))
         return responses.build_erasure(receipt)
+
+    async def rules(self) -> responses.RulesOut:
+        """The rules of answers."""
+        found = await self._gate.read(lambda engine: engine.rules)
+        return {"version": found.version, "rules": list(found.by_id.values())}
+
+    async def put_rule(self, rule_id: types.Id, rule: RuleIn) -> responses.ChangedRuleOut:
+        """Store a rule in place of the one with its id; it counts from the next request on."""
+        return await self._change(rule_id, rule.to_rule(rule_id=rule_id))
+
+    async def remove_rule(self, rule_id: types.Id) -> responses.ChangedRuleOut:
+        """Remove a rule; what was in force when stays known."""
+        return await self._change(rule_id, None)
+
+    async def _change(self, rule_id: str, rule: Rule | None) -> responses.ChangedRuleOut:
+        def call(engine: Engine) -> responses.ChangedRuleOut:
+            changed = engine.put_rules([rule]) if rule else engine.put_rules((), [rule_id])
+            if not (rule or changed):
+                raise DataError(f"there is no rule {rule_id[:80]!r}.", "GET /v1/rules lists them.")
+            unknown = engine.unknown_items(rule.items if rule else ())
+            version = engine.rules.version
+            return {"rule_id": rule_id, "version": version, "unknown_items": unknown}
+
+        return await self._gate.write(call)
+
+    async def preview(self, query: PreviewParams) -> responses.PreviewOut:
+        """A list with some rules, and without them; nothing is stored."""
+        request, rules = query.build_request(), [row.to_rule() for row in query.rules]
+
+        def call(engine: Engine) -> responses.PreviewOut:
+            query.require_context(engine.needs(request.surface))
+            with_rules, without = engine.preview(request, rules)
+            return {"with_rules": with_rules, "without_rules": without}
+
+        return await self._gate.read(call)
 
     async def live(self) -> responses.LiveOut:
         """The process runs."""

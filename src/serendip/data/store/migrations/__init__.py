@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 # Here so that a service needs no Alembic to see that there is nothing to do.
-HEAD = "2"
+HEAD = "3"
 VERSION_TABLE = "serendip_version"
 FOLDER = Path(__file__).parent
 
