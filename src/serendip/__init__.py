@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from serendip.data import Catalogue, Dataset, Event, Item, ItemList, Query
+    from serendip.data.rules import Rule
     from serendip.engine.engine import Engine
     from serendip.engine.request import Answer, Request
     from serendip.models import model_class
@@ -26,6 +27,7 @@ __all__ = [
     "ItemList",
     "Query",
     "Request",
+    "Rule",
     "TrainOptions",
     "__version__",
     "model_class",
@@ -41,6 +43,7 @@ _MODULES = {
     "ItemList": "serendip.data.item_list",
     "Query": "serendip.data.query",
     "Request": "serendip.engine.request",
+    "Rule": "serendip.data.rules",
     "TrainOptions": "serendip.runtime.progress",
     "model_class": "serendip.models",
 }

@@ -29,6 +29,13 @@ def history(address: str, user_id: str) -> list[dict]:
     return events
 
 
+def put(address: str, path: str, body: dict[str, Any]) -> None:
+    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=10)
+    connection.request("PUT", path, json.dumps(body))
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
 def titles(page) -> list[str]:
     return page.locator("#feed .grid .card-title").all_inner_texts()
 
@@ -62,6 +69,21 @@ def test_search_with_suggestions_by_keyboard_alone(open_page, address):
     assert page.get_by_role("heading", level=1).inner_text() == "Film 040"
     event = history(address, "keys")[0]
     assert (event["item_id"], event["action"], event["surface"]) == ("f40", "click", "suggest")
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_rule_sends_a_search_to_another_site_and_to_a_page_of_this_one(
+    open_page, address, scripts
+):
+    with tiny_server() as other:
+        for query, target in (("elsewhere", f"{other}/items/f2"), ("near", "/items/f3")):
+            rule = {"action": "redirect", "queries": [query], "value": target}
+            put(address, f"/v1/rules/{query}", rule)
+            page = open_page("/?user=sent", java_script_enabled=scripts)
+            page.get_by_role("combobox").fill(query)
+            page.keyboard.press("Enter")
+            page.wait_for_url(f"**{target}*" if target.startswith("/") else f"{target}*")
+            assert page.get_by_role("heading", level=1).inner_text() == f"Film 00{target[-1]}"
 
 
 @pytest.mark.parametrize("scripts", [True, False])

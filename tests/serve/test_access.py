@@ -48,6 +48,10 @@ POST /v1/items                         401    401     403     403  yes   403    
 PATCH /v1/items/{item_id:path}         401    401     403     403  yes   403        403   401
 DELETE /v1/items/{item_id:path}        401    401     403     403  yes   403        403   401
 DELETE /v1/users/{user_id:path}        401    401     403     403  403   403        403   401
+GET /v1/rules                          401    401     yes     403  403   403        yes   401
+PUT /v1/rules/{rule_id:path}           401    401     403     403  403   403        403   401
+DELETE /v1/rules/{rule_id:path}        401    401     403     403  403   403        403   401
+POST /v1/rules:preview                 401    401     yes     403  403   403        yes   401
 GET /health/live                       yes    yes     yes     yes  yes   yes        yes   yes
 GET /health/ready                      yes    yes     yes     yes  yes   yes        yes   yes
 GET /metrics                           401    401     yes     403  403   403        yes   401
@@ -84,7 +88,12 @@ def names_of(client: WireClient) -> list[str]:
     ]
 
 
-PARTS = {"{item_id:path}": "f1", "{user_id:path}": "u", "{name:path}": "page.css"}
+PARTS = {
+    "{item_id:path}": "f1",
+    "{user_id:path}": "u",
+    "{name:path}": "page.css",
+    "{rule_id:path}": "r",
+}
 
 
 def ask(client: WireClient, name: str, headers: dict[str, str], own: str = "") -> str:

@@ -4,12 +4,14 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from serendip.content.encoders.media_files import FileProblem
 from serendip.data import ActionRules, Event, Item
 from serendip.data.items.attributes import is_code_name
+from serendip.data.rules import NO_RULES, Rule
 from serendip.data.users.user import User
 from serendip.engine.artefacts.erasure import ErasurePlace, ErasureReceipt
 from serendip.engine.config.models import ModelsConfig
@@ -75,6 +77,7 @@ class TinyEngine:
         self.generation = generation
         self.pictures = pictures
         self.report = report
+        self.rules = NO_RULES
         self._store: TinyStore = [] if store is None else store
         self._version = 0
         self._lock = threading.Lock()
@@ -108,7 +111,9 @@ class TinyEngine:
 
     def recommend(self, request: Request) -> Answer:
         if self.needs(request.surface) == "query":
-            return self._search(request)
+            rules = self.rules.by_id.values()
+            sent = (str(rule.value) for rule in rules if request.text in rule.queries)
+            return replace(self._search(request), redirect=next(sent, ""))
         if request.surface == "similar":
             return self._similar(request)
         context = [self._known(item_id) for item_id in request.item_ids]
@@ -133,6 +138,18 @@ class TinyEngine:
                 f"surface {surface!r} is not configured.", f"Use one of: {list(DEFAULT_SURFACES)}."
             )
         return DEFAULT_SURFACES[surface].needs
+
+    def put_rules(self, rules: Sequence[Rule], removed: Sequence[str] = ()) -> list[str]:
+        new = {**dict.fromkeys(removed), **{rule.rule_id: rule for rule in rules}}
+        changed = [name for name in new if self.rules.by_id.get(name) != new[name]]
+        self.rules = self.rules.changed(new, self.rules.version + len(changed))
+        return changed
+
+    def preview(self, request: Request, rules: Sequence[Rule]) -> tuple[Answer, Answer]:
+        hidden = {item for rule in rules if rule.action == "hide" for item in rule.items}
+        answer = self.recommend(request)
+        kept = tuple(item for item in answer.items if item.item_id not in hidden)
+        return replace(answer, items=kept), answer
 
     def suggest(self, request: Request) -> Suggestions:
         text, k, after = request.text, request.k, request.after

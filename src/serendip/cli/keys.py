@@ -87,7 +87,7 @@ def _open_keys(workspace: Path) -> Iterator[ApiKeys]:
 
 
 def _describe(key: ApiKey, now: float) -> str:
-    end = "" if key.expires is None else f", until {_format_time(key.expires)}"
+    end = "" if key.expires is None else f", until {format_time(key.expires)}"
     name = f" {key.name!r}" if key.name else ""
     return f"{key.key_id}{name}: {key.state(now)}, {' '.join(sorted(key.scopes))}{end}"
 
@@ -98,5 +98,6 @@ def _to_json(key: ApiKey, now: float) -> dict[str, Any]:
     return facts
 
 
-def _format_time(seconds: float) -> str:
+def format_time(seconds: float) -> str:
+    """A time in Unix seconds, for people."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"

@@ -26,6 +26,7 @@ from serendip.cli import (
     keys,
     llm,
     recommend,
+    rules,
     serve,
     status,
     train,
@@ -59,7 +60,7 @@ app.command("export")(data.export)
 app.command("embed")(recommend.embed)
 app.command("demo")(demo.run)
 plugins = sorted(entry_points(group="serendip.commands"), key=lambda entry: entry.name)
-groups = (erase, experiment, judge, keys, llm, *(one.load() for one in plugins))
+groups = (erase, experiment, judge, keys, llm, rules, *(one.load() for one in plugins))
 for group in (status.settings, status.semantic_ids, *(one.app for one in groups)):
     app.add_typer(group)
 

@@ -32,6 +32,7 @@ from serendip.data.arrays import (
 from serendip.data.events.event import NO_SESSION
 from serendip.data.events.rejections import Rejected
 from serendip.data.items.attribute_test import AttributeTest
+from serendip.data.rules import Rule
 
 RetrievalTask = Literal["home", "similar", "search"]  # those that retrievers learn apart
 RETRIEVAL_TASKS: tuple[RetrievalTask, ...] = ("home", "similar", "search")
@@ -185,6 +186,7 @@ class Query:
         session: ``session_code`` of the visit; 0 = unknown.
         user_groups: attribute -> value of the user, see ``data.users.groups``.
         filters: tests that every item of the answer passes.
+        rules: that apply to it, those that come first in front.
         derived: what models compute from this query alone, for one another.
     """
 
@@ -208,6 +210,7 @@ class Query:
     meant: str = ""
     is_literal: bool = False
     filters: tuple[AttributeTest, ...] = ()
+    rules: tuple[Rule, ...] = ()
     derived: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property

@@ -23,7 +23,9 @@ from serendip.content.encoders.text import UniversalSentenceEncoder, open_encode
 from serendip.content.posted_media import PostedMedia
 from serendip.content.semantic_ids.group_names import build_group_name
 from serendip.data import NO_ITEMS, Event, IntArray, Item, Query, normalise
-from serendip.data.items.attribute_test import is_field, require_fields
+from serendip.data.items.attribute_test import is_field, parse_tests, require_fields
+from serendip.data.rules import Rule, RuleSet
+from serendip.data.store.rule_validation import check_rule
 from serendip.data.store.store import Store
 from serendip.data.users.user import User
 from serendip.engine.artefacts.erasure import (
@@ -48,7 +50,7 @@ from serendip.engine.listing import list_sort_names, sort_items
 from serendip.engine.live.media_encoding import NICE, encode_posted_media, may_encode
 from serendip.engine.live.state import ItemUpdater, LiveCounts, LiveState
 from serendip.engine.matches import Matches, build_browse_surface, is_browse
-from serendip.engine.presenter import Presenter
+from serendip.engine.presenter import Presenter, tell_rules
 from serendip.engine.query_builder import QueryBuilder, find_item_number, read_wish
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers
 from serendip.engine.request import (
@@ -63,6 +65,7 @@ from serendip.engine.request import (
 )
 from serendip.engine.stages.base import FIRST
 from serendip.engine.stages.pipeline import answer_queries
+from serendip.engine.stages.rules import find_pins, put_pins
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import NOT_A_SURFACE, RANKER, SurfaceConfig, find_surface
 from serendip.engine.state import EngineState
@@ -289,15 +292,16 @@ class Engine(AbstractContextManager["Engine"]):
 
     def _recommend(self, request: Request, state: EngineState) -> Answer:
         meant = read_wish(request, self._surfaces, state)
+        answer = self._answer(meant, request, state)
         if meant.surface == request.surface:
-            return self._answer(meant, state)
+            return answer
         understood = SearchFeedback(request.text, similar_to=meant.item_ids[0])
-        answer = self._answer(meant, state, is_wish=True)
         return replace(answer, surface=request.surface, understood=understood)
 
-    def _answer(self, request: Request, state: EngineState, is_wish: bool = False) -> Answer:
+    def _answer(self, request: Request, sent: Request, state: EngineState) -> Answer:
         surface, presenter = self._find_surface(request), self._present(request, state)
-        query = self._query_builder.build(state, request)
+        query = self._query_builder.build(state, request, sent)
+        is_wish = request.surface != sent.surface
         if surface.needs == "query" and not normalise(request.text):
             return Answer(uuid.uuid4().hex, self.generation, request.surface, (), is_exact=True)
         end = len(presenter.place.shown) + request.k
@@ -311,7 +315,7 @@ class Engine(AbstractContextManager["Engine"]):
         counted = matches.list_counted(result) if request.facets else NO_ITEMS
         total, is_exact = matches.count(result, whole)
         answer = presenter.build_answer(result, counted)
-        return replace(answer, total=total, is_exact=is_exact)
+        return tell_rules(replace(answer, total=total, is_exact=is_exact), query)
 
     def _present(self, request: Request, state: EngineState) -> Presenter:
         """The presenter of a request.
@@ -344,8 +348,9 @@ class Engine(AbstractContextManager["Engine"]):
         matches, wanted = Matches(query, surface, state), len(presenter.place.shown) + request.k + 1
         items, missing = fall_back(matches, wanted, request, rung)
         items = sort_items(items, request.sort, state.catalogue)
+        items = put_pins(items, find_pins(query, matches.allowed, state))
         answer = replace(presenter.build_plain(items), degraded=missing, total=len(items))
-        return assigned.mark(answer, asked)
+        return assigned.mark(tell_rules(answer, query), asked)
 
     def search(self, text: str, **parameters: Any) -> Answer:
         """Search items by a text: ``recommend`` on the surface ``search``.
@@ -414,11 +419,60 @@ class Engine(AbstractContextManager["Engine"]):
         request = replace(request, surface=self._experiments.assign(request).surfaces[0])
         meant = read_wish(request, self._surfaces, state)
         surface, item = self._find_surface(meant), find_item_number(item_id, state)
-        query = self._query_builder.build(state, meant)
+        query = self._query_builder.build(state, meant, request)
         is_wish = meant.surface != request.surface
         matches, whole = Matches(query, surface, state), _is_whole(query, surface, meant, is_wish)
         result = matches.run(meant.sort) if whole else matches.run_first()
         return Presenter(state, self.generation, meant).build_explanation(result, query, item)
+
+    @property
+    def rules(self) -> RuleSet:
+        """The rules that requests obey now."""
+        return self._live.current.rules
+
+    def put_rules(self, rules: Sequence[Rule], removed: Sequence[str] = ()) -> list[str]:
+        """Store rules in place of those of their ids, and remove those of other ids; this counts
+        from the next request on.
+
+        Returns:
+            ids of those that are not as they were.
+
+        Raises:
+            DataError: a rule says nothing or what is impossible; none is stored.
+        """
+        self._require_rules(rules)
+        changes: dict[str, Rule | None] = dict.fromkeys(removed)
+        return self._live.put_rules(changes | {rule.rule_id: rule for rule in rules})
+
+    def preview(self, request: Request, rules: Sequence[Rule] = ()) -> tuple[Answer, Answer]:
+        """Answer a request with rules and without them, beside all others that are in force.
+
+        Times of these rules are not read. Without any, the second answer is one without all rules.
+
+        Raises:
+            DataError: as ``put_rules``.
+            UnsupportedError, UnknownItemError: as ``recommend``.
+        """
+        self._require_rules(rules)
+        state = self.state
+        given = {rule.rule_id: replace(rule, begins=None, ends=None) for rule in rules}
+        others = state.rules.changed(dict.fromkeys(given or state.rules.by_id))
+        with_rules, without = (
+            self._recommend(request, replace(state, rules=one))
+            for one in (state.rules.changed(given), others)
+        )
+        return with_rules, without
+
+    def _require_rules(self, rules: Iterable[Rule]) -> None:
+        for rule in rules:
+            try:
+                check_rule(rule)
+                for name in rule.surfaces:
+                    find_surface(self._surfaces, name)
+                parse_tests(filter(None, (rule.where, rule.category)), self.state.catalogue)
+            except SerendipError as error:
+                told = f"rule {rule.rule_id[:80]!r}: {error.message}"
+                raise DataError(told, error.hint) from None
 
     def add_events(self, events: Sequence[Event]) -> int:
         """Store events; they are in the user's history from the next request on.

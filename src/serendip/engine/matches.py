@@ -24,6 +24,7 @@ from serendip.engine.request import Request
 from serendip.engine.stages.list_filters import RelevanceFilterConfig
 from serendip.engine.stages.list_rules import SPONSORED
 from serendip.engine.stages.pipeline import answer_queries, find_allowed
+from serendip.engine.stages.rules import find_pins, put_pins
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sources import BrowseSource, WordSource
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
@@ -127,11 +128,12 @@ class Matches:
         matches = self.find(sort)
         if not len(matches):
             result = answer_queries([query], surface, state)[0]
-            return _keep_matches(result, matches) if sort else result
+            return _keep_matches(result, matches, {}) if sort else result
         unchecked = RelevanceFilterConfig(enabled=False)
         surface = surface.model_copy(update={"relevance_filter": unchecked})
         also, hits = [matches.item_nums], [matches]
-        return _keep_matches(answer_queries([query], surface, state, None, also, hits)[0], matches)
+        result = answer_queries([query], surface, state, None, also, hits)[0]
+        return _keep_matches(result, matches, find_pins(query, self.allowed, state))
 
     def append_to(self, result: Result) -> Result:
         """A list with all further items that have every word behind it, as many as facets count.
@@ -150,7 +152,9 @@ class Matches:
         }
         numbers = np.concatenate([items.item_nums, more.item_nums])
         scores = np.concatenate([items.scores, np.minimum(more.scores, items.scores[-1])])
-        return replace(result, items=ItemList.of_distinct(numbers, scores, columns))
+        whole = ItemList.of_distinct(numbers, scores, columns)
+        pins = find_pins(self.query, self.allowed, self.state)
+        return replace(result, items=put_pins(whole, pins))
 
     def _run_then_filter(self) -> Result:
         """What a text finds by some words and by meaning, of it what passes the filters of the
@@ -158,7 +162,9 @@ class Matches:
         """
         unfiltered = replace(self.query, filters=())
         result = answer_queries([unfiltered], self.surface, self.state)[0]
-        seen, items = replace(result.query, filters=self.query.filters), self._show(result.items)
+        seen = replace(result.query, filters=self.query.filters)
+        pins = find_pins(self.query, self.allowed, self.state)
+        items = put_pins(self._show(result.items), pins)
         return replace(result, query=seen, items=items, listed=items.item_nums)
 
 
@@ -166,14 +172,15 @@ def _unscored(numbers: IntArray) -> ItemList:
     return ItemList.of_distinct(numbers, np.zeros(len(numbers), np.float32))
 
 
-def _keep_matches(result: Result, matches: ItemList) -> Result:
-    """The result without items that do not match; without any match, without those that only mean
-    the same as others that have a word.
+def _keep_matches(result: Result, matches: ItemList, pins: dict[int, int]) -> Result:
+    """The result without items that do not match and are not pinned; without any match, without
+    those that only mean the same as others that have a word.
     """
     items = result.items
     words = np.nan_to_num(items.fields.get("bm25", np.zeros(len(items)))) > 0
     keep = np.isin(items.item_nums, matches.item_nums) if len(matches) else words
-    return replace(result, items=items.split(keep)[0]) if keep.any() else result
+    keep |= np.isin(items.item_nums, [*pins.values()]) & keep.any()
+    return replace(result, items=put_pins(items.split(keep)[0], pins)) if keep.any() else result
 
 
 def is_browse(request: Request, surface: SurfaceConfig) -> bool:

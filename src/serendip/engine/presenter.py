@@ -36,6 +36,7 @@ from serendip.engine.stages.base import FIRST
 from serendip.engine.stages.list_filters import P_IRRELEVANT, RelevanceFilter
 from serendip.engine.stages.list_rules import EXPLORED, PROPENSITY, SPONSORED
 from serendip.engine.stages.pipeline import features_of
+from serendip.engine.stages.rules import name_rules
 from serendip.engine.stages.selection import Result
 from serendip.engine.state import EngineState
 
@@ -184,6 +185,7 @@ class Presenter:
             result.trace,
             int(places[0]) if len(places) else None,
             AbsenceFinder(self.request, query, surface, state, result).find(item),
+            name_rules(query, item, state),
         )
 
     def tell_understood(self, result: Result) -> SearchFeedback | None:
@@ -217,6 +219,12 @@ class Presenter:
 
 def _tell_parts(reason: Evidence) -> dict[str, str | float]:
     return {**reason.values, "item_id": reason.item_id} if reason.item_id else {**reason.values}
+
+
+def tell_rules(answer: Answer, query: Query) -> Answer:
+    """The answer with the address and the banner of its rules; of several the first counts."""
+    texts = {rule.action: str(rule.value) for rule in reversed(query.rules)}
+    return replace(answer, redirect=texts.get("redirect", ""), banner=texts.get("banner", ""))
 
 
 def _best_words(result: Result) -> float:

@@ -14,7 +14,9 @@ from serendip.content.fusion import Fusion
 from serendip.data import NO_ITEMS, ActionRules, FloatArray, Query, UserPast, fold
 from serendip.data.events.event import session_code
 from serendip.data.items.attribute_test import parse_tests
+from serendip.data.rules import find_keys
 from serendip.data.store.store import Store
+from serendip.data.users.user import COUNTRY
 from serendip.engine.listing import find_newest_order, find_year_attribute
 from serendip.engine.live.user_histories import UserHistories
 from serendip.engine.request import Request
@@ -51,8 +53,10 @@ class QueryBuilder:
         self.histories = UserHistories(store, rules)
         self._cached_vectors = lru_cache(maxsize=_TEXT_CACHE_SIZE)(self._encode)
 
-    def build(self, state: EngineState, request: Request) -> Query:
+    def build(self, state: EngineState, request: Request, sent: Request | None = None) -> Query:
         """Build the query of a request at the present time, with the whole history of its user.
+
+        Rules are for the request as it was ``sent``, before ``read_wish``; None = as it is.
 
         Raises:
             UnsupportedError: the surface is not configured.
@@ -79,7 +83,8 @@ class QueryBuilder:
             # What is like a titled item is meant, not what its title may mean.
             vector = vector if titled is None else titled
             query = replace(query, text_vector=vector, encoded_text=encoded)
-        return replace(query, again=state.repeats.due(query.history, query.time))
+        query = replace(query, again=state.repeats.due(query.history, query.time))
+        return _with_rules(query, sent or request, state)
 
     def build_from_memory(self, state: EngineState, request: Request) -> Query:
         """As ``build``, but neither the store nor the encoder is asked.
@@ -87,7 +92,7 @@ class QueryBuilder:
         Of the user it is known what the last request read; nothing if it is not cached any more.
         """
         past = self.histories.cached(request.user_id) or UserPast()
-        return self._read(state, request, past.known(state.num_items))
+        return _with_rules(self._read(state, request, past.known(state.num_items)), request, state)
 
     def _read(self, state: EngineState, request: Request, past: UserPast) -> Query:
         sources = [find_item_number(item_id, state) for item_id in request.item_ids]
@@ -120,6 +125,17 @@ class QueryBuilder:
     def _encode(self, text: str) -> tuple[FloatArray, FloatArray]:
         encoded = self._encoder.encode([text])  # (1, C)
         return fuse_text_vectors([text], encoded, self._fusion)[0], encoded[0]
+
+
+def _with_rules(query: Query, sent: Request, state: EngineState) -> Query:
+    if not state.rules.by_id:
+        return query
+    user = {**query.user_groups, COUNTRY: query.country}
+    keys = find_keys(sent.surface, (sent.text, query.searched), query.filters, user)
+    rules = state.rules.find(keys, query.time)
+    if sent.sort:  # The order of the request is nobody's to change.
+        rules = tuple(rule for rule in rules if rule.action in ("hide", "redirect", "banner"))
+    return replace(query, rules=rules)
 
 
 def _read_text(state: EngineState, request: Request) -> tuple[bool, str]:

@@ -173,6 +173,8 @@ class Answer:
         facets: attribute -> its values in the whole list, for those that the request names.
         experiment: name of the experiment that the request is in; empty = none.
         arm: name of its arm; empty in an interleaved list, whose places follow from ``request_id``.
+        redirect: address or path where a rule sends whoever searched this; empty = nowhere.
+        banner: text of a rule to show above the list; empty = none.
     """
 
     request_id: str
@@ -190,6 +192,8 @@ class Answer:
     facets: Annotated[Mapping[str, Facet], _UNLESS_EMPTY] = field(default_factory=dict)
     experiment: Annotated[str, _UNLESS_EMPTY] = ""
     arm: Annotated[str, _UNLESS_EMPTY] = ""
+    redirect: Annotated[str, _UNLESS_EMPTY] = ""
+    banner: Annotated[str, _UNLESS_EMPTY] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +322,7 @@ class Explanation:
         trace: stage -> number of items after it, in the order of the stages.
         position: 0-based position in the whole list; None = not in it.
         absence: why it is not among the first ``Request.k`` items; None = it is.
+        rules: ids of the rules of a merchandiser that are about it in this request.
     """
 
     generation: str
@@ -328,6 +333,7 @@ class Explanation:
     trace: Mapping[str, int]
     position: int | None = None
     absence: Absence | None = None
+    rules: Annotated[tuple[str, ...], _UNLESS_EMPTY] = ()
 
 
 MAX_SHOWN = 10_000  # items before a page

@@ -21,6 +21,7 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.events.repeats import Repeats
 from serendip.data.items.reception import Reception
 from serendip.data.items.semantic_ids import CodeCells
+from serendip.data.rules import RuleSet
 from serendip.engine.feature_names import REPEAT_FEATURES, context_parts, feature_names
 from serendip.models.base import Recommender
 from serendip.models.context_counts import ContextCounts
@@ -104,6 +105,7 @@ class EngineState:
         meaning_floor: how near to a text items are that are found by their meaning alone.
         variants: (N,) int32 number that variants of an item share (``search.variants``).
         reception: how often items were shown and rejected.
+        rules: in force.
         derived: what requests need besides, computed on first use.
     """
 
@@ -129,6 +131,7 @@ class EngineState:
     context: ContextCounts = field(default_factory=ContextCounts)
     repeats: Repeats = field(default_factory=Repeats)
     meaning_floor: MeaningFloor = field(default_factory=MeaningFloor)
+    rules: RuleSet = field(default_factory=RuleSet)
     derived: Derived = field(default_factory=Derived, init=False)
 
     @property

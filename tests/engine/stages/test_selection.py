@@ -61,6 +61,19 @@ def sold(floor: float, *positions: int) -> SurfaceConfig:
     return surface(sponsored=SponsoredConfig(floor=floor, positions=positions))
 
 
+def test_pins_come_before_sold_positions_and_titles() -> None:
+    values, revenue = [5, 4, 3, 2, 1], [0, 0, 0, 7, 9]
+    rows = replace(ranked(values, earned=revenue), places={0: 2, 1: 4, 9: 0})
+    slate = build_slate(rows, sold(0.0, 0, 2))
+    # Position 9 is behind the end: its row is the last.
+    assert slate.rows == [2, 4, 3, 1, 0]
+    assert (decided(slate, "pinned"), decided(slate, SPONSORED)) == ([0, 1, 4], [2])
+    assert build_slate(rows, sold(0.0, 0, 2), 2).rows == [2, 4]
+    titles = replace(ranked(values, earned=revenue, pinned=2), places={0: 3})
+    assert build_slate(titles, sold(0.0, 1, 3)).rows == [3, 0, 1, 4, 2]
+    assert build_slate(titles, surface()).rows == [3, 0, 1, 2, 4]
+
+
 def test_groups_have_the_configured_number_of_levels() -> None:
     rows = ranked([4, 3, 2, 1])
     codes = np.array([[1, 1], [1, 2], [1, 1], [2, 1]], np.int32)

@@ -18,6 +18,7 @@ TYPES: dict[str, Any] = {
     "object": dict,
     "null": type(None),
 }
+HIDE = {"action": "hide", "items": ["f1"]}
 REQUESTS = [
     ("get", "/v1/search", "/v1/search?q=horror", None),
     ("post", "/v1/search", "/v1/search", {"q": "horror", "parts": True, "fields": "year"}),
@@ -46,6 +47,11 @@ REQUESTS = [
     ("delete", "/v1/items/{item_id}", "/v1/items/n", None),
     ("post", "/v1/events", "/v1/events", [{"user_id": "u", "item_id": "f1", "value": 2}]),
     ("delete", "/v1/users/{user_id}", "/v1/users/u", None),
+    ("get", "/v1/rules", "/v1/rules", None),
+    ("put", "/v1/rules/{rule_id}", "/v1/rules/r", {"action": "hide", "items": ["f1", "no"]}),
+    ("get", "/v1/rules", "/v1/rules", None),
+    ("post", "/v1/rules:preview", "/v1/rules:preview", {"rules": [{"rule_id": "r", **HIDE}]}),
+    ("delete", "/v1/rules/{rule_id}", "/v1/rules/r", None),
     ("get", "/health/live", "/health/live", None),
     ("get", "/health/ready", "/health/ready", None),
 ]
@@ -179,10 +185,10 @@ def test_every_error_is_as_declared(document, status, url, headers):
 @pytest.mark.parametrize(
     ("schema", "optional"),
     [
-        ("Answer", {"query", "facets", "experiment", "arm"}),
         ("AnswerItem", {"parts", "reason_parts", "attributes", "highlights"}),
+        ("Answer", {"query", "facets", "experiment", "arm", "redirect", "banner"}),
         ("Suggestions", set()),
-        ("Explanation", set()),
+        ("Explanation", {"rules"}),
         ("Event", set()),
         ("StoredOut", {"unknown_items"}),
     ],

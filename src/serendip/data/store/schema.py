@@ -6,7 +6,7 @@ rows that came from files. ``events`` is the tail of the event log: what the API
 events were packed last. ``pack_rows`` has one row for each user of a pack (``event_log.packs``),
 ``packs`` names the packs that count, ``pack_names`` has what the events of a pack share.
 ``generated_rows`` has what an LLM or a rule wrote about items, ``llm_calls`` every request to an
-LLM. ``erased_users`` knows by digests who was erased.
+LLM. ``erased_users`` knows by digests who was erased. ``rules`` has every change of a rule.
 """
 
 from __future__ import annotations
@@ -168,6 +168,14 @@ COPIES = _table(
     _key("place", TEXT),
     *_columns(sa.BigInteger, "removals", "item_version"),
 )
+
+RULES = _table(
+    "rules",
+    _key("version", sa.BigInteger, autoincrement=False),
+    sa.Column("changed", sa.Double, nullable=False),
+    *_columns(TEXT, "rule_id", "rule"),
+)
+sa.Index("changes_of_rule", RULES.c.rule_id, RULES.c.version)
 
 META = _table("meta", _key("key", name_type(64)), *_columns(TEXT, "value"))
 

@@ -44,6 +44,7 @@ from serendip.data.store.schema import (
     ITEMS,
     PACK_ROWS,
     PACKS,
+    RULES,
     Insert,
     count_meta,
     event_row,
@@ -64,6 +65,7 @@ from serendip.data.store.tables.erasures import (
     record_erasure,
 )
 from serendip.data.store.tables.generated import GeneratedTable
+from serendip.data.store.tables.rules import RuleTable
 from serendip.data.store.tables.users import Users
 from serendip.data.store.validation import event_problem, id_problem, item_problem, require_valid
 from serendip.data.users.user import User
@@ -105,6 +107,7 @@ class ItemChanges:
     version: int
     items: Sequence[Item]  # that changed, those that are deleted now included
     deleted: frozenset[str] = frozenset()  # ids of those
+    rules: int = 0  # version of the rules; 0 = not read
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,7 @@ class Store(AbstractContextManager["Store"]):
         self._writer = PackWriter(self.log)
         self.backups = Copies(database, "backup")
         self.exports = Copies(database, "export")
-        self.generated = GeneratedTable(database)
+        self.generated, self.rules = GeneratedTable(database), RuleTable(database)
         self._upsert_items = upsert_items(database.dialect, FROM_API)
         self._insert_events = insert_events(database.dialect)
 
@@ -454,10 +457,11 @@ class Store(AbstractContextManager["Store"]):
         """
         values = {"after": after, "origins": [FROM_API, *([FROM_FILE] if with_imports else [])]}
         with self.database.read() as connection:
-            version = _max_version(connection)
+            version, rules = (number or 0 for number in connection.execute(_VERSIONS).one())
             rows = connection.execute(_ITEM_CHANGES, values).all() if version > after else []
         items = items_of(row[:-1] for row in rows)
-        return ItemChanges(after, version, items, frozenset(row[0] for row in rows if row[-1]))
+        deleted = frozenset(row[0] for row in rows if row[-1])
+        return ItemChanges(after, version, items, deleted, rules)
 
     def touch_items(self, item_ids: Iterable[str], until: int) -> int:
         """Give items a new version, so that engines read them again; not those of later ones.
@@ -528,6 +532,9 @@ _ITEM_CHANGES = (
 """Changed items, those that somebody deleted included: new ones in the order of their first
 insertion. What an import left out stays in the generation in force, as its file may be cut."""
 _MAX_VERSION = select(func.max(ITEMS.c.version))
+_VERSIONS = select(
+    _MAX_VERSION.scalar_subquery(), select(func.max(RULES.c.version)).scalar_subquery()
+)
 _TOMBSTONE = (
     ITEMS.update()
     .where(ITEMS.c.item_id == bindparam("id"), not_(ITEMS.c.deleted))

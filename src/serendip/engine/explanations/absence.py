@@ -15,9 +15,11 @@ import numpy as np
 from serendip.data import BoolArray, Query
 from serendip.engine.explanations.translation import choose_language, translate
 from serendip.engine.request import Absence, AbsenceKind, Request
+from serendip.engine.stages.filters import NotHidden
 from serendip.engine.stages.likeness import LIKENESS, MODEL, floor_of, is_by_likeness
-from serendip.engine.stages.list_rules import EXPLORED, SPONSORED, DiversityRule
+from serendip.engine.stages.list_rules import EXPLORED, PINNED, SPONSORED, DiversityRule
 from serendip.engine.stages.pipeline import restrict, score
+from serendip.engine.stages.rules import name_rules, rules_of
 from serendip.engine.stages.selection import Result, SurfaceStages
 from serendip.engine.stages.sources import BrowseSource, WordSource
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
@@ -45,6 +47,10 @@ STAGES: Mapping[str, Wording] = {
         "It fails a filter of the request",
         "Ask without the filter",
     ),
+    NotHidden.name: (
+        "The rule “{rules}” hides it",
+        "Change or remove the rule",
+    ),
     "relevance filter": (
         "It is probably irrelevant to the request",
         "A higher threshold in [surfaces.{surface}.relevance_filter], or labels that call it "
@@ -61,6 +67,10 @@ STAGES: Mapping[str, Wording] = {
     EXPLORED: (
         "A place that its score would have had went to a new item",
         "A smaller share in [surfaces.{surface}.exploration]",
+    ),
+    PINNED: (
+        "Rules pin others before it, or it further down: {rules}",
+        "Change or remove the rule",
     ),
     LIKENESS: (
         "It is no more like the items of the request than any other item",
@@ -133,7 +143,8 @@ class AbsenceFinder:
         stages, seen = SurfaceStages.of(self.surface), visible_to(self.surface, self.query)
         for stage, left in restrict(self.query, seen, stages, self.state):
             if item not in left:
-                return self._absence("filter", stage.name)
+                rules = ", ".join(name_rules(self.query, item, self.state, "hide"))
+                return self._absence("filter", stage.name, rules=rules)
         if self.request.sort and self._is_of_matches:
             return self._absence("order", wording=UNMATCHED, count=len(self.result.items))
         selector, _ = score([self.query], self.surface, self.state)
@@ -172,12 +183,17 @@ class AbsenceFinder:
         own, sort = float(self.result.items.scores[place]), self.request.sort
         if sort:
             return self._absence("order", "", own, ORDER, place=place + 1, sort=sort)
-        shown = {rule: self._is_by(rule)[: self.request.k] for rule in (EXPLORED, SPONSORED)}
+        if self._is_by(PINNED)[place]:
+            return self._absence("rule", PINNED, own, rules=self._pins)
+        shown = {
+            rule: self._is_by(rule)[: self.request.k] for rule in (PINNED, EXPLORED, SPONSORED)
+        }
         given, better = sum(int(by.sum()) for by in shown.values()), self._count_better(own)
         if better + given < self.request.k and DiversityRule.name in self.result.trace:
             return self._absence("rule", DiversityRule.name, own)
         if better < self.request.k and given:
-            return self._absence("rule", next(rule for rule in shown if shown[rule].any()), own)
+            rule = next(rule for rule in shown if shown[rule].any())
+            return self._absence("rule", rule, own, rules=self._pins)
         return self._absence("score", "", own, SCORE, place=place + 1)
 
     def _count_better(self, own: float) -> int:
@@ -185,8 +201,13 @@ class AbsenceFinder:
         return int((self._is_by_score & (scores > own)).sum())
 
     @property
+    def _pins(self) -> str:
+        return ", ".join(rule.rule_id for rule in rules_of(self.query, "pin"))
+
+    @property
     def _is_by_score(self) -> BoolArray:  # (P,)
-        is_by_score: BoolArray = ~(self._is_by(EXPLORED) | self._is_by(SPONSORED))
+        is_given = self._is_by(PINNED) | self._is_by(EXPLORED) | self._is_by(SPONSORED)
+        is_by_score: BoolArray = ~is_given
         return is_by_score
 
     def _is_by(self, rule: str) -> BoolArray:  # (P,)

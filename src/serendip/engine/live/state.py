@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -38,6 +38,7 @@ from serendip.data import ActionRules, BoolArray, EventColumns, IntArray, Item, 
 from serendip.data.events.feedback import Feedback
 from serendip.data.events.search_log import IMPRESSION
 from serendip.data.items.features import TokenReader
+from serendip.data.rules import Rule
 from serendip.data.store.event_log.reader import LogReader
 from serendip.data.store.store import ItemChanges, Store
 from serendip.data.store.tables.generated import keep_generated
@@ -217,7 +218,7 @@ class ItemUpdater:
 
 
 class LiveState:
-    """A generation with the items posted and deleted since; safe to use from many threads.
+    """A generation with rules, and the items posted and deleted since; safe for many threads.
 
     Args:
         item_version: version of the store's items that the generation was trained on.
@@ -335,6 +336,13 @@ class LiveState:
             self._read_own_write()
         return deleted
 
+    def put_rules(self, rules: Mapping[str, Rule | None]) -> list[str]:
+        """Change rules in the store, see ``RuleTable.put``, and in the state."""
+        with self._writing:
+            changed = self._store.rules.put(rules)
+            self._read_own_write()
+        return changed
+
     def _read_own_write(self) -> None:
         with suppress(StorageError):  # it is stored; the next call reads it
             self._catch_up(with_imports=False)
@@ -350,4 +358,6 @@ class LiveState:
             state = self._updater.update(items, state)
         if deleted:
             state = state.with_hidden(state.catalogue.vocabulary.numbers(sorted(deleted)))
+        if changes.rules > state.rules.version:
+            state = replace(state, rules=self._store.rules.read(state.rules))
         self._current, self._item_version = state, changes.version

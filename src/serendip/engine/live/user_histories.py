@@ -117,10 +117,7 @@ class UserHistories:
                 history = UserHistory.of(events, self._rules, vocabulary)
             self._put(user_id, history)
             user = self._user(user_id)
-        past = history.past.known(len(vocabulary))
-        if user is None:
-            return past
-        return replace(past, country=user.country or past.country, groups=user.groups)
+        return _with_user(history.past.known(len(vocabulary)), user)
 
     def find_worn(
         self, user_id: str, config: FrequencyConfig, now: float, vocabulary: Vocabulary
@@ -138,7 +135,7 @@ class UserHistories:
         Takes no lock, so it answers while another request waits for the log.
         """
         history = self._cache.get(user_id)
-        return None if history is None else history.past
+        return None if history is None else _with_user(history.past, self._known.get(user_id))
 
     def forget(self, user_id: str) -> None:
         """Drop what is cached of a user."""
@@ -190,3 +187,9 @@ class UserHistories:
             dropped_id, dropped = self._cache.popitem(last=False)
             self._known.pop(dropped_id, None)
             self._size -= dropped.size
+
+
+def _with_user(past: UserPast, user: User | None) -> UserPast:
+    if user is None:
+        return past
+    return replace(past, country=user.country or past.country, groups=user.groups)

@@ -62,7 +62,7 @@ class OrderedCandidates:
         items: (R,) int32 item numbers.
         values: (R,) float32 organic values.
         is_organic: (R,) bool, False for candidates that only their bid brought here.
-        is_pinned: (R,) bool, True for exact titles.
+        is_pinned: (R,) bool, True for exact titles, and what a rule pins.
     """
 
     query: Query
@@ -121,6 +121,7 @@ class Ranked:
             past; see ``likeness.taste_scores``. NaN = not known.
         seed: of the exploration.
         items: (C,) int32 their numbers.
+        places: 0-based position -> row that a rule of a merchandiser puts there.
     """
 
     values: FloatArray
@@ -132,6 +133,7 @@ class Ranked:
     taste: FloatArray
     seed: int
     items: IntArray
+    places: Mapping[int, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -142,12 +144,13 @@ class Slate:
     """A list of P positions that is filled with C ranked candidates.
 
     Args:
-        organic: (C,) bool, organic rows without a position.
+        organic: (C,) bool, organic rows without a position, but for those that wait for theirs.
         unused: (C,) bool, all rows without a position.
         fits: (C,) bool, rows whose group has room at the next position.
         rows: row at each position.
         positions: list rule -> positions that it decided, in order.
         propensities: position that was drawn -> probability of its item there.
+        waiting: position -> row that has it, and no other.
     """
 
     ranked: Ranked
@@ -157,12 +160,15 @@ class Slate:
     rows: list[int] = field(default_factory=list)
     positions: dict[str, list[int]] = field(default_factory=dict)
     propensities: dict[int, float] = field(default_factory=dict)
+    waiting: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, ranked: Ranked) -> Self:
         """Before the first position is filled."""
-        everything = np.ones(len(ranked), np.bool_)
-        return cls(ranked, ranked.is_organic.copy(), everything, everything.copy())
+        free, waiting = np.ones(len(ranked), np.bool_), dict(ranked.places)
+        fits = free.copy()
+        free[[*waiting.values()]] = False
+        return cls(ranked, ranked.is_organic & free, free, fits, waiting=waiting)
 
     @cached_property
     def random(self) -> np.random.Generator:

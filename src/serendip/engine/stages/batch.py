@@ -18,6 +18,7 @@ import numpy as np
 from serendip.data import AllowedItems, FloatArray, History, IntArray, ItemList, Query
 from serendip.data.query import RECALLED, RECENT, select_relevant_history
 from serendip.engine.stages.list_rules import SPONSORED
+from serendip.engine.stages.rules import find_pins
 from serendip.engine.stages.surfaces import SurfaceConfig, without_past
 from serendip.engine.state import EngineState
 from serendip.models.query_scores import QueryScores
@@ -48,6 +49,7 @@ class Batch:
     hits: list[ItemList] | None = None
     degraded: list[str] = field(default_factory=list)
     proposals: dict[str, list[ItemList]] = field(default_factory=dict)
+    _pins: dict[int, dict[int, int]] = field(default_factory=dict)
     _scores: dict[str, QueryScores] = field(default_factory=dict)
 
     @classmethod
@@ -72,6 +74,17 @@ class Batch:
     def organic_proposals(self) -> dict[str, list[ItemList]]:
         """Candidates of the sources that propose them for the user's sake."""
         return {name: lists for name, lists in self.proposals.items() if name != SPONSORED}
+
+    def pins(self, row: int) -> dict[int, int]:
+        """0-based position -> item that a rule puts there, of query ``row``."""
+        query = self.queries[row]
+        if query.rules and row not in self._pins:
+            self._pins[row] = find_pins(query, self.allowed[row], self.state)
+        return self._pins.get(row, {})
+
+    def pinned(self, row: int) -> IntArray:
+        """(P,) int32 items that rules pin for query ``row``."""
+        return np.fromiter(self.pins(row).values(), np.int32)
 
     def add_hits(self, more: Sequence[ItemList]) -> None:
         """Add hits of the words that are not among those of the word search.

@@ -15,10 +15,11 @@ from functools import partial
 
 import numpy as np
 
-from serendip.data import AllowedItems, BoolArray, Catalogue, Query, Task, locate
+from serendip.data import NO_ITEMS, AllowedItems, BoolArray, Catalogue, Query, Task, locate
 from serendip.data.events.event import Exclusion
 from serendip.data.items.attribute_test import AttributeTest
 from serendip.engine.stages.base import Stage
+from serendip.engine.stages.rules import numbers_of, passing, rules_of
 from serendip.engine.stages.surfaces import COUNTRY, SEEN, SurfaceConfig
 from serendip.engine.state import EngineState
 
@@ -127,6 +128,21 @@ class Requested(Filter):
         return allowed.within(state.derived.item_set(tests, build, is_lasting=False))
 
 
+class NotHidden(Filter):
+    """Removes items that a rule hides."""
+
+    name, label = "rules", "Not hidden by a rule"
+
+    def restrict(self, allowed: AllowedItems, query: Query, state: EngineState) -> AllowedItems:
+        """Without the items of the rules: those they name, and those that pass their tests."""
+        named = [NO_ITEMS]
+        for rule in rules_of(query, "hide"):
+            named.append(numbers_of(rule, state))
+            if rule.where:
+                allowed = allowed.within(passing(rule, state, is_negated=True))
+        return allowed.without(np.concatenate(named))
+
+
 class ByAttribute(Filter):
     """Removes items that fail a test of the settings."""
 
@@ -152,7 +168,9 @@ def _keep_all(tests: Iterable[AttributeTest], catalogue: Catalogue) -> BoolArray
 
 
 # An item that is not available yet is hidden as well: removed first, it does not count as deleted.
-REQUEST_FILTERS: tuple[Filter, ...] = (Available(), NotDeleted(), NotInContext(), Requested())
+REQUEST_FILTERS: tuple[Filter, ...] = (
+    *(Available(), NotDeleted(), NotInContext(), Requested(), NotHidden()),
+)
 
 
 def filters_of(surface: SurfaceConfig) -> tuple[Filter, ...]:

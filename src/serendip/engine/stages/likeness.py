@@ -64,7 +64,7 @@ def keep_alike(batch: Batch, candidates: Candidates, also: Sequence[IntArray] = 
 
     Those that more people rejected than chose stay only where there are not ``_FEWEST`` others.
 
-    Items of ``also`` stay whatever they are.
+    Items of ``also`` stay whatever they are, and those that a rule pins.
     """
     kept, floor = np.zeros(len(candidates), np.bool_), floor_of(batch.state)
     state = batch.state
@@ -74,8 +74,8 @@ def keep_alike(batch: Batch, candidates: Candidates, also: Sequence[IntArray] = 
             likeness = np.where(is_rejected[part], -np.inf, likeness)
         least = -np.sort(-likeness)[:_FEWEST][-1]
         kept[part] = (likeness > floor) | (likeness >= least)
-    if also:
-        kept |= np.isin(candidates.items, np.concatenate(also))
+    pinned = map(batch.pinned, range(len(batch.queries)))
+    kept |= np.isin(candidates.items, np.concatenate([*also, *pinned]))
     return Candidates(candidates.rows[kept], candidates.items[kept])
 
 

@@ -71,10 +71,15 @@ class MinValueFilter(ListFilter):
         self._config = config
 
     def keep(self, ordered: OrderedCandidates) -> Kept:
-        """Candidates of at least the threshold; only organic ones count towards ``min_items``."""
+        """Candidates of at least the threshold; only organic ones count towards ``min_items``.
+
+        What a rule pins stays in a list that is sent.
+        """
         is_good: BoolArray = ordered.values >= self._config.threshold
         if (is_good & ordered.is_organic).sum() < self._config.min_items:
             is_good = is_good & False
+        elif ordered.is_pinned.any():
+            is_good |= ordered.is_pinned
         return Kept(np.flatnonzero(is_good), max_items=self._config.k)
 
 

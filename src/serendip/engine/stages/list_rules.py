@@ -131,6 +131,30 @@ class DiversityRule(ListRule):
         return row
 
 
+PINNED = "pinned"
+"""The rule, and its column: 1 for pinned items, NaN for the others."""
+
+
+class PinRule(ListRule):
+    """Fills the positions that rules of a merchandiser give away, before all others.
+
+    Where the list ends before such a position, its item is the last.
+    """
+
+    name, label = PINNED, "Put there by a rule"
+    numbers: ClassVar[Mapping[str, str]] = {PINNED: "Put there by a rule"}
+
+    def place(self, slate: Slate) -> int:
+        """The row that waits for the position; the next one that waits if no other is left."""
+        position, waiting = len(slate), slate.waiting
+        if position not in waiting:
+            if slate.organic.any():
+                return -1
+            position = min(waiting)
+        slate.positions[self.name].append(len(slate))
+        return waiting.pop(position)
+
+
 EXPLORED = "explored"
 """The rule, and its column: 1 for explored items, NaN for the others."""
 

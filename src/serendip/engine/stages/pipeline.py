@@ -21,6 +21,7 @@ from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.features import feature_matrix
 from serendip.engine.stages.filters import Filter
 from serendip.engine.stages.likeness import is_by_likeness, keep_alike
+from serendip.engine.stages.rules import are_meant
 from serendip.engine.stages.scoring import fuse_by_rank, score_candidates
 from serendip.engine.stages.selection import Result, Selector, SurfaceStages
 from serendip.engine.stages.sources import Source
@@ -70,8 +71,11 @@ def score(
     candidates = _merge(batch, also)
     if is_by_likeness(surface, state):
         candidates = keep_alike(batch, candidates, also)
-    for trace, (begin, end) in zip(traces, pairwise(candidates.bounds(len(queries))), strict=True):
-        trace[CANDIDATES] = end - begin
+    bounds = pairwise(candidates.bounds(len(queries)))
+    for query, trace, (begin, end) in zip(queries, traces, bounds, strict=True):
+        trace[CANDIDATES], items = end - begin, candidates.items[begin:end]
+        for rule in query.rules:
+            trace[f"rule {rule.rule_id}"] = int(are_meant(rule, items, state).sum())
     features = feature_matrix(batch, candidates)
     scores = score_candidates(batch, candidates, features)
     return Selector(stages, batch, candidates, features, scores), traces
@@ -163,7 +167,7 @@ def _merge(batch: Batch, also: Sequence[IntArray] = ()) -> Candidates:
     parts, num_queries = [], len(batch.queries)
     for row in range(num_queries):
         lists = [items[row].item_nums for items in batch.proposals.values()]
-        lists += [also[row]] if also else []
-        parts.append(distinct(np.concatenate(lists)) if lists else np.empty(0, np.int32))
+        lists += [batch.pinned(row), *([also[row]] if also else [])]
+        parts.append(distinct(np.concatenate(lists)))
     rows = np.repeat(np.arange(num_queries, dtype=np.int32), [len(part) for part in parts])
     return Candidates(rows, np.concatenate(parts).astype(np.int32))

@@ -18,6 +18,7 @@ from serendip.engine.feature_names import models_of_kind
 from serendip.engine.stages.batch import Batch, Candidates, round_scores
 from serendip.engine.stages.likeness import discount_rejected, is_by_likeness, order_by_likeness
 from serendip.engine.stages.list_rules import bids_of
+from serendip.engine.stages.rules import find_factors, weigh_places
 from serendip.engine.stages.surfaces import LEARNED, RANKER, ItemValueConfig, SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.models.ranker.model import Ranker, action_value
@@ -145,13 +146,24 @@ def score_candidates(batch: Batch, candidates: Candidates, features: FloatArray)
     values = organic
     if is_by_likeness(batch.surface, batch.state):
         values = order_by_likeness(batch, candidates, values)
-    values = discount_rejected(batch, candidates, values)
+    values = weigh_values(batch, candidates, discount_rejected(batch, candidates, values))
     bids = revenue = np.zeros(len(candidates), np.float32)
     if batch.surface.sponsored is not None:
         bids = bids_of(batch.state.catalogue, batch.surface.sponsored.bid, candidates.items)
         revenue = bids * _predict_paid(batch, features, probabilities, organic)
     pins = order_levels(batch, candidates, bool(probabilities))
     return Scores(round_scores(values), pins, bids, revenue, probabilities)
+
+
+def weigh_values(batch: Batch, candidates: Candidates, values: FloatArray) -> FloatArray:
+    """Values (R,) as rules boost and bury rows; a negative one becomes smaller where boosted."""
+    values = values.copy()
+    for row, part in candidates.parts(len(batch.queries)):
+        items = candidates.items[part]
+        for factor, meant in find_factors(batch.queries[row], items, batch.state):
+            sizes = np.where(values[part] < 0, 1 / factor, factor)
+            values[part] *= np.where(meant, sizes, 1.0)
+    return values
 
 
 def _predict_paid(
@@ -261,7 +273,8 @@ def order_levels(batch: Batch, candidates: Candidates, is_ranked: bool) -> Float
         is_known = not is_ranked and bool((quality != quality[0]).any())
         has_place = is_title | (is_known & (levels == _LEVELS[VALUES]))
         place = np.arange(len(hits), 0, -1) * (_PLACES / (len(hits) + 1))  # (H,) in (0, 4)
-        levels[has_place] += place[has_place]
+        weighed = weigh_places(batch.queries[row], hits.item_nums, place / _PLACES, batch.state)
+        levels[has_place] += (weighed * _PLACES)[has_place]
         part = candidates.items[bounds[row] : bounds[row + 1]]
         places = bounds[row] + np.searchsorted(part, hits.item_nums)
         pins[places] = np.where(levels < TITLES, levels + pins[places], levels)

@@ -33,11 +33,13 @@ from serendip.engine.stages.list_rules import (
     BID,
     EXPLORED,
     ORGANIC,
+    PINNED,
     PROPENSITY,
     SPONSORED,
     DiversityConfig,
     DiversityRule,
     ExplorationRule,
+    PinRule,
     SponsoredRule,
     find_groups,
     request_seed,
@@ -72,7 +74,7 @@ class SurfaceStages:
         list_filters: list[ListFilter] = [relevance, VariantFilter()]
         if surface.min_value is not None:  # it counts what is left to be sent
             list_filters.append(MinValueFilter(surface.min_value))
-        list_rules: list[ListRule] = []
+        list_rules: list[ListRule] = [PinRule()]
         if surface.sponsored is not None:
             list_rules.append(SponsoredRule(surface.sponsored))
         if surface.exploration is not None and surface.exploration.share:
@@ -103,18 +105,21 @@ _COMPARED = 100  # first rows whose taste is known; blocks that end behind them 
 def build_slate(ranked: Ranked, rules: Sequence[ListRule], max_items: int | None = None) -> Slate:
     """Fill the first ``max_items`` positions; without rules the slate is the organic order.
 
-    The first rule decides first. Pinned rows keep their positions.
+    The first rule decides first. Exact titles keep their positions, but for rows that a rule of a
+    merchandiser puts before them.
     """
     end = len(ranked) if max_items is None else max_items
     slate = Slate.of(ranked)
     slate.positions = {rule.name: [] for rule in rules}
-    if not rules:
-        slate.rows = np.flatnonzero(slate.organic)[:end].tolist()
-        return slate
-    while len(slate) < end and slate.organic.any():
-        for rule in rules:
+    while len(slate) < end and (slate.waiting or slate.organic.any()):
+        turns = [rule for rule in rules if slate.waiting or rule.name != PINNED]
+        if not turns:
+            slate.rows += np.flatnonzero(slate.organic)[: end - len(slate)].tolist()
+            break
+        for rule in turns:
             rule.begin(slate)
-        turns = rules if len(slate) >= ranked.pinned else ()
+        if len(slate) - len(slate.positions.get(PINNED, ())) < ranked.pinned:
+            turns = [rule for rule in turns if rule.name == PINNED]
         placed = next((row for rule in turns if (row := rule.place(slate)) >= 0), -1)
         slate.put(placed if placed >= 0 else int(np.argmax(slate.organic)))
     return slate
@@ -131,7 +136,8 @@ class Result:
         items: the list up to ``max_items``, in order, with a column per feature and, if the ranker
             ordered it, per action, ``P(like)``. The stages of the surface add further columns:
             ``explored`` (1 or NaN) and ``propensity``; ``sponsored`` (bool), and ``bid`` and
-            ``organic value`` of the positions that were bought; ``P(irrelevant)``.
+            ``organic value`` of the positions that were bought; ``P(irrelevant)``; ``pinned`` (1 or
+            NaN) where a rule pins any.
         trace: stage -> number of items after it, or of positions that it decided.
         degraded: stages that failed, or whose model is missing.
         listed: numbers of the items of the whole list, in no order.
@@ -224,13 +230,14 @@ class Selector:
                 order = order[kept.rows]
 
     def _ordered(self, row: int, order: NDArray[np.intp]) -> OrderedCandidates:
+        items = self.candidates.items[order]
         return OrderedCandidates(
             self.batch.queries[row],
             self.batch.state,
-            self.candidates.items[order],
+            items,
             self.scores.organic[order],
             self._is_organic(row, order),
-            self.scores.pins[order] >= TITLES,
+            (self.scores.pins[order] >= TITLES) | np.isin(items, self.batch.pinned(row)),
         )
 
     def _is_organic(self, row: int, order: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -238,7 +245,8 @@ class Selector:
         if len(lists) == len(self.batch.proposals):
             return np.ones(len(order), np.bool_)
         # False: only their bid brought them.
-        return np.isin(self.candidates.items[order], np.concatenate(lists) if lists else [])
+        lists.append(self.batch.pinned(row))
+        return np.isin(self.candidates.items[order], np.concatenate(lists))
 
     def _ranked(self, row: int, order: NDArray[np.intp]) -> Ranked:
         items, batch = self.candidates.items[order], self.batch
@@ -257,6 +265,11 @@ class Selector:
             taste,
             request_seed(batch.queries[row], batch.pasts[row]),
             items,
+            {
+                place: place_row
+                for place, item in batch.pins(row).items()
+                for place_row in np.flatnonzero(items == item).tolist()
+            },
         )
 
     def _list_items(
@@ -270,6 +283,8 @@ class Selector:
         for action, probabilities in scores.probabilities.items():
             columns[f"P({action})"] = probabilities[rows]
         columns |= numbers
+        if slate.positions.get(PINNED):
+            columns[PINNED] = np.where(slate.decided_by(PINNED), 1.0, np.nan)
         if EXPLORED in slate.positions:
             columns[EXPLORED] = np.where(slate.decided_by(EXPLORED), 1.0, np.nan)
             columns[PROPENSITY] = slate.propensities_of_draws()

@@ -12,12 +12,13 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, FiniteFloat, create_model
+from pydantic import BeforeValidator, Field, FiniteFloat, TypeAdapter, create_model
 
 from serendip.data import Event, Item
 from serendip.data.events.event import EVENT_COLUMNS, EVENT_REQUIRED, NumberColumn
 from serendip.data.items.attributes import Attribute
 from serendip.data.limits import MAX_CLOCK_LEAD_S
+from serendip.data.rules import Rule, RuleAction
 from serendip.data.users.user import User
 from serendip.engine.request import Request
 from serendip.errors import DataError
@@ -348,6 +349,75 @@ def _merge(
 ) -> dict[str, Attribute]:
     merged = {**stored, **changes}
     return {name: value for name, value in merged.items() if value is not None}
+
+
+class _RuleFields(types.RowModel):
+    action: RuleAction
+    """``pin``, ``boost``, ``bury``, ``hide``, ``redirect`` or ``banner``."""
+
+    surfaces: types.Texts = ()
+    """Names of surfaces; empty = all."""
+
+    queries: types.Texts = ()
+    """Texts, compared without case, accents and signs with what was typed."""
+
+    category: types.Text = ""
+    """An attribute and its values by which the request filters, such as ``genres=Comedy``."""
+
+    segment: types.Text = ""
+    """A text attribute of the user and its values, such as ``country=KR``."""
+
+    begins: types.Time | None = None
+    """Unix seconds or ISO 8601 from which it counts; omitted = at once."""
+
+    ends: types.Time | None = None
+    """Unix seconds or ISO 8601 from which it no longer counts; omitted = never."""
+
+    items: types.Texts = ()
+    """Ids of the items, in the order in which a pin shows them."""
+
+    where: types.Text = ""
+    """A test of an attribute that items pass, in place of their ids: ``brand=Acme``."""
+
+    value: FiniteFloat | types.Text | None = None
+    """Of a pin the position of its first item, from 1; of ``boost`` and ``bury`` the factor, 1.1 to
+    10, omitted = 2; of ``redirect`` an address or a path; of ``banner`` a text."""
+
+    def to_rule(self, **more: str) -> Rule:
+        """Convert to a rule, with the id in the path if it has none."""
+        return Rule(**dict(self) | more)
+
+
+class RuleIn(_RuleFields, types.RequestModel):
+    """A rule; replaces the stored one with the same id. Conditions that are left out hold."""
+
+
+class RuleRow(_RuleFields):
+    """A rule of a file or a list."""
+
+    rule_id: types.Id
+    """Its id."""
+
+
+class RuleFile(types.RequestModel):
+    """The rules of a file."""
+
+    row: ClassVar[type[types.RowModel]] = RuleRow
+    rules: list[RuleRow]
+    """The rules."""
+
+
+def read_rules(document: Any) -> list[Rule]:
+    """The rules of a file of tables ``[[rules]]``; what is wrong is a ``DataError``."""
+    found = types.read(TypeAdapter(RuleFile), document)
+    return [row.to_rule() for row in found.rules]
+
+
+class PreviewParams(RecommendParams):
+    """A request, and rules to try with it."""
+
+    rules: Annotated[list[RuleRow], Field(max_length=limits.MAX_BATCH)] = Field(default=[])
+    """The rules, whose times are not read; without any those in force are compared with none."""
 
 
 class EventBatch(types.RequestModel):

@@ -18,8 +18,9 @@ from typing_extensions import TypedDict
 
 from serendip.content.encoders.media_files import FileProblem
 from serendip.data import Event, Item
+from serendip.data.rules import Rule
 from serendip.data.users.user import User
-from serendip.engine.request import ItemFile
+from serendip.engine.request import Answer, ItemFile
 from serendip.serve.api.types import read_docstring
 
 if TYPE_CHECKING:
@@ -137,6 +138,39 @@ class DeletedOut(TypedDict):
 
     deleted: Literal[True]
     """Always true; an unknown item is an error."""
+
+
+class RulesOut(TypedDict):
+    """The rules."""
+
+    version: int
+    """Number of changes so far."""
+
+    rules: list[Rule]
+    """In force, those that have not begun or have ended included."""
+
+
+class ChangedRuleOut(TypedDict):
+    """Confirmation that a rule was stored or removed; an unknown one to remove is an error."""
+
+    rule_id: str
+    """The rule."""
+
+    version: int
+    """Of all rules from now on."""
+
+    unknown_items: list[str]
+    """Ids that it names and no item has, ten at most; it counts once there is an item."""
+
+
+class PreviewOut(TypedDict):
+    """Two answers to one request."""
+
+    with_rules: Answer
+    """With the rules of the body, beside those in force."""
+
+    without_rules: Answer
+    """Without them."""
 
 
 class LiveOut(TypedDict):

@@ -20,6 +20,7 @@ from fastapi.responses import PlainTextResponse
 from serendip.data import Item
 from serendip.data.api_key import ADMIN, READ, READ_USERS, WRITE
 from serendip.data.items.attribute_test import AttributeTest
+from serendip.data.rules import Rule
 from serendip.data.users.user import User
 from serendip.engine.artefacts.erasure import ErasureReceipt
 from serendip.engine.fallback import FALLBACKS
@@ -39,8 +40,10 @@ from serendip.serve.api.requests import (
     ItemRows,
     ItemsParams,
     Login,
+    PreviewParams,
     ReadParams,
     RecommendParams,
+    RuleIn,
     SearchParams,
     SimilarParams,
     SuggestParams,
@@ -69,6 +72,7 @@ class Routes:
         self.router = APIRouter(route_class=StrictRoute, responses=responses.ERRORS)
         self.bodies: set[type] = {responses.ErrorOut}
         user, item = "/v1/users/{user_id:path}", "/v1/items/{item_id:path}"
+        rule = "/v1/rules/{rule_id:path}"
         reads, of_users = declare(READ), declare(READ_USERS)
         self._add(
             ("GET POST", "/v1/search", self.search, Answer, reads),
@@ -86,7 +90,7 @@ class Routes:
         )
         self._add(("GET", "/v1/figures", self.get_figures, Figures, declare(ADMIN)))
         also_visitors, writes = declare(WRITE, visitors=True), declare(WRITE)
-        erases = declare(WRITE, READ_USERS)
+        erases, changes = declare(WRITE, READ_USERS), declare(WRITE, ADMIN)
         self._add(
             ("POST", "/v1/events", self.add_events, responses.StoredOut, also_visitors),
             ("PUT", user, self.put_user, User, writes),
@@ -97,6 +101,10 @@ class Routes:
             ("PATCH", item, self.change_item, responses.ItemOut, writes),
             ("DELETE", item, self.delete_item, responses.DeletedOut, writes),
             ("DELETE", user, self.erase_user, ErasureReceipt, erases),
+            ("GET", "/v1/rules", self.list_rules, responses.RulesOut, declare(ADMIN)),
+            ("PUT", rule, self.put_rule, responses.ChangedRuleOut, changes),
+            ("DELETE", rule, self.remove_rule, responses.ChangedRuleOut, changes),
+            ("POST", "/v1/rules:preview", self.preview_rules, responses.PreviewOut, declare(ADMIN)),
             ("GET", "/health/live", self.get_liveness, responses.LiveOut, declare()),
             ("GET", "/health/ready", self.get_readiness, responses.ReadyOut, declare()),
         )
@@ -289,6 +297,41 @@ class Routes:
         erasure, of what came since.
         """
         return await self._gate.write(lambda engine: engine.erase_user(user_id))
+
+    async def list_rules(self) -> responses.RulesOut:
+        """The rules of answers."""
+        found = await self._gate.read(lambda engine: engine.rules)
+        return {"version": found.version, "rules": list(found.by_id.values())}
+
+    async def put_rule(self, rule_id: types.Id, rule: RuleIn) -> responses.ChangedRuleOut:
+        """Store a rule in place of the one with its id; it counts from the next request on."""
+        return await self._change(rule_id, rule.to_rule(rule_id=rule_id))
+
+    async def remove_rule(self, rule_id: types.Id) -> responses.ChangedRuleOut:
+        """Remove a rule; what was in force when stays known."""
+        return await self._change(rule_id, None)
+
+    async def _change(self, rule_id: str, rule: Rule | None) -> responses.ChangedRuleOut:
+        def call(engine: Engine) -> responses.ChangedRuleOut:
+            changed = engine.put_rules([rule]) if rule else engine.put_rules((), [rule_id])
+            if not (rule or changed):
+                raise DataError(f"there is no rule {rule_id[:80]!r}.", "GET /v1/rules lists them.")
+            unknown = engine.unknown_items(rule.items if rule else ())
+            version = engine.rules.version
+            return {"rule_id": rule_id, "version": version, "unknown_items": unknown}
+
+        return await self._gate.write(call)
+
+    async def preview_rules(self, query: PreviewParams) -> responses.PreviewOut:
+        """A list with some rules, and without them; nothing is stored."""
+        request, rules = query.build_request(), [row.to_rule() for row in query.rules]
+
+        def call(engine: Engine) -> responses.PreviewOut:
+            query.require_context(engine.needs(request.surface))
+            with_rules, without = engine.preview(request, rules)
+            return {"with_rules": with_rules, "without_rules": without}
+
+        return await self._gate.read(call)
 
     async def get_liveness(self) -> responses.LiveOut:
         """The process runs."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
@@ -193,7 +194,10 @@ class Pages:
 
         def render(engine: Engine) -> Response:
             frame = {"engine": engine, "visit": visit, "query": query, "user": query.user}
-            body = template.render(frame | view(engine, query))
+            shown: dict[str, Any] = frame | view(engine, query)
+            if address := shown.get("redirect", ""):
+                return self._send(address)
+            body = template.render(shown)
             headers = {
                 **_NOT_STORED,
                 "x-generation": engine.generation,
@@ -204,6 +208,16 @@ class Pages:
         response = await self._gate.read(render)
         visitors.remember(self._access, request, response, visit)
         return response
+
+    def _send(self, address: str) -> Response:
+        """Send a browser where a rule sends a search."""
+        address = quote(address, safe="/:?#[]@!$&'()*+,;=%")
+        if address.startswith("/"):
+            return _redirect(address)
+        # Not by a redirect: the policy of the page lets none of its forms lead anywhere else.
+        body = self._templates.get_template("redirect.html").render(address=address, user="")
+        headers = {**_NOT_STORED, "refresh": f"0; url={address}"}
+        return Response(body, media_type=HTML_TYPE, headers=headers)
 
     def _sign_in_page(self, failure: ErrorResponse | None = None) -> Response:
         body = self._templates.get_template("sign_in.html").render(failure=failure, user="")

@@ -129,6 +129,7 @@ def search(engine: Engine, query: PageQuery) -> dict[str, Any]:
         "shown": ShownAnswer(answer, query),
         "facets": choose_facets(answer.facets, query),
         "orders": choose_orders(orders, answer.facets, query) if answer.items else {},
+        "redirect": answer.redirect,
         "suggested": suggested,
         "chips": list(_select_chips(suggested.queries, told)),
         "instead": instead,

@@ -132,6 +132,12 @@ def _to_json(query: Mapping[str, Parameter]) -> dict[str, Any]:
     }
 
 
+_PIN: Mapping[str, Any] = {
+    **{"action": "pin", "surfaces": ["home"], "queries": ["a"], "items": [_ITEM], "value": 2},
+    **{"segment": "plan=gold", "begins": 1.6e9, "ends": "2099-01-01T00:00:00Z"},
+}
+_BOOST: Mapping[str, Any] = {"action": "boost", "category": "tags=a", "where": "tags=b"}
+
 _WRITES: tuple[WireRequest, ...] = (
     WireRequest("POST", "/v1/items", value=_item(_ITEM, description="Words", available_from=1.6e9)),
     WireRequest("POST", "/v1/items", value={"items": [_item("posted")]}),
@@ -146,12 +152,20 @@ _WRITES: tuple[WireRequest, ...] = (
     WireRequest("POST", "/v1/users", value={"users": [{"user_id": "written"}]}),
     WireRequest("PATCH", "/v1/users/{}", _USER, value={"attributes": {"age": 3, "old": None}}),
     WireRequest("PUT", "/v1/users/{}", "written", value={"attributes": {"plan": "gold"}}),
+    WireRequest("PUT", "/v1/rules/{}", "first", value=_PIN),
+    WireRequest("PUT", "/v1/rules/{}", "up", value=_BOOST),
     WireRequest("POST", "/like", form={"item_id": _ITEM, "q": "a", **_SHOWN}),
     WireRequest("POST", "/like", form={"item_id": _ITEM, "user": _USER}, headers=_FRAGMENT),
     WireRequest("POST", "/sign-in", form={"key": "k"}),
     WireRequest("POST", "/sign-out", form={}),
 )
 """What others need comes first."""
+
+_PREVIEW: Mapping[str, Any] = {
+    **_to_json({"surface": "search", "q": "a", "literal": "1", "item_id": (_ITEM,)}),
+    **_to_json(_PAGE_OF_ITEMS),
+    "rules": [{"rule_id": "first", **_PIN}],
+}
 
 _READS: tuple[WireRequest, ...] = (
     WireRequest("GET", "/v1/search", query={"q": "a", "literal": "0", **_PAGE_OF_ITEMS}),
@@ -173,6 +187,8 @@ _READS: tuple[WireRequest, ...] = (
     WireRequest("GET", "/v1/users/{}/history", _USER, {"limit": "5"}),
     WireRequest("GET", "/v1/users/{}", _USER),
     WireRequest("GET", "/v1/users", query={"limit": "5"}),
+    WireRequest("GET", "/v1/rules"),
+    WireRequest("POST", "/v1/rules:preview", value=_PREVIEW),
     WireRequest("POST", "/v1/search", value=_to_json({"q": "a", "literal": "1", **_PAGE_OF_ITEMS})),
     WireRequest("POST", "/v1/search", value={"q": "a", "user_id": _USER, "limit": 5}),
     WireRequest("POST", "/v1/recommend", value=_to_json({"surface": "home", **_PAGE_OF_ITEMS})),
@@ -225,5 +241,6 @@ MISSING: tuple[WireRequest, ...] = (
     WireRequest("GET", "/{}", "none"),
     WireRequest("DELETE", "/v1/items/{}", "deleted"),
     WireRequest("DELETE", "/v1/users/{}", "written"),
+    WireRequest("DELETE", "/v1/rules/{}", "first"),
 )
 """Valid ones whose answer depends on what the workspace has."""
