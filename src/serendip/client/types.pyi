@@ -11,89 +11,110 @@ class Absence(TypedDict):
     rule gave its place to others; ``score`` = the items shown have higher scores; ``order`` =
     it is further down in the order of the request, or not in that list."""
     stage: str
-    """name of the filter or rule, as in the trace; else empty."""
+    """Name of the filter or rule, as in the trace; else empty."""
     text: str
-    """one sentence for people."""
+    """One sentence for people."""
     change: str
-    """what would change it, one sentence for people."""
+    """What would change it, one sentence for people."""
     score: float | None
-    """its score; None = it has none."""
+    """Its score; None = it has none."""
     last_score: float | None
-    """the lowest score of the items that are shown for their score; None without any."""
+    """The lowest score of the items that are shown for their score; None without any."""
 
 class Answer(TypedDict):
     """The answer to one request."""
     request_id: str
-    """unique id of this answer; callers send it with the events that follow. The id of a request
+    """Unique id of this answer; callers send it with the events that follow. The id of a request
     over HTTP, ``X-Request-ID``, is another one."""
     generation: str
-    """name of the generation that answered."""
+    """Name of the generation that answered."""
     surface: str
-    """name of the requested surface."""
+    """Name of the requested surface."""
     items: Sequence[AnswerItem]
-    """one page of the list, in the order to show."""
+    """One page of the list, in the order to show."""
     cursor: str
     """``cursor`` in JSON, of the next page; empty on the last page. Pages of one list repeat
     nothing and skip nothing, whatever happens between them."""
     total: int
-    """number of items in the list; pages end after the first thousand or so."""
+    """Number of items in the list; pages end after the first thousand or so."""
     total_is_exact: bool
-    """whether it is that number; else there are about as many."""
+    """Whether it is that number; else there are about as many."""
     degraded: Sequence[str]
-    """stages and rungs that are missing: they failed, or were skipped; empty if none."""
+    """Stages and rungs that are missing: they failed, or were skipped; empty if none."""
     query: NotRequired[SearchFeedback | None]
-    """how the text was interpreted, ``query`` in JSON; None if no text was searched."""
+    """How the text was interpreted, ``query`` in JSON; None if no text was searched."""
     facets: NotRequired[Mapping[str, Facet]]
-    """attribute -> its values in the whole list, for those that the request names."""
+    """Attribute -> its values in the whole list, for those that the request names."""
+    experiment: NotRequired[str]
+    """Name of the experiment that the request is in; empty = none."""
+    arm: NotRequired[str]
+    """Name of its arm; empty in an interleaved list, whose places follow from ``request_id``."""
+    redirect: NotRequired[str]
+    """Address or path where a rule sends whoever searched this; empty = nowhere."""
+    banner: NotRequired[str]
+    """Text of a rule to show above the list; empty = none."""
 
 class AnswerItem(TypedDict):
     """One item of an answer."""
     item_id: str
-    """external id."""
+    """External id."""
     title: str
-    """as shown; the id of an item without one."""
+    """As shown; the id of an item without one."""
     score: float | None
-    """final value, higher is better; comparable within one answer only. The score of a sponsored
+    """Final value, higher is better; comparable within one answer only. The score of a sponsored
     item is its expected revenue, bid x P(action); ``parts`` has its organic value."""
     parts: NotRequired[Mapping[str, float | None]]
-    """name -> number that the score is computed from: ranker features, probabilities. Those that
+    """Name -> number that the score is computed from: ranker features, probabilities. Those that
     events carry, ``propensity`` and ``explored``, are there unasked."""
     reason: str
-    """the strongest evidence as one sentence for people; empty = no evidence."""
+    """The strongest evidence as one sentence for people; empty = no evidence."""
     reason_code: str
-    """which sentence it is, for programs that word it themselves; empty = no evidence."""
+    """Which sentence it is, for programs that word it themselves; empty = no evidence."""
     reason_parts: NotRequired[Mapping[str, str | int | float]]
-    """name -> what the sentence says: ``title``, ``item_id``, ``value``, ``count``."""
+    """Name -> what the sentence says: ``title``, ``item_id``, ``value``, ``count``."""
     sponsored: bool
-    """whether the position was bought; pages must mark such an item."""
+    """Whether the position was bought; pages must mark such an item."""
     attributes: NotRequired[Mapping[str, str | float | Sequence[str]]]
-    """those that the request asks for, of which the item has a value."""
+    """Those that the request asks for, of which the item has a value."""
     highlights: NotRequired[Sequence[Sequence[int]]]
-    """places in the title that match the searched text: begin and end, in characters."""
+    """Places in the title that match the searched text: begin and end, in characters."""
+
+class ChangedRuleOut(TypedDict):
+    """Confirmation that a rule was stored or removed; an unknown one to remove is an error."""
+    rule_id: str
+    version: int
+    unknown_items: Sequence[str]
 
 class DeletedOut(TypedDict):
     """Confirmation that an item was deleted."""
     item_id: str
     deleted: bool
 
-class ErasureOut(TypedDict):
-    """The receipt of an erasure, with the state of every place at this moment."""
-    kind: Literal['user', 'item']
-    digest: str
-    erased_at: str
-    events: int
-    is_complete: bool
-    places: Sequence[ErasurePlace]
-
 class ErasurePlace(TypedDict):
     """A place where something about a user or an item was, or may still be."""
     place: str
-    """its name."""
+    """Its name."""
     state: Literal['erased', 'pending', 'kept']
     """``erased``: nothing is left; ``pending``: something is, for the reason given; ``kept``: it
     is not the engine's to erase, or tells nothing about anybody."""
     detail: str
-    """one sentence."""
+    """One sentence."""
+
+class ErasureReceipt(TypedDict):
+    """What became of a user or an item, place by place."""
+    kind: Literal['user', 'item']
+    """``user`` or ``item``."""
+    digest: str
+    """Keyed digest of the user's id, so that the receipt can be kept without the id; of an item
+    its id."""
+    erased_at: str
+    """When, in ISO 8601: what happened until then is not stored again."""
+    events: int
+    """Number of events that this call removed."""
+    places: Sequence[ErasurePlace]
+    """All of them, with their state at this moment."""
+    is_complete: bool
+    """Whether nothing is pending."""
 
 class ErrorDetailOut(TypedDict):
     """What went wrong."""
@@ -107,36 +128,39 @@ class ErrorOut(TypedDict):
     error: ErrorDetailOut
 
 class Event(TypedDict):
-    """An interaction of a user with an item, or an impression."""
+    """An interaction of a user with an item, or an impression.  Each field is declared here
+    once: its type is its column in the store, in files and in the API. It is optional if its
+    default is ``""`` or None."""
     user_id: str
-    """of the user."""
+    """The user."""
     item_id: str
-    """of the item; empty for a query without a click."""
+    """The item; empty for a query without a click."""
     timestamp: str
     """Unix seconds, UTC."""
     action: str
-    """kind of interaction (``click``, ``rate``, ``purchase``); ``impression`` = shown."""
+    """Kind of interaction, such as ``click``, ``like``, ``rate``, ``purchase``; ``impression`` =
+    shown."""
     value: float | None
-    """strength, e.g. stars; None if the action has none."""
+    """Strength, such as stars."""
     query: str
-    """the search text that led to it."""
+    """The search text that led to it."""
     request_id: str
-    """of the answer that led to it; joins clicks with impressions."""
+    """The answer that led to it; joins clicks with impressions."""
     position: int | None
     """0-based position in that answer."""
     surface: str
-    """where it happened."""
+    """Where it happened: one from the settings, or ``suggest``."""
     session_id: str
-    """of the visit."""
+    """The visit."""
     event_id: str
-    """id given by the sender, for idempotent writes; empty = none."""
+    """The sender's id of the event; one with a stored id is not stored again."""
     country: str
-    """where the user was; empty = not known."""
+    """Where the user was; empty = not known."""
     device: str
-    """what the user had in hand (``phone``, ``desktop``); empty = not known."""
+    """Kind of device, such as ``phone``; empty = not known."""
     propensity: float | None
-    """probability, in (0, 1], with which its item or query was drawn for its position; None = it
-    was not drawn, or that is not known."""
+    """Probability with which its item or query was drawn for its position, in (0, 1]:
+    ``parts.propensity`` of an item that has it, ``propensity`` of a suggested query."""
 
 class EventBatch(TypedDict):
     """A body with events."""
@@ -152,28 +176,29 @@ class EventIn(TypedDict):
     timestamp: NotRequired[float | str | None]
     """Unix seconds, or ISO 8601 (UTC without an offset); defaults to the time of arrival."""
     action: NotRequired[str]
-    """Kind of interaction, such as ``click``, ``like``, ``rate``, ``purchase``, ``impression``."""
+    """Kind of interaction, such as ``click``, ``like``, ``rate``, ``purchase``; ``impression`` =
+    shown."""
     value: NotRequired[float | None]
     """Strength, such as stars."""
     query: NotRequired[str]
-    """The search text before it."""
+    """The search text that led to it."""
     request_id: NotRequired[str]
-    """The answer that led to it."""
+    """The answer that led to it; joins clicks with impressions."""
     position: NotRequired[int | None]
     """0-based position in that answer."""
     surface: NotRequired[str]
-    """The surface where it happened: one from the settings, or ``suggest``."""
+    """Where it happened: one from the settings, or ``suggest``."""
     session_id: NotRequired[str]
     """The visit."""
     event_id: NotRequired[str]
-    """The sender's id of the event; an event with a stored id is not stored again."""
+    """The sender's id of the event; one with a stored id is not stored again."""
     country: NotRequired[str]
-    """Where the user was."""
+    """Where the user was; empty = not known."""
     device: NotRequired[str]
-    """Kind of device, such as ``phone``."""
+    """Kind of device, such as ``phone``; empty = not known."""
     propensity: NotRequired[float | None]
-    """Probability with which it was drawn for its position: ``parts.propensity`` of an explored
-    item, ``propensity`` of a suggested query."""
+    """Probability with which its item or query was drawn for its position, in (0, 1]:
+    ``parts.propensity`` of an item that has it, ``propensity`` of a suggested query."""
 
 class Evidence(TypedDict):
     """One reason to show an item."""
@@ -181,15 +206,15 @@ class Evidence(TypedDict):
     """``transition``, ``neighbour``, ``content``, ``attribute``, ``code``, ``word``, ``again``,
     ``country``, ``popular`` or ``new``."""
     text: str
-    """one sentence for people."""
+    """One sentence for people."""
     weight: float | None
-    """strength, higher is stronger; comparable within one kind only."""
+    """Strength, higher is stronger; comparable within one kind only."""
     item_id: str
-    """the item of the history or the context behind it, of several the newest; empty = none."""
+    """The item of the history or the context behind it, of several the newest; empty = none."""
     code: str
-    """which sentence it is: ``kind``, or of a kind with several a name of its own."""
+    """Which sentence it is: ``kind``, or of a kind with several a name of its own."""
     values: Mapping[str, str | int | float]
-    """name -> what the sentence says of this item."""
+    """Name -> what the sentence says of this item."""
 
 class ExplainParams(TypedDict):
     """A request to explain why an item would be shown."""
@@ -208,6 +233,8 @@ class ExplainParams(TypedDict):
     """Country of the request, spelled as in items and events; empty = that of the user."""
     device: NotRequired[str]
     """Kind of device, spelled as in the events; empty = unknown."""
+    items: NotRequired[Sequence[str]]
+    """What was chosen in this visit and is not logged, oldest first; may be repeated."""
     session_id: NotRequired[str]
     """The visit, as its events carry it: what was chosen in it is the session so far. Empty =
     the events of the last half hour are."""
@@ -228,40 +255,84 @@ class ExplainParams(TypedDict):
 class Explanation(TypedDict):
     """Why an item is, or is not, in the answer to a request."""
     generation: str
-    """name of the generation that answered."""
+    """Name of the generation that answered."""
     item_id: str
-    """the explained item."""
+    """The explained item."""
     evidence: Sequence[Evidence]
-    """reasons to show it, strongest first."""
+    """Reasons to show it, strongest first."""
     parts: Mapping[str, float | None]
-    """name -> number that the score is computed from, as in ``AnswerItem``."""
+    """Name -> number that the score is computed from, as in ``AnswerItem``."""
     semantic_id: str
-    """its codes in text form, ``12-7-201``."""
+    """Its codes in text form, ``12-7-201``."""
     trace: Mapping[str, int]
-    """stage -> number of items after it, in the order of the stages."""
+    """Stage -> number of items after it, in the order of the stages."""
     position: int | None
     """0-based position in the whole list; None = not in it."""
     absence: Absence | None
-    """why it is not among the first ``Request.k`` items; None = it is."""
+    """Why it is not among the first ``Request.k`` items; None = it is."""
+    rules: NotRequired[Sequence[str]]
+    """Ids of the rules of a merchandiser that are about it in this request."""
 
 class Facet(TypedDict):
     """The values of one attribute in a list."""
     values: Mapping[str, int]
-    """text -> number of items that have it, the most frequent ones first, at most 50; of numbers
+    """Text -> number of items that have it, the most frequent ones first, at most 50; of numbers
     none."""
     min: float | None
-    """smallest of its numbers; None without any."""
+    """Smallest of its numbers; None without any."""
     max: float | None
-    """largest of its numbers; None without any."""
+    """Largest of its numbers; None without any."""
+
+class Figure(TypedDict):
+    """Figures of one surface, query or item, or of all."""
+    name: str
+    """What they are of; empty = all."""
+    answers: int
+    """Number of answers that were seen."""
+    searches: int
+    """Number of them to a typed text."""
+    without_results: int
+    """Number of searches that found nothing."""
+    shown: int
+    """Number of impressions."""
+    clicks: int
+    """Number of items that were chosen, each once for an answer."""
+    click_rate: float | None
+    """Clicks per impression (CTR), of answers with impressions; None without any."""
+    conversions: int
+    """Number of actions that always are likes."""
+    users: int
+    """Number of different users."""
+    place: float | None
+    """Mean 1-based place of what was chosen; None = not known."""
+    title: str
+    """Of an item."""
+
+class Figures(TypedDict):
+    """Figures of a time."""
+    since: str
+    """Begin of the time, which ends now."""
+    total: Figure
+    """Of everything."""
+    surfaces: Sequence[Figure]
+    """Of each surface, most frequent first."""
+    queries: Sequence[Figure]
+    """Of the most frequent typed texts."""
+    items: Sequence[Figure]
+    """Of the items in most answers."""
+    coverage: float
+    """Share of the catalogue that was shown."""
+    new_share: float | None
+    """Share of the impressions that are of new items."""
 
 class FileProblem(TypedDict):
     """A file of an item that cannot be used."""
     item_id: str
-    """external id."""
+    """External id."""
     field: str
-    """item attribute with the path."""
+    """Item attribute with the path."""
     problem: str
-    """why it cannot be used, one sentence."""
+    """Why it cannot be used, one sentence."""
 
 class HistoryOut(TypedDict):
     """The history of a user."""
@@ -279,7 +350,7 @@ class ItemFile(TypedDict):
     """``encoded`` = its vector is in use; ``waiting`` = it will be encoded; ``left out`` = it
     cannot be used."""
     problem: str
-    """why it is left out; else empty."""
+    """Why it is left out; else empty."""
 
 class ItemIds(TypedDict):
     """Items to read."""
@@ -307,23 +378,24 @@ class ItemListOut(TypedDict):
 class ItemOut(TypedDict):
     """An item of the catalogue, with what a generation says of it."""
     item_id: str
-    """its id."""
+    """External id, unique."""
     title: str
-    """as shown."""
+    """As shown; empty if unknown."""
     description: str
-    """longer text."""
+    """Longer text; empty if there is none."""
     attributes: Mapping[str, str | float | Sequence[str]]
-    """further columns: text, numbers or lists of words."""
+    """Further columns: text, numbers or lists of texts (year, genres, brand)."""
     available_from: str | None
     """Unix seconds from which it may be shown; None = always."""
     generated_attributes: Sequence[str]
-    """names of those whose values an LLM or rules chose, as the catalogue has none."""
+    """Names of the attributes whose values are generated ones in use: the catalogue itself has
+    none for this item."""
     semantic_id: Sequence[int]
-    """its codes, coarse to fine; empty = not encoded."""
+    """Its codes, coarse to fine; empty = not encoded."""
     code_label: str
-    """what the items with the same first code have in common; empty = unknown."""
+    """What the items with the same first code have in common; empty = unknown."""
     files: Mapping[str, ItemFile]
-    """modality (``image``, ``audio``) -> state of the item's file; only those that it names and
+    """Modality (``image``, ``audio``) -> state of the item's file; only those that it names and
     the settings read."""
 
 class ItemPatch(TypedDict):
@@ -346,20 +418,78 @@ class LiveOut(TypedDict):
     """The process runs."""
     status: str
 
+class Login(TypedDict):
+    """The login of a visitor."""
+    visitor_id: str
+    """The id by which the visitor's events were sent."""
+
+class PreviewOut(TypedDict):
+    """Two answers to one request."""
+    with_rules: Answer
+    without_rules: Answer
+
+class PreviewParams(TypedDict):
+    """A request, and rules to try with it."""
+    language: NotRequired[str]
+    """Language of the sentences: ``en`` or ``ko``; empty = that of the header ``Accept-
+    Language``. English where there are no sentences in it."""
+    user_id: NotRequired[str]
+    """The user; empty = unknown visitor."""
+    filter: NotRequired[Sequence[str]]
+    """Tests of attributes, all of which an item passes, and some item that a suggestion finds:
+    ``genres=Comedy|Drama``, ``brand!=Acme``, ``year>=1990``, ``brand=Acme OR year<=2010``.
+    May be repeated."""
+    limit: NotRequired[int]
+    """Maximum number of items, 1 to 1,000; one that is further down is absent."""
+    country: NotRequired[str]
+    """Country of the request, spelled as in items and events; empty = that of the user."""
+    device: NotRequired[str]
+    """Kind of device, spelled as in the events; empty = unknown."""
+    items: NotRequired[Sequence[str]]
+    """What was chosen in this visit and is not logged, oldest first; may be repeated."""
+    session_id: NotRequired[str]
+    """The visit, as its events carry it: what was chosen in it is the session so far. Empty =
+    the events of the last half hour are."""
+    sort: NotRequired[str]
+    """Attribute whose numbers order the list, ``-price`` from the largest, or
+    ``available_from``, ``-available_from`` from the newest; empty = by score."""
+    cursor: NotRequired[str]
+    """That of the previous page; empty = first page. A long one is sent in the body of a POST."""
+    fields: NotRequired[Sequence[str]]
+    """Attributes that each item carries, ``price,image``; ``description`` and ``available_from``
+    may be among them. Empty = those of ``[page] fields``."""
+    reasons: NotRequired[bool]
+    """Say why each item is shown."""
+    parts: NotRequired[bool]
+    """Tell the numbers that the score of each item was computed from; without them only those
+    that its events carry: ``propensity`` and ``explored`` of an explored item."""
+    facet: NotRequired[Sequence[str]]
+    """Attributes whose values are counted in the whole list. May be repeated."""
+    q: NotRequired[str]
+    """The search text."""
+    literal: NotRequired[bool]
+    """Search the text exactly as typed, without corrections."""
+    surface: NotRequired[str]
+    """The surface: a built-in name or one from the settings."""
+    item_id: NotRequired[Sequence[str]]
+    """Context items: the current item or the cart. May be repeated."""
+    rules: NotRequired[Sequence[RuleRow]]
+    """The rules, whose times are not read; without any those in force are compared with none."""
+
 class ReadyOut(TypedDict):
     """A generation answers."""
     status: str
-    """always ``ready``; a service without a generation answers 503."""
+    """Always ``ready``; a service without a generation answers 503."""
     generation: str
-    """name of the current generation."""
+    """Name of the current generation."""
     workers: int
-    """number of processes that answer."""
+    """Number of processes that answer."""
     degraded: bool
-    """whether a generation was refused, writes fail, or a worker is missing."""
+    """Whether a generation was refused, writes fail, or a worker is missing."""
     refused_generation: str
-    """the published generation that could not be opened; empty = none."""
+    """The published generation that could not be opened; empty = none."""
     storage_problem: str
-    """why writes fail; empty = they do not."""
+    """Why writes fail; empty = they do not."""
 
 class RecommendParams(TypedDict):
     """A request for recommendations."""
@@ -378,6 +508,8 @@ class RecommendParams(TypedDict):
     """Country of the request, spelled as in items and events; empty = that of the user."""
     device: NotRequired[str]
     """Kind of device, spelled as in the events; empty = unknown."""
+    items: NotRequired[Sequence[str]]
+    """What was chosen in this visit and is not logged, oldest first; may be repeated."""
     session_id: NotRequired[str]
     """The visit, as its events carry it: what was chosen in it is the session so far. Empty =
     the events of the last half hour are."""
@@ -408,35 +540,120 @@ class RecommendParams(TypedDict):
 class Rewrite(TypedDict):
     """A text to search instead."""
     text: str
-    """the text, as it is shown."""
+    """The text, as it is shown."""
     kind: Literal['broader', 'substitute']
     """``broader`` = it drops words; ``substitute`` = another text."""
     confidence: float
-    """of people who searched it next, the share among all who gave up; of a broader text, the
+    """Of people who searched it next, the share among all who gave up; of a broader text, the
     share of the query's IDF that it keeps."""
+
+class Rule(TypedDict):
+    """What happens to the answers of some requests; all conditions that are given must hold."""
+    rule_id: str
+    """Its id."""
+    action: Literal['pin', 'boost', 'bury', 'hide', 'redirect', 'banner']
+    """``pin`` = the items have the positions from ``value`` on; ``boost``, ``bury`` = their
+    scores are multiplied, or divided, by ``value``; ``hide`` = they are not shown;
+    ``redirect``, ``banner`` = the answer has ``value`` as its ``redirect`` or ``banner``."""
+    surfaces: Sequence[str]
+    """Names of surfaces; empty = all."""
+    queries: Sequence[str]
+    """Texts, compared without case, accents and signs with what was typed, and with what is
+    searched for it; empty = any, and requests without a text."""
+    category: str
+    """An attribute and its values, ``genres=Comedy``, by one of which the request filters; empty
+    = any."""
+    segment: str
+    """A text attribute of the user and its values, ``country=KR``; empty = everybody."""
+    begins: float | None
+    """Unix seconds from which it counts; None = at once."""
+    ends: float | None
+    """Unix seconds from which it no longer counts; None = never."""
+    items: Sequence[str]
+    """Ids of the items."""
+    where: str
+    """A test of an attribute that items pass, in place of their ids."""
+    value: float | str | None
+    """Of a pin the 1-based position of its first item, None = 1; of ``boost`` and ``bury`` the
+    factor, None = 2; of ``redirect`` an address or a path; of ``banner`` a text."""
+
+class RuleIn(TypedDict):
+    """A rule; replaces the stored one with the same id. Conditions that are left out hold."""
+    action: Literal['pin', 'boost', 'bury', 'hide', 'redirect', 'banner']
+    """``pin``, ``boost``, ``bury``, ``hide``, ``redirect`` or ``banner``."""
+    surfaces: NotRequired[Sequence[str]]
+    """Names of surfaces; empty = all."""
+    queries: NotRequired[Sequence[str]]
+    """Texts, compared without case, accents and signs with what was typed."""
+    category: NotRequired[str]
+    """An attribute and its values by which the request filters, such as ``genres=Comedy``."""
+    segment: NotRequired[str]
+    """A text attribute of the user and its values, such as ``country=KR``."""
+    begins: NotRequired[float | str | None]
+    """Unix seconds or ISO 8601 from which it counts; omitted = at once."""
+    ends: NotRequired[float | str | None]
+    """Unix seconds or ISO 8601 from which it no longer counts; omitted = never."""
+    items: NotRequired[Sequence[str]]
+    """Ids of the items, in the order in which a pin shows them."""
+    where: NotRequired[str]
+    """A test of an attribute that items pass, in place of their ids: ``brand=Acme``."""
+    value: NotRequired[float | str | None]
+    """Of a pin the position of its first item, from 1; of ``boost`` and ``bury`` the factor, 1.1
+    to 10, omitted = 2; of ``redirect`` an address or a path; of ``banner`` a text."""
+
+class RuleRow(TypedDict):
+    """A rule of a file or a list."""
+    action: Literal['pin', 'boost', 'bury', 'hide', 'redirect', 'banner']
+    """``pin``, ``boost``, ``bury``, ``hide``, ``redirect`` or ``banner``."""
+    surfaces: NotRequired[Sequence[str]]
+    """Names of surfaces; empty = all."""
+    queries: NotRequired[Sequence[str]]
+    """Texts, compared without case, accents and signs with what was typed."""
+    category: NotRequired[str]
+    """An attribute and its values by which the request filters, such as ``genres=Comedy``."""
+    segment: NotRequired[str]
+    """A text attribute of the user and its values, such as ``country=KR``."""
+    begins: NotRequired[float | str | None]
+    """Unix seconds or ISO 8601 from which it counts; omitted = at once."""
+    ends: NotRequired[float | str | None]
+    """Unix seconds or ISO 8601 from which it no longer counts; omitted = never."""
+    items: NotRequired[Sequence[str]]
+    """Ids of the items, in the order in which a pin shows them."""
+    where: NotRequired[str]
+    """A test of an attribute that items pass, in place of their ids: ``brand=Acme``."""
+    value: NotRequired[float | str | None]
+    """Of a pin the position of its first item, from 1; of ``boost`` and ``bury`` the factor, 1.1
+    to 10, omitted = 2; of ``redirect`` an address or a path; of ``banner`` a text."""
+    rule_id: str
+    """Its id."""
+
+class RulesOut(TypedDict):
+    """The rules."""
+    version: int
+    rules: Sequence[Rule]
 
 class SearchFeedback(TypedDict):
     """How a typed text was interpreted."""
     searched: str
-    """the searched text: as typed, corrected, or what a sentence asks for."""
+    """The searched text: as typed, corrected, or what a sentence asks for."""
     is_corrected: bool
-    """whether ``searched`` differs from the typed text; pages must say so and offer a search for
+    """Whether ``searched`` differs from the typed text; pages must say so and offer a search for
     the text as typed."""
     did_you_mean: str
-    """a suggested correction that was not searched; empty = none."""
+    """A suggested correction that was not searched; empty = none."""
     unknown: Sequence[str]
-    """searched words that no item has."""
+    """Searched words that no item has."""
     by_meaning: bool
-    """whether no item has any of the words, so that the items were found by the similarity of
+    """Whether no item has any of the words, so that the items were found by the similarity of
     their vectors only."""
     nothing: bool
-    """whether nothing matches: no item has any of the words, and none is close enough in
+    """Whether nothing matches: no item has any of the words, and none is close enough in
     meaning."""
     similar_to: str
-    """external id of the item that the text asks for others like: the items are those of the
+    """External id of the item that the text asks for others like: the items are those of the
     surface ``similar``; empty = it asks for none."""
     rewrites: Sequence[Rewrite]
-    """texts to search instead if few items have all words, best first."""
+    """Texts to search instead if few items have all words, best first."""
 
 class SearchParams(TypedDict):
     """A search."""
@@ -455,6 +672,8 @@ class SearchParams(TypedDict):
     """Country of the request, spelled as in items and events; empty = that of the user."""
     device: NotRequired[str]
     """Kind of device, spelled as in the events; empty = unknown."""
+    items: NotRequired[Sequence[str]]
+    """What was chosen in this visit and is not logged, oldest first; may be repeated."""
     session_id: NotRequired[str]
     """The visit, as its events carry it: what was chosen in it is the session so far. Empty =
     the events of the last half hour are."""
@@ -495,6 +714,8 @@ class SimilarParams(TypedDict):
     """Country of the request, spelled as in items and events; empty = that of the user."""
     device: NotRequired[str]
     """Kind of device, spelled as in the events; empty = unknown."""
+    items: NotRequired[Sequence[str]]
+    """What was chosen in this visit and is not logged, oldest first; may be repeated."""
     session_id: NotRequired[str]
     """The visit, as its events carry it: what was chosen in it is the session so far. Empty =
     the events of the last half hour are."""
@@ -548,33 +769,33 @@ class SuggestParams(TypedDict):
 class Suggestion(TypedDict):
     """A suggested query."""
     text: str
-    """the query."""
+    """The query."""
     kind: str
     """``title``, ``attribute``, ``rule`` (several values of attributes), ``name`` (a person or a
     brand, and a type), ``series`` (of titles), ``phrase`` (of a description), ``like`` (items
     similar to one), ``query`` (searched before), ``written`` (by an LLM) or ``spelling`` (a
     title that was probably meant)."""
     item_id: str
-    """the item with exactly this title, or the one whose similar items are searched; else empty."""
+    """The item with exactly this title, or the one whose similar items are searched; else empty."""
     propensity: float
-    """probability with which it was chosen for its position, in (0, 1]; below 1 for a query
+    """Probability with which it was chosen for its position, in (0, 1]; below 1 for a query
     drawn at random."""
 
 class Suggestions(TypedDict):
     """Suggested queries, best first."""
     request_id: str
-    """unique id of this answer; callers send it with the events that follow."""
+    """Unique id of this answer; callers send it with the events that follow."""
     generation: str
-    """name of the generation that answered."""
+    """Name of the generation that answered."""
     suggestions: Sequence[Suggestion]
     """``suggestions`` in JSON; each has at least one result."""
 
 class User(TypedDict):
     """A user with attributes."""
     user_id: str
-    """external id."""
+    """External id."""
     attributes: Mapping[str, str | float | Sequence[str]]
-    """further columns: texts, numbers or lists of texts; ``country`` is a text."""
+    """Further columns: texts, numbers or lists of texts; ``country`` is a text."""
 
 class UserBatch(TypedDict):
     """A body with users."""
@@ -644,7 +865,7 @@ class Operations:
         """Store the attributes of a user in place of all earlier ones."""
     def change_user(self, user_id: str, /, **params: Unpack[UserPatch]) -> User:
         """Change some attributes of a user; null removes one."""
-    def erase_user(self, user_id: str, /) -> ErasureOut:
+    def erase_user(self, user_id: str, /) -> ErasureReceipt:
         """Erase a user: events, attributes and all that is known of them, also in other workers.
         Earlier events are not stored again. The answer is a receipt; asking again is another
         erasure, of what came since."""
@@ -661,8 +882,20 @@ class Operations:
         """Change an item, such as its price or stock; what is not named stays."""
     def delete_item(self, item_id: str, /) -> DeletedOut:
         """Delete an item permanently."""
+    def get_figures(self, *, days: int = ..., limit: int = ...) -> Figures:
+        """What people did with answers: searches, clicks, conversions, places."""
     def add_events(self, events: Sequence[EventIn], /) -> StoredOut:
         """Store one event or several; they are durable before the response."""
+    def merge_user(self, user_id: str, /, **params: Unpack[Login]) -> StoredOut:
+        """Let what a visitor did count for the user that they log in as; may be repeated."""
+    def list_rules(self) -> RulesOut:
+        """The rules of answers."""
+    def put_rule(self, rule_id: str, /, **params: Unpack[RuleIn]) -> ChangedRuleOut:
+        """Store a rule in place of the one with its id; it counts from the next request on."""
+    def remove_rule(self, rule_id: str, /) -> ChangedRuleOut:
+        """Remove a rule; what was in force when stays known."""
+    def preview_rules(self, **params: Unpack[PreviewParams]) -> PreviewOut:
+        """A list with some rules, and without them; nothing is stored."""
     def get_liveness(self) -> LiveOut:
         """The process runs."""
     def get_readiness(self) -> ReadyOut:
@@ -696,7 +929,7 @@ class AsyncOperations:
         """Store the attributes of a user in place of all earlier ones."""
     async def change_user(self, user_id: str, /, **params: Unpack[UserPatch]) -> User:
         """Change some attributes of a user; null removes one."""
-    async def erase_user(self, user_id: str, /) -> ErasureOut:
+    async def erase_user(self, user_id: str, /) -> ErasureReceipt:
         """Erase a user: events, attributes and all that is known of them, also in other workers.
         Earlier events are not stored again. The answer is a receipt; asking again is another
         erasure, of what came since."""
@@ -713,8 +946,20 @@ class AsyncOperations:
         """Change an item, such as its price or stock; what is not named stays."""
     async def delete_item(self, item_id: str, /) -> DeletedOut:
         """Delete an item permanently."""
+    async def get_figures(self, *, days: int = ..., limit: int = ...) -> Figures:
+        """What people did with answers: searches, clicks, conversions, places."""
     async def add_events(self, events: Sequence[EventIn], /) -> StoredOut:
         """Store one event or several; they are durable before the response."""
+    async def merge_user(self, user_id: str, /, **params: Unpack[Login]) -> StoredOut:
+        """Let what a visitor did count for the user that they log in as; may be repeated."""
+    async def list_rules(self) -> RulesOut:
+        """The rules of answers."""
+    async def put_rule(self, rule_id: str, /, **params: Unpack[RuleIn]) -> ChangedRuleOut:
+        """Store a rule in place of the one with its id; it counts from the next request on."""
+    async def remove_rule(self, rule_id: str, /) -> ChangedRuleOut:
+        """Remove a rule; what was in force when stays known."""
+    async def preview_rules(self, **params: Unpack[PreviewParams]) -> PreviewOut:
+        """A list with some rules, and without them; nothing is stored."""
     async def get_liveness(self) -> LiveOut:
         """The process runs."""
     async def get_readiness(self) -> ReadyOut:
