@@ -9,7 +9,7 @@ from commands import invoke
 from wire_client import WireClient
 
 from serendip.data import ActionRules, Event
-from serendip.data.events.event_table import tabulate_events
+from serendip.data.events.event_table import tabulate_events, without_empty_columns
 from serendip.engine.engine import Engine
 from serendip.engine.figures import Figure, count_events
 from serendip.engine.request import Request
@@ -47,6 +47,13 @@ def test_answers_searches_clicks_and_conversions_are_counted() -> None:
     ]
     assert next((one.name, one.shown, one.clicks) for one in found["items"]) == ("i0", 1, 2)
     assert shown == {"i0": 1, "i1": 1, "i2": 1, "i3": 1}
+
+
+def test_columns_that_no_event_fills_may_be_absent() -> None:
+    clicks = without_empty_columns(tabulate_events([event("u", "i0", "click", 1.0)]))
+    assert "surface" not in clicks.column_names
+    found, _ = count_events(clicks, ActionRules(), 10)
+    assert list(found["surfaces"]) == [Figure("home", 1, 0, 0, 0, 1, None, 0, 1, None)]
 
 
 def test_no_events_are_no_figures() -> None:

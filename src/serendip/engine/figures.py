@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from serendip.data.events.event import EVENT_NUMBERS, EVENT_TEXTS
 from serendip.data.moment import Moment
 from serendip.files.cells import connect
 
@@ -38,7 +39,7 @@ WITH told AS (
            item_id <> '' AND NOT list_contains($ignored, action) AS is_click,
            item_id <> '' AND list_contains($conversions, action) AS is_conversion,
            if(request_id = '', concat(user_id, ' ', timestamp), request_id) AS answer
-    FROM events WHERE surface <> 'suggest'
+    FROM (SELECT *{absent} FROM events) WHERE surface <> 'suggest'
 )
 SELECT * EXCLUDE (query, surface),
        bool_or(is_shown) OVER same AS is_seen,
@@ -122,6 +123,12 @@ class Figures:
 NOTHING = Figure("", 0, 0, 0, 0, 0, None, 0, 0, None)
 
 
+def _fill(names: Sequence[str]) -> str:
+    """SQL of the columns that no event fills, which a table of the log lacks."""
+    values = {name: "''" for name in EVENT_TEXTS} | dict.fromkeys(EVENT_NUMBERS, "NULL::DOUBLE")
+    return "".join(f", {value} AS {name}" for name, value in values.items() if name not in names)
+
+
 def count_events(
     events: pa.Table, rules: ActionRules, most: int
 ) -> tuple[Mapping[GroupKind, Sequence[Figure]], Mapping[str, int]]:
@@ -137,7 +144,8 @@ def count_events(
             "ignored": ["impression", *rules.ignore, *rules.negative],
             "conversions": [*rules.always_like],
         }
-        connection.execute(f"CREATE TEMP TABLE told AS {_EVENTS}", parameters)
+        told = _EVENTS.format(absent=_fill(events.column_names))
+        connection.execute(f"CREATE TEMP TABLE told AS {told}", parameters)
         found: dict[GroupKind, Sequence[Figure]] = {}
         for kind, (key, where) in _GROUPS.items():
             query = _FIGURES.format(key=key, where=where, most=most)
