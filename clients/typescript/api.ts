@@ -672,9 +672,9 @@ export interface Rule {
   /** A text attribute of the user and its values, ``country=KR``; empty = everybody. */
   segment: string;
   /** Unix seconds from which it counts; None = at once. */
-  begins: number | null;
+  begins: string | null;
   /** Unix seconds from which it no longer counts; None = never. */
-  ends: number | null;
+  ends: string | null;
   /** Ids of the items. */
   items: Array<string>;
   /** A test of an attribute that items pass, in place of their ids. */

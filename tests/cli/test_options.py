@@ -23,7 +23,10 @@ def test_every_command_prints_words_unless_json_is_requested() -> None:
         if "--json" in parameter.opts
     }
     assert len(commands) > 25
-    assert [name for name in commands if name not in defaults] == ["serendip serve"]
+    assert [name for name in commands if name not in defaults] == [
+        "serendip serve",
+        "serendip mcp",
+    ]
     assert not any(defaults.values())
 
 

@@ -18,11 +18,11 @@ FIELDS = {field.name for field in fields(Request)}
 PAGE = {
     **{"user_id": "u", "limit": 3, "cursor": "c", "country": "KR", "device": "tv"},
     **{"session_id": "s", "language": "ko", "fields": "price, image", "parts": True},
-    **{"filter": ["year>=1990"], "facet": ["genres"], "sort": "-price"},
+    **{"filter": ["year>=1990"], "facet": ["genres"], "sort": "-price", "items": ["i"]},
 }
 CONTEXT = {
     **{"device": "tv", "session_id": "s", "language": "ko"},
-    **{"filters": ("year>=1990",), "facets": ("genres",), "sort": "-price"},
+    **{"filters": ("year>=1990",), "facets": ("genres",), "sort": "-price", "items": ("i",)},
     **{"fields": ("price", "image"), "parts": True},
 }
 

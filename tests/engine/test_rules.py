@@ -12,6 +12,7 @@ from serendip.data.items.attribute_test import AttributeTest
 from serendip.data.rules import Rule, RuleAction, RuleSet, find_keys
 from serendip.data.users.user import User
 from serendip.engine.engine import Engine
+from serendip.engine.fallback import POPULAR
 from serendip.engine.request import Answer, Request
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.rules import weigh_places
@@ -154,7 +155,7 @@ def test_hidden_items_are_in_no_answer_and_no_fallback(engine: Engine) -> None:
     for answer in (
         engine.recommend(every),
         engine.fall_back(every),
-        engine.fall_back(every, with_content=False),
+        engine.fall_back(every, rung=POPULAR),
         engine.search("tale", k=60),
         engine.search("", filters=("genre=comedy|horror",), k=60),
         engine.similar("i4", k=60),
@@ -215,7 +216,7 @@ def test_a_rule_applies_where_all_its_conditions_hold(conditions, met, missed) -
 
 
 def test_a_corrected_text_and_a_user_are_met(engine: Engine) -> None:
-    engine.put_user(User("u0", {"country": "KR", "tier": "Gold"}))
+    engine.put_users([User("u0", {"country": "KR", "tier": "Gold"})])
     engine.put_rules(
         [
             Rule("q", "banner", queries=("western",), value="West"),
@@ -275,7 +276,11 @@ def test_explanations_and_absences_name_the_rule(engine: Engine) -> None:
 
 
 def reader_parts(engine: Engine, item_id: str) -> dict[str, float]:
-    return next(one.parts for one in engine.recommend(HOME).items if one.item_id == item_id)
+    return next(
+        one.parts
+        for one in engine.recommend(replace(HOME, parts=True)).items
+        if one.item_id == item_id
+    )
 
 
 @pytest.mark.parametrize(

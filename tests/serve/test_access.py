@@ -40,8 +40,10 @@ GET /v1/users/{user_id:path}           401    401     yes     403  403   yes    
 GET /v1/items                          401    401     403     yes  403   403        403   401
 POST /v1/items:get                     401    401     403     yes  403   403        403   401
 GET /v1/items/{item_id:path}           401    401     403     yes  403   403        403   401
+GET /v1/figures                        401    401     yes     403  403   403        yes   401
 POST /v1/events                        401    own     own     403  yes   403        403   401
 PUT /v1/users/{user_id:path}           401    401     403     403  yes   403        403   401
+POST /v1/users/{user_id:path}:merge    401    401     403     403  yes   403        403   401
 PATCH /v1/users/{user_id:path}         401    401     403     403  403   403        403   401
 POST /v1/users                         401    401     403     403  yes   403        403   401
 POST /v1/items                         401    401     403     403  yes   403        403   401
@@ -64,6 +66,7 @@ GET /sign-in                           yes    yes     yes     yes  yes   yes    
 POST /like                             yes    yes     yes     yes  yes   yes        yes   yes
 POST /sign-in                          yes    yes     yes     yes  yes   yes        yes   yes
 POST /sign-out                         yes    yes     yes     yes  yes   yes        yes   yes
+GET /office                            401    401     yes     403  403   403        yes   401
 GET /report                            401    401     yes     403  403   403        yes   401
 GET /docs                              yes    yes     yes     yes  yes   yes        yes   yes
 GET /static/{name:path}                yes    yes     yes     yes  yes   yes        yes   yes

@@ -62,7 +62,7 @@ def test_an_assistant_finds_the_tools_and_is_answered_as_by_the_engine(shop: Pat
             "recommend": Request("home", "u1"),
             "similar": Request("similar", item_ids=("i4",)),
         }.items():
-            given: dict[str, object] = {"k": 3}
+            given: dict[str, object] = {"limit": 3}
             given |= {"q": asked.text} if asked.text else {}
             given |= {"user_id": asked.user_id} if asked.user_id else {}
             given |= {"item_id": "i4"} if asked.item_ids else {}
@@ -91,7 +91,7 @@ def test_errors_name_the_next_step(shop: Path) -> None:
         assert "Use one of: home, similar" in await refuse(client, "recommend", surface="shelf")
         assert "Add item_id=ID" in await refuse(client, "recommend", surface="cart")
         assert "Items have: genre." in await refuse(client, "search", q="tale", facet=["colour"])
-        assert "from 1 to 1000" in await refuse(client, "search", q="tale", k=0)
+        assert "greater than or equal to 1" in await refuse(client, "search", q="tale", limit=0)
         assert "Known names: " in await refuse(client, "similar", item="i1")
         assert "'i999' is not in the catalogue" in await refuse(client, "explain", item_id="i999")
 

@@ -23,7 +23,7 @@ def put(client: WireClient, rule_id: str, rule: dict[str, object]) -> dict[str, 
 
 
 def find(client: WireClient, **parameters: object) -> list[str]:
-    answer = client.get("/v1/search", params={"q": "tale", "k": 60, **parameters}).json()
+    answer = client.get("/v1/search", params={"q": "tale", "limit": 60, **parameters}).json()
     return [item["item_id"] for item in answer["items"]]
 
 
@@ -34,7 +34,7 @@ def test_rules_are_stored_listed_obeyed_and_removed(client: WireClient) -> None:
     assert told == {"rule_id": "p", "version": 2, "unknown_items": ["none"]}
     listed = client.get("/v1/rules").json()
     assert [rule["rule_id"] for rule in listed["rules"]] == ["a/b", "p"]
-    assert listed["rules"][1]["ends"] == 4_070_908_800.0
+    assert listed["rules"][1]["ends"] == "2099-01-01T00:00:00+00:00"
     found = find(client)
     assert found[0] == "i40"
     assert set(before) - set(found) == {f"i{number}" for number in range(0, 60, 3)}
@@ -61,7 +61,7 @@ def test_a_preview_is_both_lists_and_stores_nothing(client: WireClient) -> None:
         [item["item_id"] for item in shown[name]["items"]]
         for name in ("with_rules", "without_rules")
     )
-    assert (after[1], before) == ("i40", find(client, k=10))
+    assert (after[1], before) == ("i40", find(client, limit=10))
     assert client.get("/v1/rules").json() == {"version": 0, "rules": []}
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from serendip.content.encoders.media_files import FileProblem
 from serendip.data import ActionRules, Event, Item
+from serendip.data.events.event_table import tabulate_events
 from serendip.data.items.attributes import is_code_name
 from serendip.data.rules import NO_RULES, Rule
 from serendip.data.users.user import User
@@ -17,6 +18,7 @@ from serendip.engine.artefacts.erasure import ErasurePlace, ErasureReceipt
 from serendip.engine.config.models import ModelsConfig
 from serendip.engine.explanations.labels import Labels
 from serendip.engine.fallback import CONTENT
+from serendip.engine.figures import NOTHING, Figures, count_events
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.listing import Facet
 from serendip.engine.request import (
@@ -297,6 +299,16 @@ class TinyEngine:
 
     def put_users(self, users: Sequence[User]) -> None:
         self._users |= {user.user_id: user for user in users}
+
+    def merge_user(self, visitor_id: str, user_id: str) -> int:
+        merged = [replace(one, user_id=user_id) for one in self.history(visitor_id)]
+        return self.add_events(merged)
+
+    def figures(self, days: float, most: int) -> Figures:
+        found, shown = count_events(tabulate_events(self._events), ActionRules(), most)
+        total, *_ = [*found["total"], NOTHING]
+        groups = found["surfaces"], found["queries"], found["items"]
+        return Figures(0.0, total, *groups, len(shown) / len(self._items), None)
 
     def change_user(self, user_id: str, change: Callable[[User], User]) -> User:
         with self._lock:

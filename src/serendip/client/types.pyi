@@ -565,9 +565,9 @@ class Rule(TypedDict):
     = any."""
     segment: str
     """A text attribute of the user and its values, ``country=KR``; empty = everybody."""
-    begins: float | None
+    begins: str | None
     """Unix seconds from which it counts; None = at once."""
-    ends: float | None
+    ends: str | None
     """Unix seconds from which it no longer counts; None = never."""
     items: Sequence[str]
     """Ids of the items."""

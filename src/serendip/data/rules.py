@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias, get_args
 
 from serendip.data.items.attribute_test import AttributeTest
+from serendip.data.moment import Moment
 from serendip.data.text import title_key
 
 RuleAction: TypeAlias = Literal["pin", "boost", "bury", "hide", "redirect", "banner"]
@@ -51,8 +52,8 @@ class Rule:
     queries: tuple[str, ...] = ()
     category: str = ""
     segment: str = ""
-    begins: float | None = None
-    ends: float | None = None
+    begins: Moment | None = None
+    ends: Moment | None = None
     items: tuple[str, ...] = ()
     where: str = ""
     value: float | str | None = None

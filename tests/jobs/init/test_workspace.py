@@ -183,7 +183,7 @@ def test_a_column_of_pictures_that_are_there_is_told_with_the_way_to_use_them(tm
         *("[page]", 'fields = ["image_path"]'),
     ]
     assert settings(tmp_path).content.image is None
-    settled = [*lines[:-2], *(line.removeprefix("# ") for line in lines[-2:])]
+    settled = [*lines[:first], *(line.removeprefix("# ") for line in lines[first:])]
     (tmp_path / "ws" / "serendip.toml").write_text("\n".join(settled), encoding="utf-8")
     image = settings(tmp_path).content.image
     assert image.field == "image_path"

@@ -38,6 +38,7 @@ REQUESTS = [
     ("get", "/v1/users/{user_id}", "/v1/users/u", None),
     ("put", "/v1/users/{user_id}", "/v1/users/u", {"attributes": {"age": 3, "tags": ["a"]}}),
     ("delete", "/v1/users/{user_id}", "/v1/users/u", None),
+    ("post", "/v1/users/{user_id}:merge", "/v1/users/u:merge", {"visitor_id": "v"}),
     ("get", "/v1/items/{item_id}", "/v1/items/f1", None),
     ("post", "/v1/items", "/v1/items", {"item_id": "n", "attributes": {"a": 1.5, "b": ["c"]}}),
     ("get", "/v1/items/{item_id}", "/v1/items/n", None),
@@ -52,6 +53,7 @@ REQUESTS = [
     ("get", "/v1/rules", "/v1/rules", None),
     ("post", "/v1/rules:preview", "/v1/rules:preview", {"rules": [{"rule_id": "r", **HIDE}]}),
     ("delete", "/v1/rules/{rule_id}", "/v1/rules/r", None),
+    ("get", "/v1/figures", "/v1/figures?days=28", None),
     ("get", "/health/live", "/health/live", None),
     ("get", "/health/ready", "/health/ready", None),
 ]

@@ -99,6 +99,7 @@ _WHOLE_EVENT: Mapping[str, Any] = {
 _PAGE_OF_ITEMS: Mapping[str, Parameter] = {
     **{"user_id": _USER, "limit": "5", "cursor": _CURSOR, "country": "KR", "device": "phone"},
     **{"session_id": "s1", "reasons": "true", "parts": "true", "language": "ko"},
+    "items": (_ITEM, "unknown"),
     "fields": ("price", "tags,description"),
     **{"filter": ("price>=0.5", "tags=a|b"), "facet": ("tags", "price"), "sort": "-price"},
 }
@@ -106,6 +107,7 @@ _EXPLAINED: Mapping[str, Parameter] = {
     **{"item_id": _ITEM, "surface": "search", "limit": "5", "user_id": _USER, "q": "a"},
     **{"literal": "1", "source_item_id": (_ITEM, "posted"), "country": "KR", "device": "phone"},
     **{"session_id": "s1", "filter": ("tags!=z",), "sort": "price", "language": "en"},
+    "items": (_ITEM,),
 }
 _SUGGESTED: Mapping[str, Parameter] = {
     **{"q": "a", "user_id": _USER, "after": "b", "limit": "3", "language": "ko"},
@@ -151,6 +153,7 @@ _WRITES: tuple[WireRequest, ...] = (
     WireRequest("POST", "/v1/users", value={"user_id": _USER, "attributes": {"plan": "gold"}}),
     WireRequest("POST", "/v1/users", value={"users": [{"user_id": "written"}]}),
     WireRequest("PATCH", "/v1/users/{}", _USER, value={"attributes": {"age": 3, "old": None}}),
+    WireRequest("POST", "/v1/users/{}:merge", "written", value={"visitor_id": _USER}),
     WireRequest("PUT", "/v1/users/{}", "written", value={"attributes": {"plan": "gold"}}),
     WireRequest("PUT", "/v1/rules/{}", "first", value=_PIN),
     WireRequest("PUT", "/v1/rules/{}", "up", value=_BOOST),
@@ -188,6 +191,7 @@ _READS: tuple[WireRequest, ...] = (
     WireRequest("GET", "/v1/users/{}", _USER),
     WireRequest("GET", "/v1/users", query={"limit": "5"}),
     WireRequest("GET", "/v1/rules"),
+    WireRequest("GET", "/v1/figures", query={"days": "28", "limit": "5"}),
     WireRequest("POST", "/v1/rules:preview", value=_PREVIEW),
     WireRequest("POST", "/v1/search", value=_to_json({"q": "a", "literal": "1", **_PAGE_OF_ITEMS})),
     WireRequest("POST", "/v1/search", value={"q": "a", "user_id": _USER, "limit": 5}),
@@ -224,6 +228,8 @@ _PAGES: tuple[WireRequest, ...] = (
     WireRequest("GET", "/why", query={"item_id": _ITEM, "user": _USER}, headers=_FRAGMENT),
     WireRequest("GET", "/items/{}", _ITEM, {**_SHOWN, "q": "a"}),
     WireRequest("GET", "/sign-in"),
+    WireRequest("GET", "/docs"),
+    WireRequest("GET", "/office", query={"days": "28"}),
 )
 
 _OPERATIONS: tuple[WireRequest, ...] = tuple(

@@ -81,12 +81,12 @@ def _find_problem(reply: Reply, is_page: bool) -> str:
         return ""
     if "x-request-id" not in reply.headers:
         return "no x-request-id"
+    if not reply.body and reply.headers.get("content-length", "0") != "0":
+        return ""  # of a HEAD request
     if media_type.startswith("text/html") and (is_page or reply.status < 400):
         return _find_problem_of_page(reply)
     if reply.status < 400 and not media_type.startswith("application/json"):
         return ""
-    if not reply.body and reply.headers.get("content-length", "0") != "0":
-        return ""  # of a HEAD request
     try:
         document = json.loads(reply.body, parse_constant=_refuse)
     except ValueError as error:
