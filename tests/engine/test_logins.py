@@ -12,6 +12,7 @@ from serendip.data.users.user import User
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
+from serendip.errors import DataError
 
 NOW = 2e9
 
@@ -51,6 +52,13 @@ def test_a_login_merges_a_visitor_once(engine: Engine, shop: Path) -> None:
     counted = sorted(event.item_id for event in engine.history("newcomer"))
     assert counted == sorted([chosen[0], chosen[0], *chosen])
     assert dict(engine.user("newcomer").attributes) == {"plan": "full", "country": "KR"}
+
+
+def test_nobody_is_merged_into_themselves_and_a_visitor_into_two_users(engine: Engine) -> None:
+    engine.add_events([Event("v", "i1", NOW - 9, "click")])
+    with pytest.raises(DataError, match="into itself"):
+        engine.merge_user("v", "v")
+    assert [engine.merge_user("v", user) for user in ("one", "two", "two")] == [1, 1, 0]
 
 
 def test_an_item_that_was_shown_too_often_rests(engine: Engine) -> None:

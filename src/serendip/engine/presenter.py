@@ -16,7 +16,7 @@ import numpy as np
 from serendip.data import IntArray, ItemList, Query, words
 from serendip.data.items.semantic_ids import code_name
 from serendip.engine.explanations.absence import AbsenceFinder
-from serendip.engine.explanations.explain import Explainer
+from serendip.engine.explanations.explain import RELATED, SENTENCES, Explainer
 from serendip.engine.explanations.highlights import find_highlights
 from serendip.engine.explanations.influence import Influence, find_influence, measure_influence
 from serendip.engine.explanations.translation import choose_language
@@ -34,7 +34,7 @@ from serendip.engine.request import (
 )
 from serendip.engine.stages.base import FIRST
 from serendip.engine.stages.list_filters import P_IRRELEVANT, RelevanceFilter
-from serendip.engine.stages.list_rules import EXPLORED, PROPENSITY, SPONSORED
+from serendip.engine.stages.list_rules import EXPLORED, PINNED, PROPENSITY, SPONSORED
 from serendip.engine.stages.pipeline import features_of
 from serendip.engine.stages.rules import name_rules
 from serendip.engine.stages.selection import Result
@@ -78,6 +78,12 @@ class Presenter:
             explainer = self._explain(result, told.item_nums, find_influence(result, state, told))
             scores = (told.fields[name].tolist() for name in _WORD_SCORES)
             reasons = explainer.reasons(*scores)[offset:]
+            # What a rule pins is nowhere near the text by itself.
+            placed = items.fields.get(PINNED, np.zeros(len(items)))[offset:].tolist()
+            reasons = [
+                None if place == 1 and one and one.code == SENTENCES[RELATED] else one
+                for one, place in zip(reasons, placed, strict=False)
+            ]
         answer = self._build_page(items, offset, counted, reasons, text if understood else "")
         return replace(answer, degraded=result.degraded, understood=understood)
 

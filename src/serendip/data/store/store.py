@@ -246,9 +246,13 @@ class Store(AbstractContextManager["Store"]):
 
         Done again, it stores what is new. Returns the number of stored events.
         """
+        if visitor_id == user_id:
+            raise DataError(f"{user_id[:80]!r} cannot be merged into itself.", "Name two ids.")
         copies, counts = [], Counter[str]()
         for event in self.log.history(visitor_id, MOST):
-            told = repr((visitor_id, event.timestamp, event.item_id, event.action, event.query))
+            told = repr(
+                (visitor_id, user_id, event.timestamp, event.item_id, event.action, event.query)
+            )
             counts[told] += 1  # an event without an id may be there twice
             event_id = hashlib.sha256(f"{told} {counts[told]}".encode()).hexdigest()
             copies.append(replace(event, user_id=user_id, event_id=event_id))
