@@ -59,6 +59,8 @@ def test_nobody_is_merged_into_themselves_and_a_visitor_into_two_users(engine: E
     with pytest.raises(DataError, match="into itself"):
         engine.merge_user("v", "v")
     assert [engine.merge_user("v", user) for user in ("one", "two", "two")] == [1, 1, 0]
+    assert engine.merge_user("one", "v") == 0  # what a login stored is not merged again
+    assert engine.figures(7, 5).total.clicks == 1
 
 
 def test_an_item_that_was_shown_too_often_rests(engine: Engine) -> None:

@@ -262,6 +262,8 @@ def test_explanations_and_absences_name_the_rule(engine: Engine) -> None:
     assert (hidden.absence.kind, hidden.absence.stage) == ("filter", "rules")
     assert "“gone”" in hidden.absence.text
     assert hidden.rules == ("gone",)
+    told = hidden.without_rules()
+    assert told.rules == () and "gone" not in told.absence.text
     assert engine.explain(HOME, pinned).rules == ("first",)
     boosted = engine.explain(HOME, shown[2])
     assert boosted.rules == ("up",)
@@ -380,3 +382,9 @@ def test_only_the_rules_of_a_request_are_looked_at() -> None:
     keys = find_keys("search", ["Query 7", "query 8"], (), {"country": "KR"})
     assert [rule.rule_id for rule in some.find(keys, 1.0)] == ["r7", "r8"]
     assert sum(len(some._index[key]) for key in keys & some._index.keys()) == 2
+
+
+def test_a_condition_of_alternatives_between_attributes_is_refused(engine: Engine) -> None:
+    rule = Rule("either", "banner", category="genre=horror OR genre=comedy", value="Both")
+    with pytest.raises(DataError, match="neither NAME=VALUE"):
+        engine.put_rules([rule])

@@ -43,11 +43,11 @@ GET /v1/items/{item_id:path}           401    401     403     yes  403   403    
 GET /v1/figures                        401    401     yes     403  403   403        yes   401
 POST /v1/events                        401    own     own     403  yes   403        403   401
 PUT /v1/users/{user_id:path}           401    401     403     403  yes   403        403   401
-POST /v1/users/{user_id:path}:merge    401    401     403     403  yes   403        403   401
+POST /v1/users/{user_id:path}:merge    401    401     403     403  403   403        403   401
 PATCH /v1/users/{user_id:path}         401    401     403     403  403   403        403   401
 POST /v1/users                         401    401     403     403  yes   403        403   401
 POST /v1/items                         401    401     403     403  yes   403        403   401
-PATCH /v1/items/{item_id:path}         401    401     403     403  yes   403        403   401
+PATCH /v1/items/{item_id:path}         401    401     403     403  403   403        403   401
 DELETE /v1/items/{item_id:path}        401    401     403     403  yes   403        403   401
 DELETE /v1/users/{user_id:path}        401    401     403     403  403   403        403   401
 GET /v1/rules                          401    401     yes     403  403   403        yes   401

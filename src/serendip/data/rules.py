@@ -91,7 +91,9 @@ def find_keys(
         filters: its tests; those of several values are no category.
         user: attribute -> text of the user, the country of the request included.
     """
-    categories = (test for test in filters if test.sign == "=" and len(test.values) == 1)
+    categories = (
+        test for test in filters if test.sign == "=" and len(test.values) == 1 and not test.others
+    )
     segments = (AttributeTest(name, "=", (text,)) for name, text in user.items())
     return {
         *(("query", title_key(text)) for text in texts if text),

@@ -3,7 +3,8 @@
 An answer counts if an event of its ``request_id`` is logged; an event without one is an answer of
 its own. A *search* is an answer to a typed text; one without results is an impression of no item,
 as the page sends it. A *click* is a choice of an item: interest that is no
-impression. A *conversion* is an action that always is a like (``[actions] always_like``).
+impression. A *conversion* is an action that always is a like (``[actions] always_like``). What a
+login stored for a user, too, does not count again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from serendip.data.events.event import EVENT_NUMBERS, EVENT_TEXTS
+from serendip.data.events.event import EVENT_NUMBERS, EVENT_TEXTS, MERGED
 from serendip.data.moment import Moment
 from serendip.files.cells import connect
 
@@ -39,7 +40,8 @@ WITH told AS (
            item_id <> '' AND NOT list_contains($ignored, action) AS is_click,
            item_id <> '' AND list_contains($conversions, action) AS is_conversion,
            if(request_id = '', concat(user_id, ' ', timestamp), request_id) AS answer
-    FROM (SELECT *{absent} FROM events) WHERE surface <> 'suggest'
+    FROM (SELECT *{absent} FROM events)
+    WHERE surface <> 'suggest' AND NOT starts_with(request_id, '{merged}')
 )
 SELECT * EXCLUDE (query, surface),
        bool_or(is_shown) OVER same AS is_seen,
@@ -144,7 +146,7 @@ def count_events(
             "ignored": ["impression", *rules.ignore, *rules.negative],
             "conversions": [*rules.always_like],
         }
-        told = _EVENTS.format(absent=_fill(events.column_names))
+        told = _EVENTS.format(absent=_fill(events.column_names), merged=MERGED)
         connection.execute(f"CREATE TEMP TABLE told AS {told}", parameters)
         found: dict[GroupKind, Sequence[Figure]] = {}
         for kind, (key, where) in _GROUPS.items():

@@ -32,6 +32,7 @@ from serendip.engine.state import EngineState
 from serendip.search.lexical import are_allowed
 from serendip.search.searcher import MOST_COMPLETE, put_first
 
+_MOST_COUNTED = 10_000  # items of a category page that facets count
 MOST_MATCHES = 1_000  # length of a list in an order or with filters of its own: the first ones
 
 
@@ -91,9 +92,10 @@ class Matches:
 
     def list_counted(self, result: Result) -> IntArray:
         """The items that facets count: all that have every word and may be shown, or else those of
-        the whole list; of a category page all that pass its filters.
+        the whole list; of a category page all that pass its filters, if they are 10,000 at most.
         """
-        if BrowseSource.name in self.surface.sources:
+        is_browse = BrowseSource.name in self.surface.sources
+        if is_browse and self.allowed.count <= _MOST_COUNTED:
             return self.allowed.numbers()
         shown = self._show(self.complete)
         return shown.item_nums if len(shown) else result.listed

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
@@ -334,6 +334,13 @@ class Explanation:
     position: int | None = None
     absence: Absence | None = None
     rules: Annotated[tuple[str, ...], _UNLESS_EMPTY] = ()
+
+    def without_rules(self) -> Explanation:
+        """The explanation for shoppers: that a rule decides, not which one."""
+        absence = self.absence
+        if absence is not None and absence.stage in ("rules", "pinned"):
+            absence = replace(absence, text="A rule of the shop decides this", change="")
+        return replace(self, rules=(), absence=absence)
 
 
 MAX_SHOWN = 10_000  # items before a page

@@ -49,7 +49,8 @@ SELECT user_id, arm, request_id, position, action::VARCHAR AS action,
 FROM (
     FROM log UNION ALL BY NAME SELECT NULL::VARCHAR AS surface, NULL::BIGINT AS session,
         NULL::VARCHAR AS request_id, NULL::INTEGER AS position WHERE false
-) JOIN placed USING (user_id) WHERE timestamp >= $first
+) JOIN placed USING (user_id)
+WHERE timestamp >= $first AND NOT starts_with(coalesce(request_id, ''), 'merged-')
 """
 _USERS = """
 SELECT arm, count(*) FILTER (is_live AND is_shown AND list_contains($ignore, action)) AS seen,

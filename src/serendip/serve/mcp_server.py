@@ -54,14 +54,12 @@ def similar(engine: Engine, query: SimilarQuery) -> Answer:
 
 def explain(engine: Engine, query: requests.ExplainParams) -> Explanation:
     """Say why an item is, or is not, in the answer to a request, and what would change that."""
-    return replace(engine.explain(query.build_request(), query.item_id), parts={}, trace={})
+    explanation = engine.explain(query.build_request(), query.item_id).without_rules()
+    return replace(explanation, parts={}, trace={})
 
 
 def facets(engine: Engine, query: requests.SearchParams) -> Answer:
-    """Count the values of attributes in what words or filters find, or, without both, in all items.
-
-    Filters alone count the thousand best items that pass them.
-    """
+    """Count the values of attributes in what words or filters find; without both, in all items."""
     if query.text or query.filters:
         return replace(engine.recommend(query.build_request(surface="search")), items=(), next="")
     numbers = np.flatnonzero(~engine.state.hidden).astype(np.int32)
@@ -96,7 +94,9 @@ def answer(engine: Engine, name: str, arguments: dict[str, Any]) -> Any:
         SerendipError: it cannot answer; the hint is the next step.
     """
     query = types.read(TypeAdapter(_TYPES[name]["query"]), arguments)
-    require_public(engine, query.filters, query.sort, getattr(query, "facets", ()))
+    own = {"description", "available_from"}
+    named = {*getattr(query, "facets", ()), *getattr(query, "fields", ())} - own
+    require_public(engine, query.filters, query.sort, sorted(named))
     document = json.loads(encode(_TOOLS[name](engine, query), _TYPES[name]["return"]))
     for found in document.get("items", ()):
         item = engine.item(found["item_id"]) or Item(found["item_id"])

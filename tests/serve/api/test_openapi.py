@@ -32,6 +32,7 @@ REQUESTS = [
     ("post", "/v1/items/{item_id}/similar", "/v1/items/f1/similar", {"limit": 2}),
     ("get", "/v1/users", "/v1/users", None),
     ("post", "/v1/users", "/v1/users", [{"user_id": "u", "attributes": {"age": 3}}]),
+    ("post", "/v1/users", "/v1/users", {"users": []}),
     ("post", "/v1/users:get", "/v1/users:get", {"user_ids": ["u", "nobody"]}),
     ("patch", "/v1/users/{user_id}", "/v1/users/u", {"attributes": {"age": None}}),
     ("get", "/v1/users/{user_id}/history", "/v1/users/u/history", None),

@@ -18,6 +18,9 @@ from serendip.data.arrays import TimeArray
 from serendip.data.limits import EARLIEST, LATEST, MAX_POSITION
 from serendip.data.moment import Moment
 
+MERGED = "merged-"
+"""Begin of the ``request_id`` of what a visitor did, stored for the user of a login, too."""
+
 
 @dataclass(frozen=True, slots=True)
 class TextColumn:

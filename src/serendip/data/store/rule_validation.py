@@ -37,7 +37,7 @@ def _find_problem(rule: Rule) -> str:
     if rule.action not in _HINTS or id_problem(rule.rule_id):
         return f"rule_id = {rule.rule_id[:80]!r}, action = {rule.action!r}"
     for test in (rule.category, rule.segment):
-        if test and AttributeTest.parse(test).sign != "=":
+        if test and any(one.sign != "=" or one.others for one in [AttributeTest.parse(test)]):
             return f"{test!r} is neither NAME=VALUE nor NAME=ONE|OTHER"
     if rule.begins is not None and rule.ends is not None and rule.begins >= rule.ends:
         return f"ends = {rule.ends:.0f} is not after begins = {rule.begins:.0f}"

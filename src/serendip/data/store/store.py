@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import Connection, bindparam, case, func, inspect, not_, or_, select
 
-from serendip.data.events.event import Event
+from serendip.data.events.event import MERGED, Event
 from serendip.data.events.event_table import tabulate_events
 from serendip.data.items.catalogue import Item
+from serendip.data.limits import MAX_ID_BYTES
 from serendip.data.rows.arrow import tabulate
 from serendip.data.store.base import PATIENT_S, Database
 from serendip.data.store.config import DatabasePlace
@@ -188,7 +189,10 @@ class Store(AbstractContextManager["Store"]):
             return ItemChanges(0, 0, [])
         with self.database.write() as connection:
             found = items_of(connection.execute(_ITEMS_IN_ORDER.where(ITEMS.c.item_id == item_id)))
-            changed = require_valid(map(change, found), item_problem, "an item")
+            changed = [*require_valid(map(change, found), item_problem, "an item")]
+            if changed == found:  # an import goes on with the item of a file
+                version = _max_version(connection)
+                return ItemChanges(version, version, found)
             rows, version = [item_row(item, FROM_API) for item in changed], _max_version(connection)
             _upsert(connection, self._upsert_items, rows, version)
         stored = items_of([row[name] for name in ITEM_NAMES] for row in rows)
@@ -250,12 +254,16 @@ class Store(AbstractContextManager["Store"]):
             raise DataError(f"{user_id[:80]!r} cannot be merged into itself.", "Name two ids.")
         copies, counts = [], Counter[str]()
         for event in self.log.history(visitor_id, MOST):
+            if event.request_id.startswith(MERGED):
+                continue
             told = repr(
                 (visitor_id, user_id, event.timestamp, event.item_id, event.action, event.query)
             )
             counts[told] += 1  # an event without an id may be there twice
             event_id = hashlib.sha256(f"{told} {counts[told]}".encode()).hexdigest()
-            copies.append(replace(event, user_id=user_id, event_id=event_id))
+            request_id = f"{MERGED}{event.request_id}"[:MAX_ID_BYTES]
+            copy = replace(event, user_id=user_id, event_id=event_id, request_id=request_id)
+            copies.append(copy)
         if visitor := self.users.get(visitor_id):
             known = visitor.attributes
             self.users.change(user_id, lambda user: User(user_id, {**known, **user.attributes}))

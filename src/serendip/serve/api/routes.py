@@ -94,11 +94,11 @@ class Routes:
         self._add(
             ("POST", "/v1/events", self.add_events, responses.StoredOut, also_visitors),
             ("PUT", user, self.put_user, User, writes),
-            ("POST", f"{user}:merge", self.merge_user, responses.StoredOut, writes),
+            ("POST", f"{user}:merge", self.merge_user, responses.StoredOut, erases),
             ("PATCH", user, self.change_user, User, erases),
             ("POST", "/v1/users", self.put_users, responses.UserRowsOut, writes),
             ("POST", "/v1/items", self.add_items, responses.StoredItemsOut, writes),
-            ("PATCH", item, self.change_item, responses.ItemOut, writes),
+            ("PATCH", item, self.change_item, responses.ItemOut, declare(WRITE, READ)),
             ("DELETE", item, self.delete_item, responses.DeletedOut, writes),
             ("DELETE", user, self.erase_user, ErasureReceipt, erases),
             ("GET", "/v1/rules", self.list_rules, responses.RulesOut, declare(ADMIN)),

@@ -173,7 +173,8 @@ class Pages:
 
     async def office(self, request: Request) -> Response:
         """What people did with answers, for those who run a shop."""
-        return await self._page(request, "office.html", views.office, page_query(request))
+        query = page_query(request)
+        return await self._page(request, "office.html", views.office, query, of_file=True)
 
     async def report(self, request: Request) -> Response:
         """The report on the quality of the engine."""
@@ -187,7 +188,9 @@ class Pages:
         headers = {**_NOT_STORED, "content-security-policy": _REPORT_POLICY}
         return Response(body, media_type=HTML_TYPE, headers=headers)
 
-    async def _page(self, request: Request, name: str, view: View, query: PageQuery) -> Response:
+    async def _page(
+        self, request: Request, name: str, view: View, query: PageQuery, of_file: bool = False
+    ) -> Response:
         template = self._templates.get_template(name)
         visit = visitors.find_visit(request, query)
         query = query.model_copy(update={"user": visit.user_id})
@@ -205,7 +208,7 @@ class Pages:
             }
             return Response(body, media_type=HTML_TYPE, headers=headers)
 
-        response = await self._gate.read(render)
+        response = await self._gate.read(render, of_file)
         visitors.remember(self._access, request, response, visit)
         return response
 

@@ -91,8 +91,9 @@ class Users:
 def _put(connection: Connection, users: Iterable[User]) -> None:
     valid = require_valid(users, user_problem, "a user")
     rows = {user.user_id: _row(user, FROM_API) for user in valid}
-    upsert(connection, USER_TABLE, [*rows.values()])
-    count_meta(connection, _CHANGES_KEY)
+    if rows:
+        upsert(connection, USER_TABLE, [*rows.values()])
+        count_meta(connection, _CHANGES_KEY)
 
 
 def _row(user: User, origin: str) -> dict[str, Any]:
