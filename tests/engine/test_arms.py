@@ -5,6 +5,7 @@ import pytest
 from small_shop import add_settings
 
 from serendip.data.events.interleaving import mark_teams, read_teams
+from serendip.data.rules import Rule
 from serendip.engine.engine import Engine
 from serendip.engine.experiments import RUNS, Experiments, draft
 from serendip.engine.request import Request
@@ -72,6 +73,24 @@ def test_the_surface_of_an_arm_answers_from_the_start_to_the_end(
     stop(workspace, "scorer")
     engine.catch_up()
     assert {engine.recommend(Request("home", user)).experiment for user in USERS[:9]} == {""}
+
+
+def test_rules_of_the_requested_surface_count_in_all_arms(engine: Engine, stand: Path) -> None:
+    run = start(Workspace.open(stand), "scorer")
+    engine.catch_up()
+    user = next(user for user in USERS if run.place(user)[0] == "popular")
+    first, second, *_ = ids(engine.recommend(Request("home", user)))
+    engine.put_rules(
+        [
+            Rule("gone", "hide", surfaces=("home",), items=(first,)),
+            Rule("too", "hide", surfaces=("other",), items=(second,)),
+            Rule("told", "banner", surfaces=("home",), value="Sale"),
+        ]
+    )
+    for answer in (engine.recommend, engine.fall_back):
+        shown = answer(Request("home", user, k=50))
+        assert not {first, second} & {*ids(shown)} and shown.banner == "Sale"
+    assert engine.explain(Request("home", user), first).rules == ("gone",)
 
 
 def test_pages_of_an_interleaved_list_repeat_nothing_and_tell_their_teams(

@@ -188,7 +188,7 @@ def find(rule: Rule, time: float = 100.0, surface: str = "search", text: str = "
     tests = map(AttributeTest.parse, more.get("filters", ()))
     others = [Rule(f"o{number}", "hide", queries=(f"other {number}",)) for number in range(3)]
     rules = RuleSet().changed({one.rule_id: one for one in (rule, *others)})
-    return rule in rules.find(find_keys(surface, [text], tests, more.get("user", {})), time)
+    return rule in rules.find(find_keys([surface], [text], tests, more.get("user", {})), time)
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def test_only_the_rules_of_a_request_are_looked_at() -> None:
     rules |= {"c": Rule("c", "hide", category="kind=a", items=("a",))}
     rules |= {"all": Rule("all", "hide", surfaces=("home",), items=("a",))}
     some = RuleSet().changed(rules)
-    keys = find_keys("search", ["Query 7", "query 8"], (), {"country": "KR"})
+    keys = find_keys(["search"], ["Query 7", "query 8"], (), {"country": "KR"})
     assert [rule.rule_id for rule in some.find(keys, 1.0)] == ["r7", "r8"]
     assert sum(len(some._index[key]) for key in keys & some._index.keys()) == 2
 

@@ -81,12 +81,15 @@ class Rule:
 
 
 def find_keys(
-    surface: str, texts: Iterable[str], filters: Iterable[AttributeTest], user: Mapping[str, str]
+    surfaces: Iterable[str],
+    texts: Iterable[str],
+    filters: Iterable[AttributeTest],
+    user: Mapping[str, str],
 ) -> set[RuleKey]:
     """What the conditions of rules may name of a request.
 
     Args:
-        surface: its name.
+        surfaces: the one that was asked, and the one that answers.
         texts: what was typed, and what is searched for it.
         filters: its tests; those of several values are no category.
         user: attribute -> text of the user, the country of the request included.
@@ -99,7 +102,7 @@ def find_keys(
         *(("query", title_key(text)) for text in texts if text),
         *(key for test in categories for key in _test_keys("category", test)),
         *(key for test in segments for key in _test_keys("segment", test)),
-        ("surface", surface),
+        *(("surface", name) for name in surfaces),
         *_EVERY,
     }
 

@@ -281,7 +281,7 @@ class Engine(AbstractContextManager["Engine"]):
             raise DataError(f"k = {request.k} is below 1.", "Request 1 item or more.")
         state, assigned = self.state, self._experiments.assign(request)
         answers = [
-            self._recommend(replace(request, surface=surface), state)
+            self._recommend(replace(request, surface=surface), state, request)
             for surface in assigned.surfaces
         ]
         answer = answers[0]
@@ -290,18 +290,17 @@ class Engine(AbstractContextManager["Engine"]):
             answer = interleave(name, answers, request, now)
         return assigned.mark(answer, request)
 
-    def _recommend(self, request: Request, state: EngineState) -> Answer:
+    def _recommend(self, request: Request, state: EngineState, sent: Request) -> Answer:
         meant = read_wish(request, self._surfaces, state)
-        answer = self._answer(meant, request, state)
+        answer = self._answer(meant, sent, state, meant.surface != request.surface)
         if meant.surface == request.surface:
             return answer
         understood = SearchFeedback(request.text, similar_to=meant.item_ids[0])
         return replace(answer, surface=request.surface, understood=understood)
 
-    def _answer(self, request: Request, sent: Request, state: EngineState) -> Answer:
+    def _answer(self, request: Request, sent: Request, state: EngineState, is_wish: bool) -> Answer:
         surface, presenter = self._find_surface(request), self._present(request, state)
         query = self._query_builder.build(state, request, sent)
-        is_wish = request.surface != sent.surface
         if surface.needs == "query" and not normalise(request.text):
             return Answer(uuid.uuid4().hex, self.generation, request.surface, (), is_exact=True)
         end = len(presenter.place.shown) + request.k
@@ -344,7 +343,7 @@ class Engine(AbstractContextManager["Engine"]):
         request = replace(request, surface=assigned.surfaces[0])
         surface = self._find_surface(request)
         presenter = self._present(replace(request, parts=False), state)
-        query = self._query_builder.build_from_memory(state, request)
+        query = self._query_builder.build_from_memory(state, request, asked)
         matches, wanted = Matches(query, surface, state), len(presenter.place.shown) + request.k + 1
         items, missing = fall_back(matches, wanted, request, rung)
         items = sort_items(items, request.sort, state.catalogue)
@@ -415,11 +414,11 @@ class Engine(AbstractContextManager["Engine"]):
             DataError: the request has an order that no item has a number for, or of a surface that
                 sells places.
         """
-        state = self.state
+        state, asked = self.state, request
         request = replace(request, surface=self._experiments.assign(request).surfaces[0])
         meant = read_wish(request, self._surfaces, state)
         surface, item = self._find_surface(meant), find_item_number(item_id, state)
-        query = self._query_builder.build(state, meant, request)
+        query = self._query_builder.build(state, meant, asked)
         is_wish = meant.surface != request.surface
         matches, whole = Matches(query, surface, state), _is_whole(query, surface, meant, is_wish)
         result = matches.run(meant.sort) if whole else matches.run_first()
@@ -458,7 +457,7 @@ class Engine(AbstractContextManager["Engine"]):
         given = {rule.rule_id: replace(rule, begins=None, ends=None) for rule in rules}
         others = state.rules.changed(dict.fromkeys(given or state.rules.by_id))
         with_rules, without = (
-            self._recommend(request, replace(state, rules=one))
+            self._recommend(request, replace(state, rules=one), request)
             for one in (state.rules.changed(given), others)
         )
         return with_rules, without

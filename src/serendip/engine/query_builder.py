@@ -56,7 +56,8 @@ class QueryBuilder:
     def build(self, state: EngineState, request: Request, sent: Request | None = None) -> Query:
         """Build the query of a request at the present time, with the whole history of its user.
 
-        Rules are for the request as it was ``sent``, before ``read_wish``; None = as it is.
+        Rules are for the request as it was ``sent``, before experiments and ``read_wish``, and for
+        the surface that answers; None = as it is.
 
         Raises:
             UnsupportedError: the surface is not configured.
@@ -84,15 +85,16 @@ class QueryBuilder:
             vector = vector if titled is None else titled
             query = replace(query, text_vector=vector, encoded_text=encoded)
         query = replace(query, again=state.repeats.due(query.history, query.time))
-        return _with_rules(query, sent or request, state)
+        return _with_rules(query, request, sent or request, state)
 
-    def build_from_memory(self, state: EngineState, request: Request) -> Query:
+    def build_from_memory(self, state: EngineState, request: Request, sent: Request) -> Query:
         """As ``build``, but neither the store nor the encoder is asked.
 
         Of the user it is known what the last request read; nothing if it is not cached any more.
         """
         past = self.histories.cached(request.user_id) or UserPast()
-        return _with_rules(self._read(state, request, past.known(state.num_items)), request, state)
+        query = self._read(state, request, past.known(state.num_items))
+        return _with_rules(query, request, sent, state)
 
     def _read(self, state: EngineState, request: Request, past: UserPast) -> Query:
         sources = [find_item_number(item_id, state) for item_id in request.item_ids]
@@ -127,11 +129,13 @@ class QueryBuilder:
         return fuse_text_vectors([text], encoded, self._fusion)[0], encoded[0]
 
 
-def _with_rules(query: Query, sent: Request, state: EngineState) -> Query:
+def _with_rules(query: Query, request: Request, sent: Request, state: EngineState) -> Query:
     if not state.rules.by_id:
         return query
     user = {**query.user_groups, COUNTRY: query.country}
-    keys = find_keys(sent.surface, (sent.text, query.searched), query.filters, user)
+    keys = find_keys(
+        {sent.surface, request.surface}, (sent.text, query.searched), query.filters, user
+    )
     rules = state.rules.find(keys, query.time)
     if sent.sort:  # The order of the request is nobody's to change.
         rules = tuple(rule for rule in rules if rule.action in ("hide", "redirect", "banner"))
