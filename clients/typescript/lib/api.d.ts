@@ -7,100 +7,123 @@ export interface Absence {
      * it is further down in the order of the request, or not in that list.
      */
     kind: "filter" | "candidates" | "list filter" | "length" | "rule" | "score" | "order";
-    /** name of the filter or rule, as in the trace; else empty. */
+    /** Name of the filter or rule, as in the trace; else empty. */
     stage: string;
-    /** one sentence for people. */
+    /** One sentence for people. */
     text: string;
-    /** what would change it, one sentence for people. */
+    /** What would change it, one sentence for people. */
     change: string;
-    /** its score; None = it has none. */
+    /** Its score; None = it has none. */
     score: number | null;
-    /** the lowest score of the items that are shown for their score; None without any. */
+    /** The lowest score of the items that are shown for their score; None without any. */
     last_score: number | null;
 }
 /** The answer to one request. */
 export interface Answer {
     /**
-     * unique id of this answer; callers send it with the events that follow. The id of a request
+     * Unique id of this answer; callers send it with the events that follow. The id of a request
      * over HTTP, ``X-Request-ID``, is another one.
      */
     request_id: string;
-    /** name of the generation that answered. */
+    /** Name of the generation that answered. */
     generation: string;
-    /** name of the requested surface. */
+    /** Name of the requested surface. */
     surface: string;
-    /** one page of the list, in the order to show. */
+    /** One page of the list, in the order to show. */
     items: Array<AnswerItem>;
     /**
      * ``cursor`` in JSON, of the next page; empty on the last page. Pages of one list repeat
      * nothing and skip nothing, whatever happens between them.
      */
     cursor: string;
-    /** number of items in the list; pages end after the first thousand or so. */
+    /** Number of items in the list; pages end after the first thousand or so. */
     total: number;
-    /** whether it is that number; else there are about as many. */
+    /** Whether it is that number; else there are about as many. */
     total_is_exact: boolean;
-    /** stages and rungs that are missing: they failed, or were skipped; empty if none. */
+    /** Stages and rungs that are missing: they failed, or were skipped; empty if none. */
     degraded: Array<string>;
-    /** how the text was interpreted, ``query`` in JSON; None if no text was searched. */
+    /** How the text was interpreted, ``query`` in JSON; None if no text was searched. */
     query?: SearchFeedback | null;
-    /** attribute -> its values in the whole list, for those that the request names. */
+    /** Attribute -> its values in the whole list, for those that the request names. */
     facets?: Record<string, Facet>;
+    /** Name of the experiment that the request is in; empty = none. */
+    experiment?: string;
+    /** Name of its arm; empty in an interleaved list, whose places follow from ``request_id``. */
+    arm?: string;
+    /** Address or path where a rule sends whoever searched this; empty = nowhere. */
+    redirect?: string;
+    /** Text of a rule to show above the list; empty = none. */
+    banner?: string;
 }
 /** One item of an answer. */
 export interface AnswerItem {
-    /** external id. */
+    /** External id. */
     item_id: string;
-    /** as shown; the id of an item without one. */
+    /** As shown; the id of an item without one. */
     title: string;
     /**
-     * final value, higher is better; comparable within one answer only. The score of a sponsored
+     * Final value, higher is better; comparable within one answer only. The score of a sponsored
      * item is its expected revenue, bid x P(action); ``parts`` has its organic value.
      */
     score: number | null;
     /**
-     * name -> number that the score is computed from: ranker features, probabilities. Those that
+     * Name -> number that the score is computed from: ranker features, probabilities. Those that
      * events carry, ``propensity`` and ``explored``, are there unasked.
      */
     parts?: Record<string, number | null>;
-    /** the strongest evidence as one sentence for people; empty = no evidence. */
+    /** The strongest evidence as one sentence for people; empty = no evidence. */
     reason: string;
-    /** which sentence it is, for programs that word it themselves; empty = no evidence. */
+    /** Which sentence it is, for programs that word it themselves; empty = no evidence. */
     reason_code: string;
-    /** name -> what the sentence says: ``title``, ``item_id``, ``value``, ``count``. */
+    /** Name -> what the sentence says: ``title``, ``item_id``, ``value``, ``count``. */
     reason_parts?: Record<string, string | number>;
-    /** whether the position was bought; pages must mark such an item. */
+    /** Whether the position was bought; pages must mark such an item. */
     sponsored: boolean;
-    /** those that the request asks for, of which the item has a value. */
+    /** Those that the request asks for, of which the item has a value. */
     attributes?: Record<string, string | number | Array<string>>;
-    /** places in the title that match the searched text: begin and end, in characters. */
+    /** Places in the title that match the searched text: begin and end, in characters. */
     highlights?: Array<[number, number]>;
+}
+/** Confirmation that a rule was stored or removed; an unknown one to remove is an error. */
+export interface ChangedRuleOut {
+    rule_id: string;
+    version: number;
+    unknown_items: Array<string>;
 }
 /** Confirmation that an item was deleted. */
 export interface DeletedOut {
     item_id: string;
     deleted: boolean;
 }
-/** The receipt of an erasure, with the state of every place at this moment. */
-export interface ErasureOut {
-    kind: "user" | "item";
-    digest: string;
-    erased_at: string;
-    events: number;
-    is_complete: boolean;
-    places: Array<ErasurePlace>;
-}
 /** A place where something about a user or an item was, or may still be. */
 export interface ErasurePlace {
-    /** its name. */
+    /** Its name. */
     place: string;
     /**
      * ``erased``: nothing is left; ``pending``: something is, for the reason given; ``kept``: it
      * is not the engine's to erase, or tells nothing about anybody.
      */
     state: "erased" | "pending" | "kept";
-    /** one sentence. */
+    /** One sentence. */
     detail: string;
+}
+/** What became of a user or an item, place by place. */
+export interface ErasureReceipt {
+    /** ``user`` or ``item``. */
+    kind: "user" | "item";
+    /**
+     * Keyed digest of the user's id, so that the receipt can be kept without the id; of an item
+     * its id.
+     */
+    digest: string;
+    /** When, in ISO 8601: what happened until then is not stored again. */
+    erased_at: string;
+    /** Number of events that this call removed. */
+    events: number;
+    /** All of them, with their state at this moment. */
+    places: Array<ErasurePlace>;
+    /** Whether nothing is pending. */
+    is_complete: boolean;
 }
 /** What went wrong. */
 export interface ErrorDetailOut {
@@ -113,37 +136,44 @@ export interface ErrorDetailOut {
 export interface ErrorOut {
     error: ErrorDetailOut;
 }
-/** An interaction of a user with an item, or an impression. */
+/**
+ * An interaction of a user with an item, or an impression.  Each field is declared here
+ * once: its type is its column in the store, in files and in the API. It is optional if its
+ * default is ``""`` or None.
+ */
 export interface Event {
-    /** of the user. */
+    /** The user. */
     user_id: string;
-    /** of the item; empty for a query without a click. */
+    /** The item; empty for a query without a click. */
     item_id: string;
     /** Unix seconds, UTC. */
     timestamp: string;
-    /** kind of interaction (``click``, ``rate``, ``purchase``); ``impression`` = shown. */
+    /**
+     * Kind of interaction, such as ``click``, ``like``, ``rate``, ``purchase``; ``impression`` =
+     * shown.
+     */
     action: string;
-    /** strength, e.g. stars; None if the action has none. */
+    /** Strength, such as stars. */
     value: number | null;
-    /** the search text that led to it. */
+    /** The search text that led to it. */
     query: string;
-    /** of the answer that led to it; joins clicks with impressions. */
+    /** The answer that led to it; joins clicks with impressions. */
     request_id: string;
     /** 0-based position in that answer. */
     position: number | null;
-    /** where it happened. */
+    /** Where it happened: one from the settings, or ``suggest``. */
     surface: string;
-    /** of the visit. */
+    /** The visit. */
     session_id: string;
-    /** id given by the sender, for idempotent writes; empty = none. */
+    /** The sender's id of the event; one with a stored id is not stored again. */
     event_id: string;
-    /** where the user was; empty = not known. */
+    /** Where the user was; empty = not known. */
     country: string;
-    /** what the user had in hand (``phone``, ``desktop``); empty = not known. */
+    /** Kind of device, such as ``phone``; empty = not known. */
     device: string;
     /**
-     * probability, in (0, 1], with which its item or query was drawn for its position; None = it
-     * was not drawn, or that is not known.
+     * Probability with which its item or query was drawn for its position, in (0, 1]:
+     * ``parts.propensity`` of an item that has it, ``propensity`` of a suggested query.
      */
     propensity: number | null;
 }
@@ -160,29 +190,32 @@ export interface EventIn {
     item_id?: string;
     /** Unix seconds, or ISO 8601 (UTC without an offset); defaults to the time of arrival. */
     timestamp?: number | string | null;
-    /** Kind of interaction, such as ``click``, ``like``, ``rate``, ``purchase``, ``impression``. */
+    /**
+     * Kind of interaction, such as ``click``, ``like``, ``rate``, ``purchase``; ``impression`` =
+     * shown.
+     */
     action?: string;
     /** Strength, such as stars. */
     value?: number | null;
-    /** The search text before it. */
+    /** The search text that led to it. */
     query?: string;
-    /** The answer that led to it. */
+    /** The answer that led to it; joins clicks with impressions. */
     request_id?: string;
     /** 0-based position in that answer. */
     position?: number | null;
-    /** The surface where it happened: one from the settings, or ``suggest``. */
+    /** Where it happened: one from the settings, or ``suggest``. */
     surface?: string;
     /** The visit. */
     session_id?: string;
-    /** The sender's id of the event; an event with a stored id is not stored again. */
+    /** The sender's id of the event; one with a stored id is not stored again. */
     event_id?: string;
-    /** Where the user was. */
+    /** Where the user was; empty = not known. */
     country?: string;
-    /** Kind of device, such as ``phone``. */
+    /** Kind of device, such as ``phone``; empty = not known. */
     device?: string;
     /**
-     * Probability with which it was drawn for its position: ``parts.propensity`` of an explored
-     * item, ``propensity`` of a suggested query.
+     * Probability with which its item or query was drawn for its position, in (0, 1]:
+     * ``parts.propensity`` of an item that has it, ``propensity`` of a suggested query.
      */
     propensity?: number | null;
 }
@@ -193,15 +226,15 @@ export interface Evidence {
      * ``country``, ``popular`` or ``new``.
      */
     kind: string;
-    /** one sentence for people. */
+    /** One sentence for people. */
     text: string;
-    /** strength, higher is stronger; comparable within one kind only. */
+    /** Strength, higher is stronger; comparable within one kind only. */
     weight: number | null;
-    /** the item of the history or the context behind it, of several the newest; empty = none. */
+    /** The item of the history or the context behind it, of several the newest; empty = none. */
     item_id: string;
-    /** which sentence it is: ``kind``, or of a kind with several a name of its own. */
+    /** Which sentence it is: ``kind``, or of a kind with several a name of its own. */
     code: string;
-    /** name -> what the sentence says of this item. */
+    /** Name -> what the sentence says of this item. */
     values: Record<string, string | number>;
 }
 /** A request to explain why an item would be shown. */
@@ -225,6 +258,8 @@ export interface ExplainParams {
     country?: string;
     /** Kind of device, spelled as in the events; empty = unknown. */
     device?: string;
+    /** What was chosen in this visit and is not logged, oldest first; may be repeated. */
+    items?: Array<string>;
     /**
      * The visit, as its events carry it: what was chosen in it is the session so far. Empty =
      * the events of the last half hour are.
@@ -248,42 +283,86 @@ export interface ExplainParams {
 }
 /** Why an item is, or is not, in the answer to a request. */
 export interface Explanation {
-    /** name of the generation that answered. */
+    /** Name of the generation that answered. */
     generation: string;
-    /** the explained item. */
+    /** The explained item. */
     item_id: string;
-    /** reasons to show it, strongest first. */
+    /** Reasons to show it, strongest first. */
     evidence: Array<Evidence>;
-    /** name -> number that the score is computed from, as in ``AnswerItem``. */
+    /** Name -> number that the score is computed from, as in ``AnswerItem``. */
     parts: Record<string, number | null>;
-    /** its codes in text form, ``12-7-201``. */
+    /** Its codes in text form, ``12-7-201``. */
     semantic_id: string;
-    /** stage -> number of items after it, in the order of the stages. */
+    /** Stage -> number of items after it, in the order of the stages. */
     trace: Record<string, number>;
     /** 0-based position in the whole list; None = not in it. */
     position: number | null;
-    /** why it is not among the first ``Request.k`` items; None = it is. */
+    /** Why it is not among the first ``Request.k`` items; None = it is. */
     absence: Absence | null;
+    /** Ids of the rules of a merchandiser that are about it in this request. */
+    rules?: Array<string>;
 }
 /** The values of one attribute in a list. */
 export interface Facet {
     /**
-     * text -> number of items that have it, the most frequent ones first, at most 50; of numbers
+     * Text -> number of items that have it, the most frequent ones first, at most 50; of numbers
      * none.
      */
     values: Record<string, number>;
-    /** smallest of its numbers; None without any. */
+    /** Smallest of its numbers; None without any. */
     min: number | null;
-    /** largest of its numbers; None without any. */
+    /** Largest of its numbers; None without any. */
     max: number | null;
+}
+/** Figures of one surface, query or item, or of all. */
+export interface Figure {
+    /** What they are of; empty = all. */
+    name: string;
+    /** Number of answers that were seen. */
+    answers: number;
+    /** Number of them to a typed text. */
+    searches: number;
+    /** Number of searches that found nothing. */
+    without_results: number;
+    /** Number of impressions. */
+    shown: number;
+    /** Number of items that were chosen, each once for an answer. */
+    clicks: number;
+    /** Clicks per impression (CTR), of answers with impressions; None without any. */
+    click_rate: number | null;
+    /** Number of actions that always are likes. */
+    conversions: number;
+    /** Number of different users. */
+    users: number;
+    /** Mean 1-based place of what was chosen; None = not known. */
+    place: number | null;
+    /** Of an item. */
+    title: string;
+}
+/** Figures of a time. */
+export interface Figures {
+    /** Begin of the time, which ends now. */
+    since: string;
+    /** Of everything. */
+    total: Figure;
+    /** Of each surface, most frequent first. */
+    surfaces: Array<Figure>;
+    /** Of the most frequent typed texts. */
+    queries: Array<Figure>;
+    /** Of the items in most answers. */
+    items: Array<Figure>;
+    /** Share of the catalogue that was shown. */
+    coverage: number;
+    /** Share of the impressions that are of new items. */
+    new_share: number | null;
 }
 /** A file of an item that cannot be used. */
 export interface FileProblem {
-    /** external id. */
+    /** External id. */
     item_id: string;
-    /** item attribute with the path. */
+    /** Item attribute with the path. */
     field: string;
-    /** why it cannot be used, one sentence. */
+    /** Why it cannot be used, one sentence. */
     problem: string;
 }
 /** The history of a user. */
@@ -303,7 +382,7 @@ export interface ItemFile {
      * cannot be used.
      */
     state: "encoded" | "waiting" | "left out";
-    /** why it is left out; else empty. */
+    /** Why it is left out; else empty. */
     problem: string;
 }
 /** Items to read. */
@@ -331,24 +410,27 @@ export interface ItemListOut {
 }
 /** An item of the catalogue, with what a generation says of it. */
 export interface ItemOut {
-    /** its id. */
+    /** External id, unique. */
     item_id: string;
-    /** as shown. */
+    /** As shown; empty if unknown. */
     title: string;
-    /** longer text. */
+    /** Longer text; empty if there is none. */
     description: string;
-    /** further columns: text, numbers or lists of words. */
+    /** Further columns: text, numbers or lists of texts (year, genres, brand). */
     attributes: Record<string, string | number | Array<string>>;
     /** Unix seconds from which it may be shown; None = always. */
     available_from: string | null;
-    /** names of those whose values an LLM or rules chose, as the catalogue has none. */
+    /**
+     * Names of the attributes whose values are generated ones in use: the catalogue itself has
+     * none for this item.
+     */
     generated_attributes: Array<string>;
-    /** its codes, coarse to fine; empty = not encoded. */
+    /** Its codes, coarse to fine; empty = not encoded. */
     semantic_id: Array<number>;
-    /** what the items with the same first code have in common; empty = unknown. */
+    /** What the items with the same first code have in common; empty = unknown. */
     code_label: string;
     /**
-     * modality (``image``, ``audio``) -> state of the item's file; only those that it names and
+     * Modality (``image``, ``audio``) -> state of the item's file; only those that it names and
      * the settings read.
      */
     files: Record<string, ItemFile>;
@@ -373,19 +455,89 @@ export interface ItemsOut {
 export interface LiveOut {
     status: string;
 }
+/** The login of a visitor. */
+export interface Login {
+    /** The id by which the visitor's events were sent. */
+    visitor_id: string;
+}
+/** Two answers to one request. */
+export interface PreviewOut {
+    with_rules: Answer;
+    without_rules: Answer;
+}
+/** A request, and rules to try with it. */
+export interface PreviewParams {
+    /**
+     * Language of the sentences: ``en`` or ``ko``; empty = that of the header ``Accept-
+     * Language``. English where there are no sentences in it.
+     */
+    language?: string;
+    /** The user; empty = unknown visitor. */
+    user_id?: string;
+    /**
+     * Tests of attributes, all of which an item passes, and some item that a suggestion finds:
+     * ``genres=Comedy|Drama``, ``brand!=Acme``, ``year>=1990``, ``brand=Acme OR year<=2010``.
+     * May be repeated.
+     */
+    filter?: Array<string>;
+    /** Maximum number of items, 1 to 1,000; one that is further down is absent. */
+    limit?: number;
+    /** Country of the request, spelled as in items and events; empty = that of the user. */
+    country?: string;
+    /** Kind of device, spelled as in the events; empty = unknown. */
+    device?: string;
+    /** What was chosen in this visit and is not logged, oldest first; may be repeated. */
+    items?: Array<string>;
+    /**
+     * The visit, as its events carry it: what was chosen in it is the session so far. Empty =
+     * the events of the last half hour are.
+     */
+    session_id?: string;
+    /**
+     * Attribute whose numbers order the list, ``-price`` from the largest, or
+     * ``available_from``, ``-available_from`` from the newest; empty = by score.
+     */
+    sort?: string;
+    /** That of the previous page; empty = first page. A long one is sent in the body of a POST. */
+    cursor?: string;
+    /**
+     * Attributes that each item carries, ``price,image``; ``description`` and ``available_from``
+     * may be among them. Empty = those of ``[page] fields``.
+     */
+    fields?: Array<string>;
+    /** Say why each item is shown. */
+    reasons?: boolean;
+    /**
+     * Tell the numbers that the score of each item was computed from; without them only those
+     * that its events carry: ``propensity`` and ``explored`` of an explored item.
+     */
+    parts?: boolean;
+    /** Attributes whose values are counted in the whole list. May be repeated. */
+    facet?: Array<string>;
+    /** The search text. */
+    q?: string;
+    /** Search the text exactly as typed, without corrections. */
+    literal?: boolean;
+    /** The surface: a built-in name or one from the settings. */
+    surface?: string;
+    /** Context items: the current item or the cart. May be repeated. */
+    item_id?: Array<string>;
+    /** The rules, whose times are not read; without any those in force are compared with none. */
+    rules?: Array<RuleRow>;
+}
 /** A generation answers. */
 export interface ReadyOut {
-    /** always ``ready``; a service without a generation answers 503. */
+    /** Always ``ready``; a service without a generation answers 503. */
     status: string;
-    /** name of the current generation. */
+    /** Name of the current generation. */
     generation: string;
-    /** number of processes that answer. */
+    /** Number of processes that answer. */
     workers: number;
-    /** whether a generation was refused, writes fail, or a worker is missing. */
+    /** Whether a generation was refused, writes fail, or a worker is missing. */
     degraded: boolean;
-    /** the published generation that could not be opened; empty = none. */
+    /** The published generation that could not be opened; empty = none. */
     refused_generation: string;
-    /** why writes fail; empty = they do not. */
+    /** Why writes fail; empty = they do not. */
     storage_problem: string;
 }
 /** A request for recommendations. */
@@ -409,6 +561,8 @@ export interface RecommendParams {
     country?: string;
     /** Kind of device, spelled as in the events; empty = unknown. */
     device?: string;
+    /** What was chosen in this visit and is not logged, oldest first; may be repeated. */
+    items?: Array<string>;
     /**
      * The visit, as its events carry it: what was chosen in it is the session so far. Empty =
      * the events of the last half hour are.
@@ -446,45 +600,142 @@ export interface RecommendParams {
 }
 /** A text to search instead. */
 export interface Rewrite {
-    /** the text, as it is shown. */
+    /** The text, as it is shown. */
     text: string;
     /** ``broader`` = it drops words; ``substitute`` = another text. */
     kind: "broader" | "substitute";
     /**
-     * of people who searched it next, the share among all who gave up; of a broader text, the
+     * Of people who searched it next, the share among all who gave up; of a broader text, the
      * share of the query's IDF that it keeps.
      */
     confidence: number;
 }
+/** What happens to the answers of some requests; all conditions that are given must hold. */
+export interface Rule {
+    /** Its id. */
+    rule_id: string;
+    /**
+     * ``pin`` = the items have the positions from ``value`` on; ``boost``, ``bury`` = their
+     * scores are multiplied, or divided, by ``value``; ``hide`` = they are not shown;
+     * ``redirect``, ``banner`` = the answer has ``value`` as its ``redirect`` or ``banner``.
+     */
+    action: "pin" | "boost" | "bury" | "hide" | "redirect" | "banner";
+    /** Names of surfaces; empty = all. */
+    surfaces: Array<string>;
+    /**
+     * Texts, compared without case, accents and signs with what was typed, and with what is
+     * searched for it; empty = any, and requests without a text.
+     */
+    queries: Array<string>;
+    /**
+     * An attribute and its values, ``genres=Comedy``, by one of which the request filters; empty
+     * = any.
+     */
+    category: string;
+    /** A text attribute of the user and its values, ``country=KR``; empty = everybody. */
+    segment: string;
+    /** Unix seconds from which it counts; None = at once. */
+    begins: string | null;
+    /** Unix seconds from which it no longer counts; None = never. */
+    ends: string | null;
+    /** Ids of the items. */
+    items: Array<string>;
+    /** A test of an attribute that items pass, in place of their ids. */
+    where: string;
+    /**
+     * Of a pin the 1-based position of its first item, None = 1; of ``boost`` and ``bury`` the
+     * factor, None = 2; of ``redirect`` an address or a path; of ``banner`` a text.
+     */
+    value: number | string | null;
+}
+/** A rule; replaces the stored one with the same id. Conditions that are left out hold. */
+export interface RuleIn {
+    /** ``pin``, ``boost``, ``bury``, ``hide``, ``redirect`` or ``banner``. */
+    action: "pin" | "boost" | "bury" | "hide" | "redirect" | "banner";
+    /** Names of surfaces; empty = all. */
+    surfaces?: Array<string>;
+    /** Texts, compared without case, accents and signs with what was typed. */
+    queries?: Array<string>;
+    /** An attribute and its values by which the request filters, such as ``genres=Comedy``. */
+    category?: string;
+    /** A text attribute of the user and its values, such as ``country=KR``. */
+    segment?: string;
+    /** Unix seconds or ISO 8601 from which it counts; omitted = at once. */
+    begins?: number | string | null;
+    /** Unix seconds or ISO 8601 from which it no longer counts; omitted = never. */
+    ends?: number | string | null;
+    /** Ids of the items, in the order in which a pin shows them. */
+    items?: Array<string>;
+    /** A test of an attribute that items pass, in place of their ids: ``brand=Acme``. */
+    where?: string;
+    /**
+     * Of a pin the position of its first item, from 1; of ``boost`` and ``bury`` the factor, 1.1
+     * to 10, omitted = 2; of ``redirect`` an address or a path; of ``banner`` a text.
+     */
+    value?: number | string | null;
+}
+/** A rule of a file or a list. */
+export interface RuleRow {
+    /** ``pin``, ``boost``, ``bury``, ``hide``, ``redirect`` or ``banner``. */
+    action: "pin" | "boost" | "bury" | "hide" | "redirect" | "banner";
+    /** Names of surfaces; empty = all. */
+    surfaces?: Array<string>;
+    /** Texts, compared without case, accents and signs with what was typed. */
+    queries?: Array<string>;
+    /** An attribute and its values by which the request filters, such as ``genres=Comedy``. */
+    category?: string;
+    /** A text attribute of the user and its values, such as ``country=KR``. */
+    segment?: string;
+    /** Unix seconds or ISO 8601 from which it counts; omitted = at once. */
+    begins?: number | string | null;
+    /** Unix seconds or ISO 8601 from which it no longer counts; omitted = never. */
+    ends?: number | string | null;
+    /** Ids of the items, in the order in which a pin shows them. */
+    items?: Array<string>;
+    /** A test of an attribute that items pass, in place of their ids: ``brand=Acme``. */
+    where?: string;
+    /**
+     * Of a pin the position of its first item, from 1; of ``boost`` and ``bury`` the factor, 1.1
+     * to 10, omitted = 2; of ``redirect`` an address or a path; of ``banner`` a text.
+     */
+    value?: number | string | null;
+    /** Its id. */
+    rule_id: string;
+}
+/** The rules. */
+export interface RulesOut {
+    version: number;
+    rules: Array<Rule>;
+}
 /** How a typed text was interpreted. */
 export interface SearchFeedback {
-    /** the searched text: as typed, corrected, or what a sentence asks for. */
+    /** The searched text: as typed, corrected, or what a sentence asks for. */
     searched: string;
     /**
-     * whether ``searched`` differs from the typed text; pages must say so and offer a search for
+     * Whether ``searched`` differs from the typed text; pages must say so and offer a search for
      * the text as typed.
      */
     is_corrected: boolean;
-    /** a suggested correction that was not searched; empty = none. */
+    /** A suggested correction that was not searched; empty = none. */
     did_you_mean: string;
-    /** searched words that no item has. */
+    /** Searched words that no item has. */
     unknown: Array<string>;
     /**
-     * whether no item has any of the words, so that the items were found by the similarity of
+     * Whether no item has any of the words, so that the items were found by the similarity of
      * their vectors only.
      */
     by_meaning: boolean;
     /**
-     * whether nothing matches: no item has any of the words, and none is close enough in
+     * Whether nothing matches: no item has any of the words, and none is close enough in
      * meaning.
      */
     nothing: boolean;
     /**
-     * external id of the item that the text asks for others like: the items are those of the
+     * External id of the item that the text asks for others like: the items are those of the
      * surface ``similar``; empty = it asks for none.
      */
     similar_to: string;
-    /** texts to search instead if few items have all words, best first. */
+    /** Texts to search instead if few items have all words, best first. */
     rewrites: Array<Rewrite>;
 }
 /** A search. */
@@ -508,6 +759,8 @@ export interface SearchParams {
     country?: string;
     /** Kind of device, spelled as in the events; empty = unknown. */
     device?: string;
+    /** What was chosen in this visit and is not logged, oldest first; may be repeated. */
+    items?: Array<string>;
     /**
      * The visit, as its events carry it: what was chosen in it is the session so far. Empty =
      * the events of the last half hour are.
@@ -560,6 +813,8 @@ export interface SimilarParams {
     country?: string;
     /** Kind of device, spelled as in the events; empty = unknown. */
     device?: string;
+    /** What was chosen in this visit and is not logged, oldest first; may be repeated. */
+    items?: Array<string>;
     /**
      * The visit, as its events carry it: what was chosen in it is the session so far. Empty =
      * the events of the last half hour are.
@@ -624,7 +879,7 @@ export interface SuggestParams {
 }
 /** A suggested query. */
 export interface Suggestion {
-    /** the query. */
+    /** The query. */
     text: string;
     /**
      * ``title``, ``attribute``, ``rule`` (several values of attributes), ``name`` (a person or a
@@ -633,28 +888,28 @@ export interface Suggestion {
      * title that was probably meant).
      */
     kind: string;
-    /** the item with exactly this title, or the one whose similar items are searched; else empty. */
+    /** The item with exactly this title, or the one whose similar items are searched; else empty. */
     item_id: string;
     /**
-     * probability with which it was chosen for its position, in (0, 1]; below 1 for a query
+     * Probability with which it was chosen for its position, in (0, 1]; below 1 for a query
      * drawn at random.
      */
     propensity: number;
 }
 /** Suggested queries, best first. */
 export interface Suggestions {
-    /** unique id of this answer; callers send it with the events that follow. */
+    /** Unique id of this answer; callers send it with the events that follow. */
     request_id: string;
-    /** name of the generation that answered. */
+    /** Name of the generation that answered. */
     generation: string;
     /** ``suggestions`` in JSON; each has at least one result. */
     suggestions: Array<Suggestion>;
 }
 /** A user with attributes. */
 export interface User {
-    /** external id. */
+    /** External id. */
     user_id: string;
-    /** further columns: texts, numbers or lists of texts; ``country`` is a text. */
+    /** Further columns: texts, numbers or lists of texts; ``country`` is a text. */
     attributes: Record<string, string | number | Array<string>>;
 }
 /** A body with users. */
@@ -735,7 +990,7 @@ export interface Operations {
      * Earlier events are not stored again. The answer is a receipt; asking again is another
      * erasure, of what came since.
      */
-    eraseUser(user_id: string): Promise<ErasureOut>;
+    eraseUser(user_id: string): Promise<ErasureReceipt>;
     /** The catalogue in parts, for those who copy it: nothing twice, nothing left out. */
     listItems(params?: {
         limit?: number;
@@ -754,8 +1009,23 @@ export interface Operations {
     changeItem(item_id: string, params?: ItemPatch): Promise<ItemOut>;
     /** Delete an item permanently. */
     deleteItem(item_id: string): Promise<DeletedOut>;
+    /** What people did with answers: searches, clicks, conversions, places. */
+    getFigures(params?: {
+        days?: number;
+        limit?: number;
+    }): Promise<Figures>;
     /** Store one event or several; they are durable before the response. */
     addEvents(events: Array<EventIn>): Promise<StoredOut>;
+    /** Let what a visitor did count for the user that they log in as; may be repeated. */
+    mergeUser(user_id: string, params: Login): Promise<StoredOut>;
+    /** The rules of answers. */
+    listRules(): Promise<RulesOut>;
+    /** Store a rule in place of the one with its id; it counts from the next request on. */
+    putRule(rule_id: string, params: RuleIn): Promise<ChangedRuleOut>;
+    /** Remove a rule; what was in force when stays known. */
+    removeRule(rule_id: string): Promise<ChangedRuleOut>;
+    /** A list with some rules, and without them; nothing is stored. */
+    previewRules(params?: PreviewParams): Promise<PreviewOut>;
     /** The process runs. */
     getLiveness(): Promise<LiveOut>;
     /**

@@ -20,7 +20,13 @@ export const OPERATIONS = {
     getItem: ["GET", "/v1/items/{item_id}", ""],
     changeItem: ["PATCH", "/v1/items/{item_id}", ""],
     deleteItem: ["DELETE", "/v1/items/{item_id}", ""],
+    getFigures: ["GET", "/v1/figures", ""],
     addEvents: ["POST", "/v1/events", "events"],
+    mergeUser: ["POST", "/v1/users/{user_id}:merge", ""],
+    listRules: ["GET", "/v1/rules", ""],
+    putRule: ["PUT", "/v1/rules/{rule_id}", ""],
+    removeRule: ["DELETE", "/v1/rules/{rule_id}", ""],
+    previewRules: ["POST", "/v1/rules:preview", ""],
     getLiveness: ["GET", "/health/live", ""],
     getReadiness: ["GET", "/health/ready", ""],
 };
