@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from serendip.data.text import is_unspaced, normalise, words
-from serendip.search.language import stem
+from serendip.search.language import stems
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
@@ -19,17 +20,23 @@ def find_highlights(
     A word matches in any of its forms; of a script without spaces a searched word matches inside
     others. ``language`` is that of the stems.
     """
-    asked = words(normalise(searched))
-    forms = {*asked, *(form for word in asked if (form := stem(word, language)))}
+    asked, forms = words(normalise(searched)), _find_forms(searched, language)
     runs = [word for word in asked if is_unspaced(word)]
     return [tuple(_find(title, forms, runs, language)) for title in titles]
 
 
-def _find(title: str, forms: set[str], runs: Sequence[str], language: str) -> list[tuple[int, int]]:
+@lru_cache(100_000)
+def _find_forms(text: str, language: str) -> frozenset[str]:
+    held = words(normalise(text))
+    return frozenset([*held, *stems(held, language)])
+
+
+def _find(
+    title: str, forms: frozenset[str], runs: Sequence[str], language: str
+) -> list[tuple[int, int]]:
     found = []
     for match in _WORD.finditer(title):
-        held = words(normalise(match[0]))
-        if any(word in forms or stem(word, language) in forms for word in held):
+        if not forms.isdisjoint(_find_forms(match[0], language)):
             found.append(match.span())
             continue
         for run in runs:
