@@ -4,7 +4,7 @@ from pathlib import Path
 from serendip import __file__ as package_file
 
 ROOT = Path(__file__).resolve().parent.parent
-REACHED, NEW = 40_852, 2_205
+REACHED, NEW = 40_852, 2_206
 BUDGET = REACHED + NEW
 """Code lines of the package: what taking away has reached, and what shops asked for since, 3,000 at
 most. It falls with what is taken away."""
